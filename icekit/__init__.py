@@ -1,0 +1,5 @@
+"""icekit: why a call connects or does not, and what makes it connect. Importing it loads no event loop."""
+
+from __future__ import annotations
+
+__version__ = "0.1.0"

@@ -1,0 +1,5 @@
+"""``python -m icekit``."""
+
+from icekit.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""Every exception that icekit raises, in one tree.
+
+::
+
+    IcekitError                       exit code 3
+    ├── ProtocolError                 a peer, a server or a text broke a grammar or a rule
+    │   ├── DecodeError (ValueError)  bytes or text that cannot be read
+    │   │   ├── CandidateError        which field, where, what is allowed
+    │   │   └── UriError              which part of a stun: or turn: URI, where
+    │   └── ErrorResponse             a STUN error response (RFC 8489 §14.8)
+    ├── InvalidState                  the caller used an object in the wrong order
+    ├── ConnectivityError             exit code 1: it ran, there is no path
+    │   ├── TransactionTimeout        a request that nobody answered
+    │   └── IceFailed                 no candidate pair works
+    ├── SignalingError                a signaling channel broke
+    ├── NegotiationError              offer and answer do not fit
+    └── ConfigError (ValueError)      exit code 2: what the caller asked for cannot be
+        └── MissingExtra              an optional dependency is not installed
+
+Attributes hold data, ``__str__`` builds the sentence; a secret is in neither.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class IcekitError(Exception):
+    """The root of all errors; ``exit_code`` is what a command ends with."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class ProtocolError(IcekitError):
+    """A peer, a server or a text broke a grammar or a rule."""
+
+
+class DecodeError(ProtocolError, ValueError):
+    """Bytes or text that cannot be read."""
+
+
+class _FieldError(DecodeError):
+    """A text with a wrong field: ``field``, ``column`` (from 1), ``found``, ``allowed``, whole ``text``."""
+
+    what: ClassVar[str] = "text"
+
+    def __init__(self, field: str, column: int, found: str, allowed: str, text: str) -> None:
+        super().__init__(field, column, found, allowed, text)
+        self.field = field
+        self.column = column
+        self.found = found
+        self.allowed = allowed
+        self.text = text
+
+    def __str__(self) -> str:
+        found = repr(self.found[:60]) if self.found else "nothing"
+        return f"{self.what}, column {self.column}, {self.field}: found {found}, allowed: {self.allowed}"
+
+
+class CandidateError(_FieldError):
+    """A candidate line that does not follow RFC 8839 §5.1."""
+
+    what = "candidate"
+
+
+class UriError(_FieldError):
+    """A server URI that does not follow RFC 7064 or RFC 7065."""
+
+    what = "server URI"
+
+
+class ErrorResponse(ProtocolError):
+    """A STUN error response: ``code`` (300–699) and the server's ``reason`` phrase (RFC 8489 §14.8)."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.code} {self.reason}".rstrip()
+
+
+class InvalidState(IcekitError):
+    """The caller used an object in the wrong order; a defect of the calling program."""
+
+
+class ConnectivityError(IcekitError):
+    """It ran, and there is no path."""
+
+    exit_code = 1
+
+
+class TransactionTimeout(ConnectivityError):
+    """A request that nobody answered: ``sent`` transmissions in ``seconds``."""
+
+    def __init__(self, sent: int, seconds: float) -> None:
+        super().__init__(sent, seconds)
+        self.sent = sent
+        self.seconds = seconds
+
+    def __str__(self) -> str:
+        return f"no answer to {self.sent} transmissions in {self.seconds:.1f} s"
+
+
+class IceFailed(ConnectivityError):
+    """No candidate pair works (RFC 8445 §8.1.2)."""
+
+
+class SignalingError(IcekitError):
+    """A signaling channel broke."""
+
+
+class NegotiationError(IcekitError):
+    """Offer and answer do not fit together."""
+
+
+class ConfigError(IcekitError, ValueError):
+    """What the caller asked for cannot be: the text says what, where and how to put it right."""
+
+    exit_code = 2
+
+
+class MissingExtra(ConfigError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, feature: str, extra: str) -> None:
+        super().__init__(feature, extra)
+        self.feature = feature
+        self.extra = extra
+
+    def __str__(self) -> str:
+        return f"{self.feature} needs an extra: pip install 'icekit[{self.extra}]'"

@@ -1,0 +1,332 @@
+"""Value types that cross modules: what was measured, what it means, and how both are written as JSON.
+
+``None`` means not measured; the reason stands in ``reason`` under the field's name. Every type converts with
+``to_dict`` and ``from_dict``; field names of the JSON are the attribute names, except where ``_json`` says otherwise
+(``class`` is a Python keyword).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass, field
+from enum import StrEnum
+from functools import cache
+from typing import Any, ClassVar, TypeVar
+
+from icekit.errors import DecodeError
+
+
+class Severity(StrEnum):
+    """How bad a finding is: ``error`` the call will fail, ``warning`` probably not wanted, ``info`` harmless."""
+
+    OK = "ok"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+class Behavior(StrEnum):
+    """How a NAT maps or filters (RFC 4787 §4.1, §5)."""
+
+    ENDPOINT_INDEPENDENT = "endpoint-independent"
+    ADDRESS_DEPENDENT = "address-dependent"
+    ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
+
+
+class PortAssignment(StrEnum):
+    """How a NAT chooses the external port (RFC 4787 §4.2.1)."""
+
+    PRESERVING = "preserving"
+    SEQUENTIAL = "sequential"
+    RANDOM = "random"
+
+
+class Pooling(StrEnum):
+    """Whether one internal host keeps one external address (RFC 4787 §4.1)."""
+
+    PAIRED = "paired"
+    ARBITRARY = "arbitrary"
+
+
+class PathKind(StrEnum):
+    """What will carry a call."""
+
+    DIRECT = "direct"
+    RELAY = "relay"
+    NONE = "none"
+    MAYBE = "maybe"
+
+
+class VerdictCode(StrEnum):
+    """The probe's conclusion about calls from this network."""
+
+    OK = "OK"
+    DIRECT_ONLY = "DIRECT-ONLY"
+    RELAY_ONLY = "RELAY-ONLY"
+    UDP_BLOCKED = "UDP-BLOCKED"
+    BLOCKED = "BLOCKED"
+    DEGRADED = "DEGRADED"
+    UNKNOWN = "UNKNOWN"
+
+
+class StageName(StrEnum):
+    """The stages of a TURN test, in order."""
+
+    RESOLVE = "resolve"
+    CONNECT = "connect"
+    TLS = "tls"
+    CHALLENGE = "challenge"
+    ALLOCATE = "allocate"
+    RELAY_ADDRESS = "relay-address"
+    PERMISSION = "permission"
+    CHANNEL = "channel"
+    ECHO = "echo"
+    REFRESH = "refresh"
+    RELEASE = "release"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence that a person can act on, with the observations that prove it."""
+
+    code: str
+    severity: Severity
+    message: str
+    fix: str
+    evidence: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """The one plain sentence."""
+
+    code: VerdictCode
+    severity: Severity
+    summary: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """A local address: ``address_class`` as in ``icekit.net``, ``kind`` such as ethernet, wifi, vpn, bridge."""
+
+    name: str
+    address: str
+    address_class: str
+    kind: str | None = None
+
+    _json: ClassVar = {"address_class": "class"}
+
+
+@dataclass(frozen=True, slots=True)
+class NatTest:
+    """One test: how many requests were sent, how many were answered, how long it took (seconds)."""
+
+    name: str
+    sent: int
+    answered: int
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NatReport:
+    """What lies between this host and the Internet, for one address family (RFC 4787, 5780).
+
+    ``hairpinning`` and ``alg`` tell whether it was seen; ``nats`` counts translations when it can be known;
+    ``port_step`` belongs to sequential assignment; ``binding_lifetime`` is in seconds.
+    """
+
+    mapping: Behavior | None = None
+    filtering: Behavior | None = None
+    hairpinning: bool | None = None
+    port_assignment: PortAssignment | None = None
+    port_step: int | None = None
+    address_pooling: Pooling | None = None
+    behind_nat: bool | None = None
+    udp: bool | None = None
+    parity: bool | None = None
+    alg: bool | None = None
+    cgnat: bool | None = None
+    nats: int | None = None
+    binding_lifetime: float | None = None
+    mapped_addresses: tuple[str, ...] = ()
+    reason: dict[str, str] = field(default_factory=dict)
+    tests: tuple[NatTest, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class NatReports:
+    """One report per address family; ``None`` where the host has no such address."""
+
+    ipv4: NatReport | None = None
+    ipv6: NatReport | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerReport:
+    """One server address over one transport. ``rtt`` is in seconds; ``behavior_discovery``: RFC 5780 offered."""
+
+    url: str
+    address: str | None
+    transport: str
+    reachable: bool | None
+    rtt: float | None = None
+    mapped_address: str | None = None
+    behavior_discovery: bool | None = None
+    error: str | None = None
+    interface: str | None = None
+    software: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DnsReport:
+    """One query and its answers."""
+
+    name: str
+    type: str
+    answers: tuple[str, ...] = ()
+    seconds: float | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StageResult:
+    """One stage of a TURN test."""
+
+    name: StageName
+    ok: bool
+    seconds: float
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnReport:
+    """One TURN server, stage by stage; ``code`` and ``cause`` belong to ``failed_stage``.
+
+    ``warnings`` are codes of stages that went on (``TURN-REALM-EMPTY``). ``lifetime`` is in seconds, and so is ``rtt``,
+    which was measured through the relay and back.
+    """
+
+    url: str
+    ok: bool
+    failed_stage: StageName | None = None
+    code: str | None = None
+    cause: str | None = None
+    lifetime: int | None = None
+    relayed_address: str | None = None
+    rtt: float | None = None
+    stages: tuple[StageResult, ...] = ()
+    server_address: str | None = None
+    warnings: tuple[str, ...] = ()
+    not_tested: tuple[StageName, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortmapReport:
+    """What the gateway offers for opening ports: UPnP IGD, NAT-PMP (RFC 6886), PCP (RFC 6887)."""
+
+    gateway: str | None
+    upnp: bool | None = None
+    nat_pmp: bool | None = None
+    pcp: bool | None = None
+    reason: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """The path to a class of peer; ``peer`` is ``open``, a filtering behaviour, or ``udp-blocked``."""
+
+    peer: str
+    path: PathKind
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeReport:
+    """Everything that ``icekit probe`` found out; ``duration`` in seconds."""
+
+    duration: float
+    verdict: Verdict
+    findings: tuple[Finding, ...] = ()
+    interfaces: tuple[Interface, ...] = ()
+    nat: NatReports = NatReports()
+    servers: tuple[ServerReport, ...] = ()
+    dns: tuple[DnsReport, ...] = ()
+    portmap: PortmapReport | None = None
+    turn: tuple[TurnReport, ...] = ()
+    candidates: tuple[str, ...] = ()
+    outlook: tuple[Outlook, ...] = ()
+
+    _schema: ClassVar = "icekit/probe/1"
+
+
+T = TypeVar("T")
+
+
+def to_dict(value: Any) -> Any:
+    """A report as plain JSON values, in the order of its fields; a type with a schema carries it first."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        names: dict[str, str] = getattr(value, "_json", {})
+        schema = getattr(value, "_schema", None)
+        result: dict[str, Any] = {} if schema is None else {"schema": schema}
+        for item in dataclasses.fields(value):
+            result[names.get(item.name, item.name)] = to_dict(getattr(value, item.name))
+        return result
+    if isinstance(value, dict):
+        return {str(key): to_dict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_dict(item) for item in value]
+    return value
+
+
+def from_dict(kind: type[T], data: Any, where: str = "report") -> T:
+    """Read what ``to_dict`` wrote. Unknown fields are ignored (a newer schema); DecodeError names what is wrong."""
+    if not isinstance(data, dict):
+        raise DecodeError(f"{where}: expected an object, found {type(data).__name__}")
+    schema = getattr(kind, "_schema", None)
+    if schema is not None and data.get("schema") != schema:
+        raise DecodeError(f"{where}: schema is {data.get('schema')!r}, expected {schema!r}")
+    names: dict[str, str] = getattr(kind, "_json", {})
+    hints = _hints(kind)
+    arguments: dict[str, Any] = {}
+    for item in dataclasses.fields(kind):  # type: ignore[arg-type]  # kind is a dataclass by contract
+        key = names.get(item.name, item.name)
+        if key in data:
+            arguments[item.name] = _convert(hints[item.name], data[key], f"{where}.{key}")
+    try:
+        return kind(**arguments)
+    except TypeError as error:
+        raise DecodeError(f"{where}: {error}") from None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        if value is None:
+            return None
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        return _convert(hint, value, where)
+    if origin is tuple and isinstance(value, list):
+        inner = typing.get_args(hint)[0]
+        return tuple(_convert(inner, item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):
+        return dict(value)
+    if dataclasses.is_dataclass(hint):
+        return from_dict(typing.cast("type[Any]", hint), value, where)
+    if isinstance(hint, type) and issubclass(hint, StrEnum):
+        try:
+            return hint(value)
+        except ValueError:
+            raise DecodeError(f"{where}: {value!r} is none of {', '.join(hint)}") from None
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise DecodeError(f"{where}: found {value!r}, expected {hint}")
