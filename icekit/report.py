@@ -13,9 +13,13 @@ import typing
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
-from typing import Any, ClassVar, TypeVar
+from math import isfinite
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from icekit.errors import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Severity(StrEnum):
@@ -166,7 +170,11 @@ class NatReports:
 
 @dataclass(frozen=True, slots=True)
 class ServerReport:
-    """One server address over one transport. ``rtt`` is in seconds; ``behavior_discovery``: RFC 5780 offered."""
+    """One server address over one transport. ``rtt`` is in seconds; ``behavior_discovery``: RFC 5780 offered.
+
+    ``error`` begins with a cause word (a ``StreamFailure`` value, ``timeout``, ``refused``, ``nxdomain`` …), then
+    perhaps ``: detail``. ``seconds`` is what the entry cost: until it answered or was given up.
+    """
 
     url: str
     address: str | None
@@ -178,6 +186,7 @@ class ServerReport:
     error: str | None = None
     interface: str | None = None
     software: str | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +245,7 @@ class PortmapReport:
 
 @dataclass(frozen=True, slots=True)
 class Outlook:
-    """The path to a class of peer; ``peer`` is ``open``, a filtering behaviour, or ``udp-blocked``."""
+    """The path to a class of peer; ``peer`` is one of ``icekit.findings.PEERS``, ``why`` says what decides."""
 
     peer: str
     path: PathKind
@@ -278,27 +287,33 @@ def to_dict(value: Any) -> Any:
         return {str(key): to_dict(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_dict(item) for item in value]
-    return value
+    return value.value if isinstance(value, StrEnum) else value
+
+
+def turn_document(report: TurnReport, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What ``icekit turn --json`` prints: one element of ``turn``, its schema and its findings."""
+    return {"schema": "icekit/turn/1", **to_dict(report), "findings": to_dict(tuple(findings))}
 
 
 def from_dict(kind: type[T], data: Any, where: str = "report") -> T:
     """Read what ``to_dict`` wrote. Unknown fields are ignored (a newer schema); DecodeError names what is wrong."""
+    target: Any = kind
     if not isinstance(data, dict):
-        raise DecodeError(f"{where}: expected an object, found {type(data).__name__}")
-    schema = getattr(kind, "_schema", None)
+        raise DecodeError(f"{where}: expected an object, found {_shown(data)}")
+    schema = getattr(target, "_schema", None)
     if schema is not None and data.get("schema") != schema:
-        raise DecodeError(f"{where}: schema is {data.get('schema')!r}, expected {schema!r}")
-    names: dict[str, str] = getattr(kind, "_json", {})
-    hints = _hints(kind)
+        raise DecodeError(f"{where}.schema: found {_shown(data.get('schema'))}, expected {schema!r}")
+    names: dict[str, str] = getattr(target, "_json", {})
+    hints = _hints(target)
     arguments: dict[str, Any] = {}
-    for item in dataclasses.fields(kind):  # type: ignore[arg-type]  # kind is a dataclass by contract
+    for item in dataclasses.fields(target):
         key = names.get(item.name, item.name)
         if key in data:
             arguments[item.name] = _convert(hints[item.name], data[key], f"{where}.{key}")
-    try:
-        return kind(**arguments)
-    except TypeError as error:
-        raise DecodeError(f"{where}: {error}") from None
+        elif item.default is dataclasses.MISSING and item.default_factory is dataclasses.MISSING:
+            raise DecodeError(f"{where}.{key}: is missing")
+    result: T = target(**arguments)
+    return result
 
 
 @cache
@@ -308,25 +323,38 @@ def _hints(kind: Any) -> dict[str, Any]:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     origin = typing.get_origin(hint)
-    if origin in (typing.Union, types.UnionType):
+    if origin is types.UnionType:
         if value is None:
             return None
-        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+        [hint] = [option for option in typing.get_args(hint) if option is not types.NoneType]
         return _convert(hint, value, where)
     if origin is tuple and isinstance(value, list):
         inner = typing.get_args(hint)[0]
         return tuple(_convert(inner, item, f"{where}[{index}]") for index, item in enumerate(value))
     if origin is dict and isinstance(value, dict):
-        return dict(value)
+        inner = typing.get_args(hint)[1]
+        return {str(key): _convert(inner, item, f"{where}.{key}") for key, item in value.items()}
     if dataclasses.is_dataclass(hint):
         return from_dict(typing.cast("type[Any]", hint), value, where)
-    if isinstance(hint, type) and issubclass(hint, StrEnum):
+    if isinstance(hint, type) and issubclass(hint, StrEnum) and isinstance(value, str):
         try:
             return hint(value)
         except ValueError:
-            raise DecodeError(f"{where}: {value!r} is none of {', '.join(hint)}") from None
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(hint, type) and isinstance(value, hint):
+            raise DecodeError(f"{where}: {_shown(value)} is none of {', '.join(hint)}") from None
+    # A bool is an int to Python, but not to JSON; a whole number is a number.
+    found = type(value)
+    if hint is found and (found is not float or isfinite(value)):
         return value
-    raise DecodeError(f"{where}: found {value!r}, expected {hint}")
+    if hint is float and found is int and abs(value) < 2**1023:
+        return float(value)
+    raise DecodeError(f"{where}: found {_shown(value)}, expected {_NAMES.get(origin or hint, 'one of its values')}")
+
+
+# What a person calls the JSON types.
+_NAMES = {str: "a string", int: "a whole number", float: "a number", bool: "true or false"}
+_NAMES |= {tuple: "a list", dict: "an object"}
+
+
+def _shown(value: Any) -> str:
+    text = "null" if value is None else repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
