@@ -198,12 +198,26 @@ class StreamFailure(StrEnum):
 # What a core may ask of the world. Each is an event of that core; the driver answers with a method of the core.
 
 
+class SocketFailure(StrEnum):
+    """Why a UDP socket could not be bound, or what ICMP said to a connected one."""
+
+    DENIED = "denied"
+    IN_USE = "in-use"
+    UNAVAILABLE = "unavailable"
+    REFUSED = "refused"
+    UNREACHABLE = "unreachable"
+
+
 @dataclass(frozen=True, slots=True)
 class SocketWanted:
-    """Bind a fresh UDP socket on ``local`` (port 0: any) → ``socket_opened`` or ``socket_failed``."""
+    """Bind a fresh UDP socket on ``local`` (port 0: any) → ``socket_opened`` or ``socket_failed``.
+
+    With ``remote`` it is connected: it hears only that address, and ICMP errors (as ``socket_failed``).
+    """
 
     id: int
     local: Address
+    remote: Address | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,14 +249,7 @@ class StreamReleased:
     id: int
 
 
-@dataclass(frozen=True, slots=True)
-class ResolveWanted:
-    """Resolve ``name`` → ``resolved(name, addresses, now)``; no address: it has none."""
-
-    name: str
-
-
-WorldEvent = SocketWanted | SocketReleased | StreamWanted | StreamReleased | ResolveWanted
+WorldEvent = SocketWanted | SocketReleased | StreamWanted | StreamReleased
 
 EventT_co = TypeVar("EventT_co", covariant=True)
 
@@ -281,13 +288,16 @@ class SocketUser(Protocol):
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """The socket is bound to ``local``."""
 
-    def socket_failed(self, id: int, reason: str, now: float) -> None:
-        """The socket could not be bound."""
+    def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        """The socket could not be bound; or, while it is open and connected, an ICMP error arrived."""
 
 
 @runtime_checkable
 class StreamUser(Protocol):
     """A core that asks for streams (``StreamWanted``), or serves them (``stream_accepted``)."""
+
+    def stream_connected(self, id: int, now: float) -> None:
+        """TCP is up and the TLS handshake begins (not called for plain TCP)."""
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """The stream is up; datagrams with these addresses and its transport belong to it."""

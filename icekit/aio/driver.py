@@ -1,0 +1,425 @@
+"""The one driver: it turns any ``Endpoint`` into asyncio sockets, streams and one timer.
+
+Every entry point (a datagram, stream bytes, the timer, an answer to a ``…Wanted`` event, ``wake``) changes the core and
+then runs ``_pump``: send what it wants sent, do or queue its events, arm the timer. No caller can forget to transmit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import ssl
+from collections import deque
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from icekit.errors import ConfigError
+from icekit.net import (
+    Address,
+    Datagram,
+    Endpoint,
+    SocketFailure,
+    SocketReleased,
+    SocketUser,
+    SocketWanted,
+    StreamFailure,
+    StreamReleased,
+    StreamServer,
+    StreamUser,
+    StreamWanted,
+    Transport,
+    WorldEvent,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Coroutine
+
+log = logging.getLogger(__name__)
+
+EventT = TypeVar("EventT")
+
+# Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
+_MAX_WAITING = 1024
+
+
+class Driver(Generic[EventT]):
+    """Runs ``endpoint`` on the running loop until ``close``.
+
+    ``ssl_context`` is used for TLS streams that the core opens (default: the system's trust store, names checked).
+    """
+
+    def __init__(self, endpoint: Endpoint[EventT | WorldEvent], *, ssl_context: ssl.SSLContext | None = None) -> None:
+        self.endpoint = endpoint
+        self._loop = asyncio.get_running_loop()
+        self._ssl_context = ssl_context
+        self._udp: dict[Address, _Udp] = {}
+        self._streams: dict[int, _Stream] = {}
+        self._stream_by_path: dict[tuple[Address, Address, Transport], _Stream] = {}
+        self._servers: list[asyncio.Server] = []
+        self._tasks: dict[tuple[type, int], asyncio.Task[None]] = {}
+        self._accepted = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiting: deque[EventT] = deque()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def now(self) -> float:
+        """The loop's time in seconds: what the core knows as ``now``."""
+        return self._loop.time()
+
+    def wake(self) -> None:
+        """Call this after changing the core from outside."""
+        self._pump()
+
+    async def bind(self, local: Address) -> Address:
+        """Open a UDP socket and return what it is bound to; ConfigError if it cannot be."""
+        udp = _Udp(self, None)
+        try:
+            await self._loop.create_datagram_endpoint(lambda: udp, local_addr=(local.host, local.port))
+        except OSError as error:
+            raise ConfigError(f"cannot bind UDP {local}: {error.strerror or error}") from None
+        return udp.local
+
+    async def listen(self, local: Address, transport: Transport, ssl_context: ssl.SSLContext | None = None) -> Address:
+        """Accept TCP (or, with ``ssl_context``, TLS) on ``local``; the core is a ``StreamServer``."""
+
+        def accept() -> _Stream:
+            self._accepted -= 1
+            return _Stream(self, self._accepted, transport, accepted=True)
+
+        try:
+            server = await self._loop.create_server(accept, local.host, local.port, ssl=ssl_context)
+        except OSError as error:
+            raise ConfigError(f"cannot listen on TCP {local}: {error.strerror or error}") from None
+        self._servers.append(server)
+        return _address(server.sockets[0].getsockname())
+
+    async def events(self) -> AsyncIterator[EventT]:
+        """The core's own events in order, until ``close``."""
+        while True:
+            while self._waiting:
+                yield self._waiting.popleft()
+            if self._closed:
+                return
+            self._changed.clear()
+            self._pump()
+            if not self._waiting:
+                await self._changed.wait()
+
+    async def close(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
+        """Let the core say goodbye (at most ``timeout`` seconds), then close everything. Idempotent."""
+        if self._closed:
+            return
+        self.endpoint.close(self.now())
+        self._pump()
+        deadline = self.now() + timeout
+        try:
+            while (timer := self.endpoint.get_timer()) is not None and self.now() < deadline:
+                self._changed.clear()
+                try:
+                    async with asyncio.timeout_at(min(timer + 0.001, deadline)):
+                        await self._changed.wait()
+                except TimeoutError:
+                    continue
+        finally:
+            await self._shut()
+
+    async def _shut(self) -> None:
+        self._closed = True
+        self._changed.set()
+        if self._timer is not None:
+            self._timer.cancel()
+        tasks = list(self._tasks.values())
+        for task in tasks:
+            task.cancel()
+        for server in self._servers:
+            server.close()
+        for udp in list(self._udp.values()):
+            udp.close()
+        for stream in list(self._streams.values()):
+            stream.close()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # Transports tell connection_lost in the next turns of the loop; leaving earlier would leak them.
+        for _ in range(20):
+            if not self._udp and not self._streams:
+                break
+            await asyncio.sleep(0)
+        else:
+            await asyncio.sleep(0.05)
+
+    # What the sockets call.
+
+    def _received(self, source: Address, destination: Address, data: bytes, transport: Transport) -> None:
+        self.endpoint.receive_datagram(Datagram(source, destination, data, transport), self.now())
+        self._pump()
+
+    def _timer_fired(self, when: float) -> None:
+        self._timer = None
+        # The loop may call up to its clock resolution early; a core must see the time that it asked for.
+        self.endpoint.handle_timer(max(self.now(), when))
+        self._pump()
+
+    def _pump(self) -> None:
+        if self._closed:
+            return
+        endpoint = self.endpoint
+        for datagram in endpoint.datagrams_to_send():
+            self._send(datagram)
+        while len(self._waiting) < _MAX_WAITING and (event := endpoint.next_event()) is not None:
+            match event:
+                case SocketWanted():
+                    self._start((SocketWanted, event.id), self._open_socket(event))
+                case SocketReleased():
+                    if (udp := self._udp.get(event.local)) is not None:
+                        udp.close()
+                case StreamWanted():
+                    self._start((StreamWanted, event.id), self._open_stream(event))
+                case StreamReleased():
+                    self._release_stream(event.id)
+                case _:
+                    self._waiting.append(event)
+            for datagram in endpoint.datagrams_to_send():
+                self._send(datagram)
+        timer = endpoint.get_timer()
+        if self._timer is not None:
+            if self._timer.when() == timer:
+                self._changed.set()
+                return
+            self._timer.cancel()
+            self._timer = None
+        if timer is not None:
+            self._timer = self._loop.call_at(timer, self._timer_fired, timer)
+        self._changed.set()
+
+    def _send(self, datagram: Datagram) -> None:
+        if datagram.transport is Transport.UDP:
+            udp = self._udp.get(datagram.source)
+            if udp is None:
+                log.debug("! no socket on %s for %s", datagram.source, datagram.destination)
+            else:
+                udp.send(datagram.data, datagram.destination)
+            return
+        stream = self._stream_by_path.get((datagram.source, datagram.destination, datagram.transport))
+        if stream is None:
+            log.debug("! no stream from %s to %s", datagram.source, datagram.destination)
+        else:
+            stream.send(datagram.data)
+
+    # What the core asked for.
+
+    def _start(self, key: tuple[type, int], work: Coroutine[Any, Any, None]) -> None:
+        task = self._loop.create_task(work)
+        self._tasks[key] = task
+        task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
+
+    async def _open_socket(self, wanted: SocketWanted) -> None:
+        endpoint = cast("SocketUser", self.endpoint)
+        udp = _Udp(self, wanted.id if wanted.remote is not None else None)
+        try:
+            await self._loop.create_datagram_endpoint(
+                lambda: udp, local_addr=(wanted.local.host, wanted.local.port), remote_addr=wanted.remote
+            )
+        except OSError as error:
+            endpoint.socket_failed(wanted.id, socket_failure(error), self.now())
+        else:
+            if self._closed:
+                udp.close()
+                return
+            endpoint.socket_opened(wanted.id, udp.local, self.now())
+        self._pump()
+
+    def _socket_error(self, id: int, error: OSError) -> None:
+        cast("SocketUser", self.endpoint).socket_failed(id, socket_failure(error), self.now())
+        self._pump()
+
+    async def _open_stream(self, wanted: StreamWanted) -> None:
+        endpoint = cast("StreamUser", self.endpoint)
+        stream = _Stream(self, wanted.id, wanted.transport, accepted=False)
+        try:
+            if wanted.transport is Transport.DTLS:
+                endpoint.stream_closed(wanted.id, StreamFailure.UNSUPPORTED, self.now(), "DTLS is not built in")
+                self._pump()
+                return
+            transport, _ = await self._loop.create_connection(
+                lambda: stream,
+                wanted.remote.host,
+                wanted.remote.port,
+                local_addr=(wanted.local, 0) if wanted.local is not None else None,
+            )
+            if wanted.transport is Transport.TLS:
+                endpoint.stream_connected(wanted.id, self.now())
+                context = self._ssl_context or ssl.create_default_context()
+                name = wanted.server_name or wanted.remote.host
+                upgraded = await self._loop.start_tls(transport, stream, context, server_hostname=name)
+                assert upgraded is not None
+                stream.transport = upgraded
+        except (OSError, ssl.SSLError) as error:
+            stream.abandon()
+            failure, detail = stream_failure(error)
+            endpoint.stream_closed(wanted.id, failure, self.now(), detail)
+        except asyncio.CancelledError:
+            stream.abandon()
+            raise
+        else:
+            stream.register()
+            endpoint.stream_opened(wanted.id, stream.local, stream.remote, self.now())
+        self._pump()
+
+    def _release_stream(self, id: int) -> None:
+        if (task := self._tasks.get((StreamWanted, id))) is not None:
+            task.cancel()
+        if (stream := self._streams.get(id)) is not None:
+            stream.close()
+
+
+class _Udp(asyncio.DatagramProtocol):
+    def __init__(self, driver: Driver[Any], connected_id: int | None) -> None:
+        self._driver = driver
+        self._connected_id = connected_id
+        self._transport: asyncio.DatagramTransport | None = None
+        self.local = Address("", 0)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self.local = _address(transport.get_extra_info("sockname"))
+        self._driver._udp[self.local] = self
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        self._driver._received(_address(addr), self.local, data, Transport.UDP)
+
+    def error_received(self, exc: Exception) -> None:
+        log.debug("! %s: %s", self.local, exc)
+        if self._connected_id is not None and isinstance(exc, OSError):
+            self._driver._socket_error(self._connected_id, exc)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._driver._udp.pop(self.local, None)
+
+    def send(self, data: bytes, destination: Address) -> None:
+        assert self._transport is not None
+        if not self._transport.is_closing():
+            self._transport.sendto(data, None if self._connected_id is not None else destination)
+
+    def close(self) -> None:
+        assert self._transport is not None
+        self._transport.close()
+
+
+class _Stream(asyncio.Protocol):
+    def __init__(self, driver: Driver[Any], id: int, kind: Transport, *, accepted: bool) -> None:
+        self._driver = driver
+        self._id = id
+        self._kind = kind
+        self._accepted = accepted
+        self._announced = False
+        self._paused = False
+        self.transport: Any = None
+        self.local = Address("", 0)
+        self.remote = Address("", 0)
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.local = _address(transport.get_extra_info("sockname"))
+        self.remote = _address(transport.get_extra_info("peername"))
+        if self._accepted:
+            driver = self._driver
+            if driver._closed:
+                transport.close()
+                return
+            self.register()
+            core = cast("StreamServer", driver.endpoint)
+            core.stream_accepted(self._id, self._kind, self.local, self.remote, driver.now())
+            driver._pump()
+
+    def register(self) -> None:
+        self._announced = True
+        self._driver._streams[self._id] = self
+        self._driver._stream_by_path[self.local, self.remote, self._kind] = self
+
+    def data_received(self, data: bytes) -> None:
+        if self._announced:
+            self._driver._received(self.remote, self.local, bytes(data), self._kind)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if not self._announced:
+            return
+        driver = self._driver
+        driver._streams.pop(self._id, None)
+        driver._stream_by_path.pop((self.local, self.remote, self._kind), None)
+        failure = StreamFailure.CLOSED if exc is None else StreamFailure.RESET
+        if not driver._closed:
+            user = cast("StreamUser", driver.endpoint)
+            user.stream_closed(self._id, failure, driver.now(), "" if exc is None else str(exc))
+            driver._pump()
+
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
+    def send(self, data: bytes) -> None:
+        # A peer that does not read must not make our buffer grow. What a core sends are whole messages of a protocol
+        # for datagrams, so losing one is what it expects.
+        if self._paused:
+            log.debug("! %s does not read; dropped %d bytes", self.remote, len(data))
+        elif not self.transport.is_closing():
+            self.transport.write(data)
+
+    def close(self) -> None:
+        self.transport.close()
+
+    def abandon(self) -> None:
+        """Drop a connection that never opened."""
+        if self.transport is not None:
+            self.transport.abort()
+
+
+def _address(name: Any) -> Address:
+    return Address(name[0], name[1])
+
+
+def socket_failure(error: OSError) -> SocketFailure:
+    """The kind of a UDP socket's error."""
+    match error.errno:
+        case errno.EACCES | errno.EPERM:
+            return SocketFailure.DENIED
+        case errno.EADDRINUSE:
+            return SocketFailure.IN_USE
+        case errno.ECONNREFUSED | errno.ECONNRESET:
+            return SocketFailure.REFUSED
+        case errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN | errno.EHOSTDOWN:
+            return SocketFailure.UNREACHABLE
+        case _:
+            return SocketFailure.UNAVAILABLE
+
+
+# X509_V_ERR_* of OpenSSL.
+_NAME_ERRORS = (62, 63, 64)
+_EXPIRY_ERRORS = (9, 10)
+
+
+def stream_failure(error: Exception) -> tuple[StreamFailure, str]:
+    """The kind of a connection's error, and the system's text."""
+    match error:
+        case ssl.SSLCertVerificationError():
+            if error.verify_code in _NAME_ERRORS:
+                return StreamFailure.TLS_NAME, error.verify_message
+            if error.verify_code in _EXPIRY_ERRORS:
+                return StreamFailure.TLS_EXPIRED, error.verify_message
+            return StreamFailure.TLS_ISSUER, error.verify_message
+        case ssl.SSLError():
+            # A server that answers in plain text, or hangs up on a ClientHello, does not speak TLS on that port.
+            reason = error.reason or str(error)
+            plain = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
+            return (StreamFailure.NOT_TLS if reason in plain else StreamFailure.TLS_OTHER), reason
+        case ConnectionRefusedError():
+            return StreamFailure.REFUSED, "connection refused"
+        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
+            return StreamFailure.RESET, str(error)
+        case TimeoutError():
+            return StreamFailure.TIMEOUT, "no answer"
+        case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN | errno.EHOSTDOWN):
+            return StreamFailure.UNREACHABLE, str(error)
+        case _:
+            return StreamFailure.UNREACHABLE, str(error)
