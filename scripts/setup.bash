@@ -3,6 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 venv=$root/.venv
+# shellcheck disable=SC2034
+test_packages=(coturn nftables iproute2 conntrack stun-client openssl procps)
 
 say() { printf '%s\n' "$*" >&2; }
 

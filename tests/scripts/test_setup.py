@@ -1,0 +1,192 @@
+"""scripts/setup.bash with a stand-in for uv that writes down its calls and installs nothing."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# Makes an environment that runs this Python; `pip install` waits at a pipe when the test says so.
+UV = """#!/bin/sh
+echo "$1 $2" >>"$CALLS"
+case "$1" in
+venv)
+    for folder; do :; done
+    mkdir -p "$folder/bin"
+    printf '#!/bin/sh\\nexec "%s" "$@"\\n' "$REAL_PYTHON" >"$folder/bin/python"
+    chmod +x "$folder/bin/python"
+    ;;
+pip)
+    echo "installer says $FAIL"
+    if [ -n "$WAIT" ]; then echo started >"$WAIT"; read -r never <"$WAIT"; fi
+    [ -z "$FAIL" ]
+    ;;
+esac
+"""
+
+
+class Project:
+    """A copy of the set-up in a folder of its own, with a space in its path."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "a project"
+        self.calls_file = folder / "calls"
+        self.programs = folder / "programs"
+        (self.root / "scripts").mkdir(parents=True)
+        self.programs.mkdir()
+        shutil.copy(ROOT / "scripts" / "setup.bash", self.root / "scripts")
+        (self.root / "pyproject.toml").write_text("[project]\n")
+        self.program("uv", UV)
+        self.environment = os.environ | {
+            "PATH": f"{self.programs}:{os.environ['PATH']}",
+            "PYTHON": sys.executable,
+            "REAL_PYTHON": sys.executable,
+            "CALLS": str(self.calls_file),
+            "FAIL": "",
+            "WAIT": "",
+        }
+
+    def program(self, name: str, text: str) -> None:
+        path = self.programs / name
+        path.write_text(text)
+        path.chmod(0o755)
+
+    def command(self, group: str = "") -> list[str]:
+        script = f'set -euo pipefail; source "$0"; setup {group}; echo ready'
+        return ["bash", "-c", script, str(self.root / "scripts" / "setup.bash")]
+
+    def setup(self, group: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            self.command(group),
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            timeout=30,
+        )
+
+    def calls(self) -> list[str]:
+        """The calls of uv since the last time."""
+        if not self.calls_file.exists():
+            return []
+        calls = self.calls_file.read_text().splitlines()
+        self.calls_file.unlink()
+        return calls
+
+
+MAKE, INSTALL = "venv --quiet", "pip install"
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_second_run_installs_nothing_and_says_nothing(project: Project) -> None:
+    first = project.setup()
+    assert (first.returncode, first.stdout) == (0, "ready\n"), first.stderr
+    assert project.calls() == [MAKE, INSTALL]
+    second = project.setup()
+    assert (second.returncode, second.stdout, second.stderr) == (0, "ready\n", "")
+    assert project.calls() == []
+
+
+def test_a_changed_pyproject_installs_into_the_same_environment(project: Project) -> None:
+    project.setup()
+    project.calls()
+    (project.root / "pyproject.toml").write_text("[project]\ndependencies = []\n")
+    assert project.setup().returncode == 0
+    assert project.calls() == [INSTALL]
+
+
+def test_the_group_is_added_once_and_serves_the_run_without_it(project: Project) -> None:
+    project.setup()
+    project.calls()
+    assert project.setup("dev").returncode == 0
+    assert project.calls() == [INSTALL]
+    for group in ("", "dev"):
+        assert project.setup(group).returncode == 0
+    assert project.calls() == []
+
+
+def test_a_moved_checkout_makes_its_environment_anew(project: Project) -> None:
+    project.setup()
+    project.calls()
+    project.root = project.root.rename(project.root.with_name("moved"))
+    assert project.setup().returncode == 0
+    assert project.calls() == [MAKE, INSTALL]
+
+
+def test_a_python_that_is_gone_makes_the_environment_anew(project: Project) -> None:
+    project.setup()
+    project.calls()
+    (project.root / ".venv" / "bin" / "python").write_text("#!/nowhere\n")
+    assert project.setup().returncode == 0
+    assert project.calls() == [MAKE, INSTALL]
+
+
+def test_an_interrupted_setup_starts_again(project: Project, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    running = subprocess.Popen(
+        project.command(),
+        env=project.environment | {"WAIT": str(pipe)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    assert pipe.read_text() == "started\n"
+    os.killpg(running.pid, signal.SIGINT)
+    stdout, _ = running.communicate(timeout=30)
+    assert (running.returncode, stdout) == (130, b"")
+    assert project.calls() == [MAKE, INSTALL]
+    assert project.setup().returncode == 0
+    assert project.calls() == [MAKE, INSTALL]
+
+
+def test_two_at_once_make_one_environment(project: Project, tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    first = subprocess.Popen(
+        project.command(), env=project.environment | {"WAIT": str(pipe)}, stderr=subprocess.DEVNULL
+    )
+    assert pipe.read_text() == "started\n"
+    second = subprocess.Popen(project.command(), env=project.environment, stderr=subprocess.DEVNULL)
+    pipe.write_text("go on\n")
+    assert (first.wait(30), second.wait(30)) == (0, 0)
+    assert project.calls() == [MAKE, INSTALL]
+
+
+def test_a_failed_installation_shows_why(project: Project) -> None:
+    # pip, the second choice, must fail here as well: the stand-in's environment is this Python's own.
+    failed = project.setup(FAIL="no space left", PIP_NO_INDEX="1", PIP_FIND_LINKS="", REAL_PYTHON="/bin/false")
+    assert failed.returncode == 3
+    assert failed.stdout == ""
+    assert "installer says no space left" in failed.stderr
+    assert failed.stderr.endswith("Repair it and run this again.\n")
+
+
+@pytest.mark.parametrize("python", ["/bin/false", "/nowhere/python"])
+def test_an_unsuitable_python_is_one_sentence(project: Project, python: str) -> None:
+    failed = project.setup(PYTHON=python)
+    sentence = f"PYTHON={python} is not CPython 3.11 or newer: set it to one, or unset it.\n"
+    assert (failed.returncode, failed.stdout, failed.stderr) == (3, "", sentence)
+    assert project.calls() == []
+
+
+def test_an_old_python3_is_passed_over(project: Project) -> None:
+    project.program("python3", "#!/bin/sh\nexit 1\n")
+    project.program("python3.13", f'#!/bin/sh\nexec "{sys.executable}" "$@"\n')
+    done = project.setup(PYTHON="")
+    assert done.returncode == 0, done.stderr
+    assert str(project.programs) not in done.stderr
+    assert project.calls() == [MAKE, INSTALL]

@@ -1,0 +1,140 @@
+"""The structure that the design document promises, so that it cannot drift."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "icekit"
+MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
+
+# Files without a test file of their own, each with its reason.
+WITHOUT_TEST = {
+    "icekit/__main__.py": "one call; the tests below run it",
+}
+
+FORBIDDEN_NAMES = {"utils", "util", "common", "types", "base", "manager", "core", "helpers"}
+
+LINES = 500
+LONGER = {"icekit/ice.py": 900}
+
+HOST_CANDIDATE = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"
+
+
+def pure_modules() -> list[str]:
+    return sorted(path.stem for path in PACKAGE.glob("*.py") if path.stem not in {"__init__", "__main__"})
+
+
+def test_every_module_has_its_test_file() -> None:
+    missing = []
+    for module in MODULES:
+        # An __init__ gives names of its neighbours; their tests are its tests.
+        if module.name == "__init__.py" or str(module) in WITHOUT_TEST:
+            continue
+        mirror = Path("tests", *module.parts[1:-1], f"test_{module.name}")
+        if not (ROOT / mirror).is_file():
+            missing.append(f"{module} has no {mirror}")
+    assert missing == []
+
+
+def test_every_exception_is_still_needed() -> None:
+    assert [name for name in WITHOUT_TEST if not (ROOT / name).is_file()] == []
+    assert [name for name in WITHOUT_TEST if (ROOT / "tests" / f"test_{Path(name).name}").exists()] == []
+
+
+def test_no_file_is_too_long() -> None:
+    lengths = {str(module): len((ROOT / module).read_text(encoding="utf-8").splitlines()) for module in MODULES}
+    assert {name: lines for name, lines in lengths.items() if lines > LONGER.get(name, LINES)} == {}
+
+
+def test_no_module_has_a_name_that_says_nothing() -> None:
+    parts = [(str(module), set(module.with_suffix("").parts)) for module in MODULES]
+    assert [name for name, words in parts if words & FORBIDDEN_NAMES] == []
+
+
+def test_every_pure_module_is_under_the_contract() -> None:
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    (pure,) = [contract for contract in contracts if contract["name"] == "a file directly in icekit/ is pure"]
+    assert sorted(pure["source_modules"]) == [f"icekit.{name}" for name in pure_modules()]
+    assert {"asyncio", "socket", "ssl", "threading", "time", "random", "secrets", "os"} <= set(
+        pure["forbidden_modules"]
+    )
+
+
+def test_tests_are_no_package() -> None:
+    assert list((ROOT / "tests").rglob("__init__.py")) == []
+
+
+def test_the_package_declares_its_types() -> None:
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def run_fresh(code: str, *arguments: str) -> str:
+    """The last line that a new interpreter prints on stdout. It has this one's paths but none of the modules that
+    site-packages load at start.
+    """
+    prologue = f"import sys; sys.path[:] = {json.dumps([str(ROOT), *sys.path])}\n"
+    command = [sys.executable, "-S", "-c", prologue + code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_importing_icekit_loads_no_event_loop() -> None:
+    loaded = json.loads(run_fresh("import icekit, json; print(json.dumps(sorted(sys.modules)))"))
+    assert "icekit" in loaded
+    assert {"asyncio", "socket", "ssl", "aioice", "aiortc", "rich", "typer", "websockets"} & set(loaded) == set()
+
+
+def test_importing_icekit_takes_at_most_60_ms() -> None:
+    code = "from time import perf_counter as now; start = now(); import icekit; print(now() - start)"
+    # The best of a few: a busy machine makes the others slower, never faster.
+    assert min(float(run_fresh(code)) for _ in range(5)) <= 0.060
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", HOST_CANDIDATE]], ids=["help", "explain"])
+def test_offline_commands_load_no_media_stack(arguments: list[str]) -> None:
+    code = """
+import json, runpy
+try:
+    runpy.run_module("icekit", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    assert not end.code, end.code
+print()
+print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = json.loads(run_fresh(code, *arguments))
+    assert "icekit.cli" in loaded
+    assert {"aioice", "aiortc", "av", "matplotlib", "websockets"} & set(loaded) == set()
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs a git checkout")
+    # Continuous integration may run as another user than the owner of the checkout.
+    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z"]
+    names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
+    return [ROOT / name for name in names if name and (ROOT / name).is_file()]
+
+
+def test_no_file_names_a_place_on_the_machine_it_was_written_on() -> None:
+    place = re.compile(rb"(?<![\w.])/wo" + rb"rk/")
+    assert [str(path) for path in tracked_files() if place.search(path.read_bytes())] == []
+
+
+def test_every_script_is_an_executable_bash_script() -> None:
+    scripts = [*(path for path in (ROOT / "scripts").iterdir() if path.suffix != ".bash"), ROOT / ".ci" / "run"]
+    assert {path.name for path in scripts} >= {"probe", "test", "check", "soak", "run"}
+    for path in scripts:
+        assert path.read_text(encoding="utf-8").startswith("#!/usr/bin/env bash\n"), path
+        assert path.stat().st_mode & 0o111 == 0o111, path
+        assert "set -euo pipefail" in path.read_text(encoding="utf-8"), path
