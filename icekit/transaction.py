@@ -65,7 +65,7 @@ class Path(NamedTuple):
 class LongTermCredential:
     """A user name and password, and what the server told us about them (RFC 8489 §9.2). Shared by many requests."""
 
-    __slots__ = ("_key", "_password", "algorithms", "nonce", "realm", "username")
+    __slots__ = ("_algorithm", "_key", "_password", "algorithms", "nonce", "realm", "username")
 
     def __init__(self, username: str, password: str) -> None:
         self.username = username
@@ -74,10 +74,15 @@ class LongTermCredential:
         self.nonce = b""
         # What the server offers: ``None`` means that it speaks RFC 5389 (MD5 and SHA-1 only).
         self.algorithms: tuple[tuple[int, bytes], ...] | None = None
+        self._algorithm = PasswordAlgorithm.MD5
         self._key: IntegrityKey | None = None
 
     def __repr__(self) -> str:
         return f"LongTermCredential({self.username!r})"
+
+    def renewed(self) -> LongTermCredential:
+        """The same user for another server: realm and nonce belong to the server that gave them."""
+        return LongTermCredential(self.username, self._password)
 
     @property
     def key(self) -> IntegrityKey | None:
@@ -95,7 +100,7 @@ class LongTermCredential:
         realm = self.realm if realm is None else realm
         if realm is None or nonce is None:
             return False
-        algorithm = None
+        algorithm, integrity = PasswordAlgorithm.MD5, Integrity.SHA1
         if SecurityFeatures.PASSWORD_ALGORITHMS in nonce_features(nonce):
             # RFC 8489 §9.2.5: the bit without the list means that somebody removed it; such a response must be ignored.
             if not offered:
@@ -103,17 +108,11 @@ class LongTermCredential:
             known = [number for number, parameters in offered if number in (1, 2) and not parameters]
             if not known:
                 return False
-            algorithm = PasswordAlgorithm(known[0])
+            algorithm, integrity = PasswordAlgorithm(known[0]), Integrity.SHA256
         else:
             offered = None
         try:
-            self._key = long_term_key(
-                self.username,
-                realm,
-                self._password,
-                algorithm or PasswordAlgorithm.MD5,
-                Integrity.SHA1 if algorithm is None else Integrity.SHA256,
-            )
+            self._key = long_term_key(self.username, realm, self._password, algorithm, integrity)
         except ConfigError:  # a realm that the OpaqueString profile forbids
             return False
         self.realm, self.nonce, self.algorithms = realm, nonce, offered
@@ -128,7 +127,7 @@ class LongTermCredential:
         if self.algorithms is None:
             return items
         # RFC 8489 §9.2.4: the list is sent back unchanged, with the chosen one beside it, so that a change of it shows.
-        chosen = (int(self._algorithm or PasswordAlgorithm.MD5), b"")
+        chosen = (int(self._algorithm), b"")
         return (*items, attr.PASSWORD_ALGORITHMS(self.algorithms), attr.PASSWORD_ALGORITHM(chosen))
 
 
@@ -265,8 +264,8 @@ class Transactions:
             log.debug("! %r from %s belongs to no request", message, datagram.source)
             return []
         log.debug("< %r from %s", message, datagram.source)
-        # RFC 8489 §6.3.3, §6.3.4: a response with an unknown comprehension-required attribute must be discarded, and the
-        # transaction counts as failed. We wait for a better one instead: the timeout is the failure.
+        # RFC 8489 §6.3.3, §6.3.4: a response with an unknown comprehension-required attribute must be discarded, and
+        # the transaction counts as failed. We wait for a better one instead: the timeout is the failure.
         if message.unknown_required():
             self.dropped += 1
             return []
