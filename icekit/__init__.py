@@ -2,4 +2,8 @@
 
 from __future__ import annotations
 
+from icekit.servers import IceServer
+
+__all__ = ["IceServer", "__version__"]
+
 __version__ = "0.1.0"

@@ -14,6 +14,8 @@
     │   └── IceFailed                 no candidate pair works
     ├── SignalingError                a signaling channel broke
     ├── NegotiationError              offer and answer do not fit
+    ├── SimulationDeadlock            a simulated program waits for ever
+    ├── SimulationTimeLimit           a simulated program ran past its limit
     └── ConfigError (ValueError)      exit code 2: what the caller asked for cannot be
         └── MissingExtra              an optional dependency is not installed
 
@@ -64,9 +66,20 @@ class CandidateError(_FieldError):
 
 
 class UriError(_FieldError):
-    """A server URI that does not follow RFC 7064 or RFC 7065."""
+    """A server URI that does not follow RFC 7064 or RFC 7065; ``corrected``: what was probably meant, if it shows."""
 
     what = "server URI"
+
+    def __init__(
+        self, field: str, column: int, found: str, allowed: str, text: str, corrected: str | None = None
+    ) -> None:
+        super().__init__(field, column, found, allowed, text)
+        self.args = (field, column, found, allowed, text, corrected)
+        self.corrected = corrected
+
+    def __str__(self) -> str:
+        sentence = super().__str__()
+        return sentence if self.corrected is None else f"{sentence}; write {self.corrected}"
 
 
 class ErrorResponse(ProtocolError):
@@ -113,6 +126,32 @@ class SignalingError(IcekitError):
 
 class NegotiationError(IcekitError):
     """Offer and answer do not fit together."""
+
+
+class _SimulationStopped(IcekitError):
+    """At ``seconds`` of virtual time; ``tasks``: one line for each unfinished task, with what it waits for."""
+
+    what: ClassVar[str] = "stopped"
+
+    def __init__(self, seconds: float, tasks: tuple[str, ...]) -> None:
+        super().__init__(seconds, tasks)
+        self.seconds = seconds
+        self.tasks = tasks
+
+    def __str__(self) -> str:
+        return "\n  ".join((f"{self.what} at {self.seconds:.6f} s of virtual time:", *self.tasks))
+
+
+class SimulationDeadlock(_SimulationStopped):
+    """A simulated program waits for ever: nothing is ready and nothing is scheduled."""
+
+    what = "deadlock"
+
+
+class SimulationTimeLimit(_SimulationStopped):
+    """A simulated program was still running at the limit."""
+
+    what = "not finished"
 
 
 class ConfigError(IcekitError, ValueError):
