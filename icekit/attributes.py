@@ -15,7 +15,7 @@ from enum import IntEnum, IntFlag
 from typing import Final, Generic, NamedTuple, TypeVar, cast
 
 from icekit.errors import ConfigError, DecodeError
-from icekit.net import Address
+from icekit.net import Address, canonical_host
 
 T = TypeVar("T")
 
@@ -27,6 +27,11 @@ Item = tuple[int, "bytes | Address"]
 _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
 _IPV4 = struct.Struct("!xBHI")
+_OCTETS = {str(octet): octet for octet in range(256)}
+
+# RFC 8489 §14.3, §14.8–14.10: at most 509 bytes of text are sent, and 763 must be readable (RFC 5389 allowed them).
+_SENT_TEXT = 509
+_READ_TEXT = 763
 
 
 class Family(IntEnum):
@@ -66,7 +71,7 @@ class AddressErrorCode(NamedTuple):
 
 
 class Icmp(NamedTuple):
-    """An ICMP error that the relay received from a peer's host (RFC 8656 §18.13)."""
+    """An ICMP error that the relay received from a peer's host (RFC 8656 §18.13); ``data`` is 4 bytes (the MTU)."""
 
     type: int
     code: int
@@ -91,7 +96,7 @@ class Attribute(Generic[T]):
         """An item for a message; ConfigError if the value does not fit the attribute."""
         try:
             return self.type, self._pack(value)
-        except struct.error as error:
+        except (struct.error, ValueError, TypeError, AttributeError) as error:
             raise ConfigError(f"{self.name}: {error}") from None
 
     def decode(self, value: bytes, transaction_id: bytes) -> T:
@@ -115,14 +120,17 @@ def pack_address(address: Address) -> bytes:
 
 
 def xor_address(address: Address, transaction_id: bytes) -> bytes:
-    """The XORed form of an address (RFC 8489 §14.2)."""
-    host, port = address
-    if ":" not in host:
-        a, b, c, d = host.split(".")
-        number = int(a) << 24 | int(b) << 16 | int(c) << 8 | int(d)
-        return _IPV4.pack(1, port ^ 0x2112, number ^ MAGIC_COOKIE)
-    packed = ipaddress.IPv6Address(host.partition("%")[0]).packed
-    return struct.pack("!xBH", 2, port ^ 0x2112) + _xor128(packed, transaction_id)
+    """The XORed form of an address (RFC 8489 §14.2); ConfigError if it is not one."""
+    try:
+        host, port = address
+        if ":" not in host:
+            a, b, c, d = host.split(".")
+            number = _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d]
+            return _IPV4.pack(1, port ^ 0x2112, number ^ MAGIC_COOKIE)
+        packed = ipaddress.IPv6Address(host.partition("%")[0]).packed
+        return struct.pack("!xBH", 2, port ^ 0x2112) + _xor128(packed, transaction_id)
+    except (struct.error, ValueError, KeyError, TypeError):
+        raise ConfigError(f"{address!r} is not an IP address and a port") from None
 
 
 def _xor128(packed: bytes, transaction_id: bytes) -> bytes:
@@ -134,7 +142,11 @@ def _unpack_address(value: bytes, _transaction_id: bytes) -> Address:
     family, port = struct.unpack_from("!xBH", value)
     if (family, len(value)) not in ((1, 8), (2, 20)):
         raise ValueError(f"address family {family}")
-    return Address(str(ipaddress.ip_address(value[4:])), port)
+    return Address(_host(value[4:]), port)
+
+
+def _host(packed: bytes) -> str:
+    return canonical_host(str(ipaddress.ip_address(packed)))
 
 
 def _unpack_xor_address(value: bytes, transaction_id: bytes) -> Address:
@@ -146,7 +158,7 @@ def _unpack_xor_address(value: bytes, transaction_id: bytes) -> Address:
             return Address(host, port ^ 0x2112)
     elif len(value) == 20 and value[1] == 2:
         port = int.from_bytes(value[2:4]) ^ 0x2112
-        return Address(str(ipaddress.IPv6Address(_xor128(value[4:], transaction_id))), port)
+        return Address(_host(_xor128(value[4:], transaction_id)), port)
     raise ValueError("not an IPv4 or IPv6 address")
 
 
@@ -158,33 +170,37 @@ def _xored(number: int, name: str) -> Attribute[Address]:
     return Attribute(number, name, lambda address: address, _unpack_xor_address)
 
 
-def _text(number: int, name: str, limit: int) -> Attribute[str]:
+def _text(number: int, name: str, sent: int, read: int = _READ_TEXT) -> Attribute[str]:
     def pack(text: str) -> bytes:
         value = text.encode()
-        if len(value) > limit:
-            raise ConfigError(f"{name} has {len(value)} bytes, at most {limit} are allowed")
+        if len(value) > sent:
+            raise ValueError(f"{len(value)} bytes, at most {sent} are allowed")
         return value
 
     def unpack(value: bytes, _transaction_id: bytes) -> str:
-        if len(value) > limit:
-            raise ValueError(f"more than {limit} bytes")
+        if len(value) > read:
+            raise ValueError(f"more than {read} bytes")
         return value.decode()
 
     return Attribute(number, name, pack, unpack)
 
 
 def _opaque(number: int, name: str, lowest: int, highest: int) -> Attribute[bytes]:
-    def pack(value: bytes) -> bytes:
+    def check(value: bytes) -> bytes:
         if not lowest <= len(value) <= highest:
-            raise ConfigError(f"{name} has {len(value)} bytes, {lowest} to {highest} are allowed")
-        return value
+            raise ValueError(f"{len(value)} bytes, {lowest} to {highest} are allowed")
+        return bytes(value)
 
-    def unpack(value: bytes, _transaction_id: bytes) -> bytes:
-        if not lowest <= len(value) <= highest:
-            raise ValueError(f"{lowest} to {highest} bytes are allowed")
-        return value
+    return Attribute(number, name, check, lambda value, _: check(value))
 
-    return Attribute(number, name, pack, unpack)
+
+def _closing(number: int, name: str) -> Attribute[bytes]:
+    """An attribute that protects what stands before it: ``Message.encode`` writes it, ``decode`` takes it out."""
+
+    def pack(_value: bytes) -> bytes:
+        raise ValueError("Message.encode writes it")
+
+    return Attribute(number, name, pack, lambda value, _: value)
 
 
 def _u32(number: int, name: str) -> Attribute[int]:
@@ -213,12 +229,19 @@ def _flag(number: int, name: str) -> Attribute[bool]:
             raise ValueError("no value is allowed")
         return True
 
-    return Attribute(number, name, lambda _: b"", unpack)
+    def pack(value: bool) -> bytes:
+        if not value:
+            raise ValueError("it has no false form, leave it out")
+        return b""
+
+    return Attribute(number, name, pack, unpack)
 
 
 def _pack_error(error: ErrorCode) -> bytes:
-    hundreds, rest = divmod(error.code, 100)
-    return struct.pack("!xxBB", hundreds, rest) + error.reason.encode()
+    # RFC 8489 §14.8: a code is 300 to 699, and the phrase must be shorter than 128 characters.
+    if not 300 <= error.code <= 699 or len(error.reason) > 127:
+        raise ValueError(f"code {error.code} with {len(error.reason)} characters; 300 to 699 and 127 are allowed")
+    return struct.pack("!xxBB", *divmod(error.code, 100)) + error.reason.encode()
 
 
 def _unpack_error(value: bytes, _transaction_id: bytes) -> ErrorCode:
@@ -226,12 +249,11 @@ def _unpack_error(value: bytes, _transaction_id: bytes) -> ErrorCode:
     # RFC 8489 §14.8: the class is 3 to 6, the number 0 to 99; the phrase is for people only, so broken UTF-8 is shown.
     if not 3 <= hundreds & 7 <= 6 or rest > 99:
         raise ValueError(f"code {hundreds & 7}/{rest}")
-    return ErrorCode((hundreds & 7) * 100 + rest, value[4:767].decode(errors="replace"))
+    return ErrorCode((hundreds & 7) * 100 + rest, value[4 : 4 + _READ_TEXT].decode(errors="replace"))
 
 
 def _pack_address_error(error: AddressErrorCode) -> bytes:
-    hundreds, rest = divmod(error.code, 100)
-    return struct.pack("!BxBB", error.family, hundreds, rest) + error.reason.encode()
+    return struct.pack("!B", error.family) + _pack_error(ErrorCode(error.code, error.reason))[1:]
 
 
 def _unpack_address_error(value: bytes, transaction_id: bytes) -> AddressErrorCode:
@@ -272,27 +294,44 @@ def _unpack_even_port(value: bytes, _transaction_id: bytes) -> bool:
     return bool(value[0] & 0x80)
 
 
+_ICMP = struct.Struct("!xxH4s")
+
+
+def _pack_icmp(icmp: Icmp) -> bytes:
+    # RFC 8656 §18.13: seven bits of type, nine bits of code, then exactly four bytes.
+    if not 0 <= icmp.type <= 127 or not 0 <= icmp.code <= 511 or len(icmp.data) != 4:
+        raise ValueError("type 0 to 127, code 0 to 511 and 4 bytes of data are allowed")
+    return _ICMP.pack(icmp.type << 9 | icmp.code, icmp.data)
+
+
+def _unpack_icmp(value: bytes, _transaction_id: bytes) -> Icmp:
+    number, data = _ICMP.unpack(value)
+    return Icmp(number >> 9, number & 511, data)
+
+
 # RFC 8489
 MAPPED_ADDRESS: Final = _address(0x0001, "MAPPED-ADDRESS")
+# 513 and not the 508 of RFC 8489 §14.3: a check carries two ufrags of up to 256 characters (RFC 8839 §5.4) and a colon.
 USERNAME: Final = _text(0x0006, "USERNAME", 513)
-MESSAGE_INTEGRITY: Final = _opaque(0x0008, "MESSAGE-INTEGRITY", 20, 20)
+MESSAGE_INTEGRITY: Final = _closing(0x0008, "MESSAGE-INTEGRITY")
 ERROR_CODE: Final = Attribute(0x0009, "ERROR-CODE", _pack_error, _unpack_error)
 UNKNOWN_ATTRIBUTES: Final = Attribute[tuple[int, ...]](
     0x000A, "UNKNOWN-ATTRIBUTES", lambda types: struct.pack(f"!{len(types)}H", *types), _unpack_types
 )
-REALM: Final = _text(0x0014, "REALM", 763)
-NONCE: Final = _opaque(0x0015, "NONCE", 0, 763)
-MESSAGE_INTEGRITY_SHA256: Final = _opaque(0x001C, "MESSAGE-INTEGRITY-SHA256", 16, 32)
+# What a client sends in these two is what the server gave it: what can be read can be written.
+REALM: Final = _text(0x0014, "REALM", _READ_TEXT)
+NONCE: Final = _opaque(0x0015, "NONCE", 0, _READ_TEXT)
+MESSAGE_INTEGRITY_SHA256: Final = _closing(0x001C, "MESSAGE-INTEGRITY-SHA256")
 PASSWORD_ALGORITHM: Final = Attribute[tuple[int, bytes]](
     0x001D, "PASSWORD-ALGORITHM", lambda algorithm: _pack_algorithms((algorithm,)), _unpack_algorithm
 )
 USERHASH: Final = _opaque(0x001E, "USERHASH", 32, 32)
 XOR_MAPPED_ADDRESS: Final = _xored(0x0020, "XOR-MAPPED-ADDRESS")
 PASSWORD_ALGORITHMS: Final = Attribute(0x8002, "PASSWORD-ALGORITHMS", _pack_algorithms, _unpack_algorithms)
-ALTERNATE_DOMAIN: Final = _text(0x8003, "ALTERNATE-DOMAIN", 255)
-SOFTWARE: Final = _text(0x8022, "SOFTWARE", 763)
+ALTERNATE_DOMAIN: Final = _text(0x8003, "ALTERNATE-DOMAIN", 255, 255)
+SOFTWARE: Final = _text(0x8022, "SOFTWARE", _SENT_TEXT)
 ALTERNATE_SERVER: Final = _address(0x8023, "ALTERNATE-SERVER")
-FINGERPRINT: Final = _u32(0x8028, "FINGERPRINT")
+FINGERPRINT: Final = _closing(0x8028, "FINGERPRINT")
 # RFC 3489, still sent by old servers beside or instead of their successors
 SOURCE_ADDRESS: Final = _address(0x0004, "SOURCE-ADDRESS")
 CHANGED_ADDRESS: Final = _address(0x0005, "CHANGED-ADDRESS")
@@ -311,12 +350,7 @@ DONT_FRAGMENT: Final = _flag(0x001A, "DONT-FRAGMENT")
 RESERVATION_TOKEN: Final = _opaque(0x0022, "RESERVATION-TOKEN", 8, 8)
 ADDITIONAL_ADDRESS_FAMILY: Final = _u8_rffu(0x8000, "ADDITIONAL-ADDRESS-FAMILY")
 ADDRESS_ERROR_CODE: Final = Attribute(0x8001, "ADDRESS-ERROR-CODE", _pack_address_error, _unpack_address_error)
-ICMP: Final = Attribute[Icmp](
-    0x8004,
-    "ICMP",
-    lambda icmp: struct.pack("!xxBB", icmp.type, icmp.code) + icmp.data[:4].ljust(4, b"\0"),
-    lambda value, _: Icmp(value[2], value[3], value[4:8]),
-)
+ICMP: Final = Attribute(0x8004, "ICMP", _pack_icmp, _unpack_icmp)
 # RFC 8445
 PRIORITY: Final = _u32(0x0024, "PRIORITY")
 USE_CANDIDATE: Final = _flag(0x0025, "USE-CANDIDATE")
