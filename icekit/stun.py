@@ -128,7 +128,8 @@ _OUTER = bytes(byte ^ 0x5C for byte in range(256))
 def opaque_string(text: str) -> str:
     """A user name or password by the OpaqueString profile (RFC 8265 §4.2); ASCII passes unchanged.
 
-    ConfigError if the profile forbids the text (empty, control characters, unassigned code points).
+    ConfigError if the profile forbids the text (control characters, unassigned code points). Empty text passes although
+    the profile forbids it: there are servers with an empty realm.
     """
     if text.isascii() and text.isprintable():
         return text
@@ -196,6 +197,11 @@ class Message:
     __slots__ = ("_integrity_at", "_raw", "attributes", "message_class", "method", "transaction_id")
 
     def __init__(self, method: int, message_class: Class, transaction_id: bytes, items: tuple[Item, ...] = ()) -> None:
+        # RFC 8489 §18.2: methods end at 0xFF, which keeps the first byte of a message below 4 (RFC 7983 §7).
+        if len(transaction_id) != 12 or not 0 <= method <= 0xFF:
+            raise ConfigError(
+                f"method {method}, transaction ID of {len(transaction_id)} bytes; 0 to 255 and 12 must be"
+            )
         self.method = method
         self.message_class = message_class
         self.transaction_id = transaction_id
@@ -236,15 +242,21 @@ class Message:
     def unknown_required(self) -> tuple[int, ...]:
         """Comprehension-required attributes that we do not know; a request with any is answered 420."""
         known = attr.BY_TYPE
-        return tuple([number for number, _ in self.attributes if number < 0x8000 and number not in known])
+        # Each once: a message may repeat one thousands of times.
+        return tuple(
+            dict.fromkeys([number for number, _ in self.attributes if number < 0x8000 and number not in known])
+        )
 
     def encode(self, key: IntegrityKey | None = None, *, fingerprint: bool = False) -> bytes:
         """The bytes on the wire, protected with ``key`` and closed with FINGERPRINT if wanted."""
-        parts = []
-        for number, value in self.attributes:
-            length = len(value)
-            parts.append(_TLV.pack(number, length) + value + _PADDING[length & 3])
-        body = b"".join(parts)
+        body = b""
+        pack = _TLV.pack
+        try:
+            for number, value in self.attributes:
+                length = len(value)
+                body += pack(number, length) + value + _PADDING[length & 3]
+        except struct.error as error:
+            raise ConfigError(f"{self!r}: {error}") from None
         if len(body) > MAX_BODY:
             raise ConfigError(f"{self!r} has {len(body)} bytes of attributes, at most {MAX_BODY} fit")
         method = self.method
@@ -266,14 +278,16 @@ class Message:
         if position is None:
             return False
         raw = self._raw
+        # RFC 8489 §14.6: the full 32 bytes are a must where the usage does not allow less, and neither ICE nor TURN
+        # does. A shorter value never equals the digest.
+        start = position + 4
+        covered = raw[:2] + _LENGTH.pack(start + key.size - HEADER_LENGTH) + raw[4:position]
         (size,) = _LENGTH.unpack_from(raw, position + 2)
-        covered = raw[:2] + _LENGTH.pack(position + 4 + size - HEADER_LENGTH) + raw[4:position]
-        # RFC 8489 §14.6: MESSAGE-INTEGRITY-SHA256 may be truncated to 16 bytes; decode checked the length.
-        return compare_digest(key.digest(covered)[:size], raw[position + 4 : position + 4 + size])
+        return compare_digest(key.digest(covered), raw[start : start + size])
 
-    def has_integrity(self) -> bool:
-        """Whether a decoded message carries any integrity attribute, right or wrong."""
-        return self._integrity_at is not None
+    def has_integrity(self, integrity: Integrity | None = None) -> bool:
+        """Whether a decoded message carries an integrity attribute (that one, or any), right or wrong."""
+        return self._integrity_at is not None and (integrity is None or integrity in self._integrity_at)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Message):
@@ -290,10 +304,14 @@ class Message:
 
     def __repr__(self) -> str:
         method = self.method.name if isinstance(self.method, Method) else f"0x{self.method:03x}"
-        names = ", ".join(
-            attr.BY_TYPE[number].name if number in attr.BY_TYPE else f"0x{number:04x}" for number, _ in self.attributes
-        )
-        return f"<{method} {self.message_class.name} {self.transaction_id.hex()} [{names}]>"
+        names = [
+            attr.BY_TYPE[number].name if number in attr.BY_TYPE else f"0x{number:04x}"
+            for number, _ in self.attributes[:20]
+        ]
+        # A hostile message has up to 16,000 of them, and this text goes into logs.
+        if len(self.attributes) > 20:
+            names.append(f"{len(self.attributes) - 20} more")
+        return f"<{method} {self.message_class.name} {self.transaction_id.hex()} [{', '.join(names)}]>"
 
 
 _FINGERPRINT_HEAD = _TLV.pack(_FINGERPRINT, 4)
@@ -338,7 +356,7 @@ def decode(data: bytes) -> Message:
     """Read one message. DecodeError on anything that is not one, never another exception.
 
     A FINGERPRINT that is there must be right. Attributes behind an integrity attribute are dropped, because nothing
-    protects them (RFC 8489 §14.5), except the stronger integrity attribute and FINGERPRINT.
+    protects them (RFC 8489 §9), except the stronger integrity attribute and FINGERPRINT.
     """
     if not is_stun(data):
         raise DecodeError(f"not a STUN message ({len(data)} bytes)")
@@ -364,8 +382,8 @@ def decode(data: bytes) -> Message:
                 raise DecodeError(f"an integrity attribute has {length} bytes")
             if integrity_at is None:
                 integrity_at = {number: position}
-            elif _SHA256 not in integrity_at:
-                integrity_at[number] = position
+            elif number == _SHA256 and _SHA256 not in integrity_at:
+                integrity_at[_SHA256] = position
         elif integrity_at is None:
             found.append((number, data[start:stop]))
         position = stop + (-length & 3)
@@ -394,6 +412,8 @@ class ChannelData:
     def encode(self, *, padded: bool) -> bytes:
         """The bytes on the wire; over a stream they must be ``padded`` to four (RFC 8656 §12.5)."""
         length = len(self.data)
+        if not FIRST_CHANNEL <= self.channel <= LAST_CHANNEL or length > 65535:
+            raise ConfigError(f"channel {self.channel:#x} with {length} bytes; 0x4000 to 0x4fff and 65535 are allowed")
         message = _TLV.pack(self.channel, length) + self.data
         return message + _PADDING[length & 3] if padded else message
 
@@ -416,33 +436,40 @@ def is_channel_data(data: bytes) -> bool:
 class StreamDecoder:
     """Cuts a byte stream into STUN and ChannelData messages (RFC 8489 §6.2.2, 8656 §12.5).
 
-    It holds less than one message, so at most 65,555 bytes.
+    Between two calls it holds less than one message (65,552 bytes) of a good stream.
     """
 
     __slots__ = ("_buffer",)
 
     def __init__(self) -> None:
-        self._buffer = b""
+        self._buffer = bytearray()
 
     def feed(self, data: bytes) -> list[bytes]:
-        """The messages that are complete now; DecodeError when the stream is something else, and then it is lost."""
-        buffer = self._buffer + data
+        """The messages that are complete now; DecodeError when the stream goes on with something else.
+
+        What came whole before that is returned first; the error follows with the next call, and with each one after it.
+        """
+        buffer = self._buffer
+        buffer += data
+        end = len(buffer)
         position = 0
         messages = []
-        while len(buffer) - position >= 4:
+        while end - position >= 4:
             first, length = _TLV.unpack_from(buffer, position)
-            if first < 0x400:
+            if first < 0x400 and not length & 3 and _COOKIE.startswith(buffer[position + 4 : position + 8]):
                 size = stop = HEADER_LENGTH + length
-                if length & 3 or buffer[position + 4 : position + 8] != _COOKIE[: len(buffer) - position - 4]:
-                    raise DecodeError("the stream is not STUN: wrong length or cookie")
             elif FIRST_CHANNEL <= first <= LAST_CHANNEL:
                 size = 4 + length
                 stop = size + (-length & 3)
             else:
-                raise DecodeError(f"the stream is not STUN: it continues with 0x{first:04x}")
-            if len(buffer) - position < stop:
+                # The eight bytes at fault stay, and nothing behind them: the stream cannot be read on.
+                del buffer[position + 8 :], buffer[:position]
+                if messages:
+                    return messages
+                raise DecodeError(f"the stream is not STUN: it goes on with {buffer.hex()}")
+            if end - position < stop:
                 break
-            messages.append(buffer[position : position + size])
+            messages.append(bytes(buffer[position : position + size]))
             position += stop
-        self._buffer = buffer[position:]
+        del buffer[:position]
         return messages
