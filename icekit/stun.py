@@ -199,9 +199,7 @@ class Message:
     def __init__(self, method: int, message_class: Class, transaction_id: bytes, items: tuple[Item, ...] = ()) -> None:
         # RFC 8489 §18.2: methods end at 0xFF, which keeps the first byte of a message below 4 (RFC 7983 §7).
         if len(transaction_id) != 12 or not 0 <= method <= 0xFF:
-            raise ConfigError(
-                f"method {method}, transaction ID of {len(transaction_id)} bytes; 0 to 255 and 12 must be"
-            )
+            raise ConfigError(f"method {method} (0 to 255) with a transaction ID of {len(transaction_id)} bytes (12)")
         self.method = method
         self.message_class = message_class
         self.transaction_id = transaction_id
@@ -249,14 +247,14 @@ class Message:
 
     def encode(self, key: IntegrityKey | None = None, *, fingerprint: bool = False) -> bytes:
         """The bytes on the wire, protected with ``key`` and closed with FINGERPRINT if wanted."""
-        body = b""
-        pack = _TLV.pack
+        parts = []
         try:
             for number, value in self.attributes:
                 length = len(value)
-                body += pack(number, length) + value + _PADDING[length & 3]
+                parts.append(_TLV.pack(number, length) + value + _PADDING[length & 3])
         except struct.error as error:
             raise ConfigError(f"{self!r}: {error}") from None
+        body = b"".join(parts)
         if len(body) > MAX_BODY:
             raise ConfigError(f"{self!r} has {len(body)} bytes of attributes, at most {MAX_BODY} fit")
         method = self.method
@@ -453,7 +451,7 @@ class StreamDecoder:
         buffer += data
         end = len(buffer)
         position = 0
-        messages = []
+        messages: list[bytes] = []
         while end - position >= 4:
             first, length = _TLV.unpack_from(buffer, position)
             if first < 0x400 and not length & 3 and _COOKIE.startswith(buffer[position + 4 : position + 8]):
