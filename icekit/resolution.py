@@ -221,7 +221,7 @@ def next_queries(uri: ServerUri, answers: Answers) -> tuple[Query, ...]:
 
 
 def resolve(uri: ServerUri, answers: Answers, randbelow: Callable[[int], int]) -> Resolution:
-    """Where the URI leads by these answers; a query without answer counts as one without records.
+    """Where the URI leads by these answers; a query without an answer counts as timed out.
 
     ``randbelow(n)`` gives a number from 0 to n − 1 (for SRV weights).
     """
@@ -235,13 +235,15 @@ def resolve(uri: ServerUri, answers: Answers, randbelow: Callable[[int], int]) -
                 sinkhole = not literal and is_sinkhole(uri.host, address.host)
                 endpoint = ServerEndpoint(uri, target.transport, address, uri.host.removesuffix("."), sinkhole)
                 endpoints.setdefault((target.transport, address), endpoint)
-    failure = None if endpoints else _failure(answers)
+    failure = None if endpoints else _failure(answers, complete=not walk.open)
     return Resolution(uri, tuple(endpoints.values()), failure)
 
 
-def _failure(answers: Answers) -> QueryFailure:
+def _failure(answers: Answers, *, complete: bool) -> QueryFailure:
     failures = {answer.failure for query, answer in answers.items() if query.type in (RecordType.A, RecordType.AAAA)}
-    order = (QueryFailure.TIMED_OUT, QueryFailure.SERVER_FAILURE, QueryFailure.NO_SUCH_NAME)
+    if not complete:
+        failures.add(QueryFailure.TIMED_OUT)
+    order = (QueryFailure.NO_SUCH_NAME, QueryFailure.TIMED_OUT, QueryFailure.SERVER_FAILURE)
     return next((item for item in order if item in failures), QueryFailure.NO_SUCH_RECORD)
 
 
