@@ -1,0 +1,560 @@
+"""The TURN part of a server: allocations and what is relayed through them (RFC 8656).
+
+``TurnServer`` is a part of ``icekit.server.Server``, which gives it authenticated-or-not requests, ChannelData and what
+arrives at relayed transport addresses. It never sees a socket: it asks for one with ``SocketWanted``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from struct import Struct
+
+from icekit.admission import Authenticator, Counters, Identity, PeerPolicy, Request, TokenBytes
+from icekit.allocation import (
+    Allocation,
+    AllocationCreated,
+    AllocationDeleted,
+    Channel,
+    Deletion,
+    Opening,
+    Relay,
+    Reservation,
+    TurnConfig,
+    TurnServerEvent,
+)
+from icekit.attributes import (
+    ADDITIONAL_ADDRESS_FAMILY,
+    ADDRESS_ERROR_CODE,
+    CHANNEL_NUMBER,
+    DATA,
+    DONT_FRAGMENT,
+    EVEN_PORT,
+    LIFETIME,
+    REQUESTED_ADDRESS_FAMILY,
+    REQUESTED_TRANSPORT,
+    RESERVATION_TOKEN,
+    UNKNOWN_ATTRIBUTES,
+    XOR_MAPPED_ADDRESS,
+    XOR_PEER_ADDRESS,
+    XOR_RELAYED_ADDRESS,
+    AddressErrorCode,
+    Family,
+    Item,
+)
+from icekit.errors import DecodeError
+from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted, Transport, canonical_host
+from icekit.stun import (
+    FIRST_CHANNEL,
+    LAST_CHANNEL,
+    REASONS,
+    IntegrityKey,
+    Message,
+    Method,
+    failure,
+    indication,
+    success,
+)
+
+logger = logging.getLogger(__name__)
+
+_UDP = 17
+_CHANNEL_HEADER = Struct("!HH")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+# How often another relay port is tried before the answer is 508.
+_PORT_ATTEMPTS = 8
+
+
+FiveTuple = tuple[Address, Address, bool]
+Reply = Callable[[Request, Message, IntegrityKey | None], None]
+
+
+class TurnServer:
+    """Allocations by 5-tuple, relays by bound address. Every method is called by ``Server`` only."""
+
+    def __init__(
+        self,
+        config: TurnConfig,
+        *,
+        token_bytes: TokenBytes,
+        unix_offset: float,
+        counters: Counters,
+        send: Callable[[Datagram], None],
+        reply: Reply,
+        emit: Callable[[TurnServerEvent], None],
+    ) -> None:
+        self._config = config
+        self._token_bytes = token_bytes
+        self._counters = counters
+        self._send = send
+        self._reply = reply
+        self._emit = emit
+        self._policy = PeerPolicy(config.allow_peers)
+        self._authenticator = Authenticator(
+            realm=config.realm,
+            users=config.users,
+            secret=config.secret,
+            password_algorithms=config.password_algorithms,
+            nonce_lifetime=config.nonce_lifetime,
+            nonce_key=token_bytes(32),
+            unix_offset=unix_offset,
+        )
+        self._hosts: dict[int, str] = {}
+        for family, host in ((Family.IPV4, config.relay_ipv4), (Family.IPV6, config.relay_ipv6)):
+            if host is not None:
+                self._hosts[family] = canonical_host(host)
+        self.allocations: dict[FiveTuple, Allocation] = {}
+        self.relays: dict[Address, Relay] = {}
+        self._reservations: dict[bytes, Reservation] = {}
+        self._openings: dict[int, Opening] = {}
+        self._used: dict[str, int] = {}
+        self._next_id = 0
+        self._sweep_at: float | None = None
+
+    # Requests
+
+    def request(self, request: Request, now: float) -> None:
+        """Answer a request, now or when its sockets are open."""
+        allocation = self._find(request.source, request.destination, request.transport is not Transport.UDP, now)
+        current = None if allocation is None else allocation.identity
+        # RFC 8656 §5: every request is authenticated; nothing is looked at or stored before.
+        identity = self._authenticator.authenticate(request, current, now)
+        if isinstance(identity, Message):
+            self._reply(request, identity, None)
+            return
+        response = self._authenticated(request, identity, allocation, now)
+        if response is not None:
+            self._reply(request, response, identity.key)
+
+    def _authenticated(
+        self, request: Request, identity: Identity, allocation: Allocation | None, now: float
+    ) -> Message | None:
+        message = request.message
+        unknown = message.unknown_required()
+        if unknown:
+            return failure(message, 420, UNKNOWN_ATTRIBUTES(unknown))
+        try:
+            if message.method == Method.ALLOCATE:
+                return self._allocate(request, identity, allocation, now)
+            # RFC 8656 §5: without an allocation for the 5-tuple it is 437, by another user than its own 441.
+            if allocation is None or allocation.pending:
+                return failure(message, 437)
+            if allocation.identity.username != identity.username:
+                return failure(message, 441)
+            if message.method == Method.REFRESH:
+                return self._refresh(message, allocation, now)
+            if message.method == Method.CREATE_PERMISSION:
+                return self._create_permission(message, allocation, now)
+            return self._channel_bind(message, allocation, now)
+        except DecodeError:
+            return failure(message, 400)
+
+    def _allocate(
+        self, request: Request, identity: Identity, allocation: Allocation | None, now: float
+    ) -> Message | None:
+        """RFC 8656 §7.2, in its order."""
+        message = request.message
+        if allocation is not None:
+            # RFC 8656 §7.2: the 5-tuple is in use, 437; but a retransmission gets the answer of the first.
+            if allocation.transaction_id != message.transaction_id:
+                return failure(message, 437)
+            if allocation.identity.username != identity.username:
+                return failure(message, 441)
+            return None if allocation.pending else self._allocated(allocation, message, now)
+        transport = message.get(REQUESTED_TRANSPORT)
+        if transport is None:
+            return failure(message, 400)
+        if transport != _UDP:
+            return failure(message, 442)
+        if message.has(DONT_FRAGMENT):
+            # RFC 8656 §7.2: a server that cannot set DF treats the attribute as an unknown one. A core has no sockets.
+            return failure(message, 420, UNKNOWN_ATTRIBUTES((DONT_FRAGMENT.type,)))
+        token = message.get(RESERVATION_TOKEN)
+        family = message.get(REQUESTED_ADDRESS_FAMILY)
+        additional = message.get(ADDITIONAL_ADDRESS_FAMILY)
+        even_port = message.get(EVEN_PORT)
+        # RFC 8656 §7.2: a token excludes EVEN-PORT and both family attributes, and these exclude each other.
+        if token is not None and not (family is None and additional is None and even_port is None):
+            return failure(message, 400)
+        if family is not None and additional is not None:
+            return failure(message, 400)
+        # RFC 8656 §7.2: the additional family can only be IPv6, and a reserved port has no additional family.
+        if additional is not None and (additional != Family.IPV6 or even_port):
+            return failure(message, 400)
+        lifetime = self._granted(message.get(LIFETIME))
+        allocation = Allocation(request, identity, lifetime, bool(even_port), now)
+        key = request.source, request.destination, allocation.streamed
+        if token is not None:
+            reservation = self._reservations.get(token)
+            if reservation is None or reservation.expires <= now or reservation.identity.username != identity.username:
+                return failure(message, 508)
+            # The place that the reservation took in the limits is the allocation's now.
+            del self._reservations[token]
+            self.allocations[key] = allocation
+            self._opened(allocation, reservation.local)
+            self._complete(allocation, now)
+            return None
+        # RFC 8656 §7.2: without a family IPv4 is meant; with ADDITIONAL-ADDRESS-FAMILY one of the two is enough.
+        families = [item for item in (family or Family.IPV4, additional) if item is not None]
+        if not any(item in self._hosts for item in families):
+            return failure(message, 440)
+        if self._used.get(identity.quota_name, 0) + allocation.places > self._config.max_allocations_per_user:
+            return failure(message, 486)
+        if sum(self._used.values()) + allocation.places > self._config.max_allocations:
+            return failure(message, 508)
+        self.allocations[key] = allocation
+        self._count(identity, allocation.places)
+        self._wake_at(now + lifetime)
+        for item in families:
+            if item in self._hosts:
+                self._open(Opening(allocation, item, 0, None), even=even_port is not None)
+            else:
+                allocation.failed[item] = 440
+        self._complete(allocation, now)
+        return None
+
+    def _refresh(self, message: Message, allocation: Allocation, now: float) -> Message:
+        """RFC 8656 §8.2."""
+        family = message.get(REQUESTED_ADDRESS_FAMILY)
+        if family is not None and family not in allocation.relays:
+            return failure(message, 443)
+        asked = message.get(LIFETIME)
+        families = list(allocation.relays) if family is None else [family]
+        if asked == 0:
+            for item in families:
+                self._drop_relay(allocation, item)
+            if not allocation.relays:
+                self._delete(allocation, Deletion.RELEASED)
+            return success(message, LIFETIME(0))
+        lifetime = self._granted(asked)
+        for item in families:
+            allocation.relays[item].expires = now + lifetime
+        self._wake_at(now + lifetime)
+        return success(message, LIFETIME(lifetime))
+
+    def _create_permission(self, message: Message, allocation: Allocation, now: float) -> Message:
+        """RFC 8656 §10.2: all of the peers, or none of them."""
+        peers = message.all(XOR_PEER_ADDRESS)
+        if not peers:
+            return failure(message, 400)
+        for peer in peers:
+            refused = self._refused(allocation, peer)
+            if refused:
+                return failure(message, refused)
+        hosts = {peer.host for peer in peers}
+        self._forget_permissions(allocation, now)
+        if len(allocation.permissions.keys() | hosts) > self._config.max_permissions:
+            return failure(message, 508)
+        for host in hosts:
+            allocation.permissions[host] = now + self._config.permission_lifetime
+        self._wake_at(now + self._config.permission_lifetime)
+        return success(message)
+
+    def _channel_bind(self, message: Message, allocation: Allocation, now: float) -> Message:
+        """RFC 8656 §12.2."""
+        number = message.get(CHANNEL_NUMBER)
+        peer = message.get(XOR_PEER_ADDRESS)
+        if number is None or peer is None or not FIRST_CHANNEL <= number <= LAST_CHANNEL or peer.port == 0:
+            return failure(message, 400)
+        refused = self._refused(allocation, peer)
+        if refused:
+            return failure(message, refused)
+        self._forget_permissions(allocation, now)
+        self._forget_channels(allocation, now)
+        channel = allocation.by_number.get(number)
+        # RFC 8656 §12.2: a channel is bound to one peer, and a peer to one channel.
+        if channel is not allocation.by_peer.get(peer):
+            return failure(message, 400)
+        if channel is None:
+            permissions = len(allocation.permissions) + (peer.host not in allocation.permissions)
+            if len(allocation.by_number) >= self._config.max_channels or permissions > self._config.max_permissions:
+                return failure(message, 508)
+            channel = Channel(number, peer, allocation.relays[_family(peer)])
+            allocation.by_number[number] = allocation.by_peer[peer] = channel
+        channel.expires = now + self._config.channel_lifetime
+        allocation.permissions[peer.host] = now + self._config.permission_lifetime
+        self._wake_at(now + min(self._config.channel_lifetime, self._config.permission_lifetime))
+        return success(message)
+
+    def _refused(self, allocation: Allocation, peer: Address) -> int:
+        """443 for a peer of a family without relay, 403 for one that may not be reached, else 0 (RFC 8656 §10.2)."""
+        if _family(peer) not in allocation.relays:
+            return 443
+        return 0 if self._policy.allows(peer.host) else 403
+
+    def _granted(self, asked: int | None) -> int:
+        """RFC 8656 §7.2: what was asked for, at most the server's maximum and not less than the default."""
+        return max(self._config.default_lifetime, min(asked or 0, self._config.max_lifetime))
+
+    # The data path. Little is done for each packet: two look-ups and two times compared.
+
+    def from_peer(self, relay: Relay, datagram: Datagram, now: float) -> None:
+        """A datagram that arrived at a relayed transport address (RFC 8656 §11.3, §12.7)."""
+        allocation = relay.allocation
+        source = datagram.source
+        if allocation.permissions.get(source.host, now) <= now or relay.expires <= now:
+            self._counters.no_permission += 1
+            return
+        data = datagram.data
+        channel = allocation.by_peer.get(source)
+        if channel is not None and channel.expires > now:
+            data = _CHANNEL_HEADER.pack(channel.number, len(data)) + data
+            if allocation.streamed:
+                # RFC 8656 §12.5: over a stream ChannelData is padded to four.
+                data += _PADDING[len(data) & 3]
+        else:
+            data = indication(Method.DATA, self._token_bytes(12), XOR_PEER_ADDRESS(source), DATA(data)).encode()
+        self._counters.relayed_to_client += 1
+        self._send(Datagram(allocation.local, allocation.client, data, allocation.transport))
+
+    def channel_data(self, source: Address, destination: Address, streamed: bool, data: bytes, now: float) -> None:
+        """ChannelData of a client (RFC 8656 §12.6)."""
+        allocation = self.allocations.get((source, destination, streamed))
+        if allocation is None:
+            self._counters.no_allocation += 1
+            return
+        number, length = _CHANNEL_HEADER.unpack_from(data)
+        channel = allocation.by_number.get(number)
+        if channel is None or channel.expires <= now or channel.relay.expires <= now:
+            self._counters.no_channel += 1
+        elif length > len(data) - 4:
+            self._counters.garbage += 1
+        else:
+            self._counters.relayed_to_peer += 1
+            self._send(Datagram(channel.relay.local, channel.peer, data[4 : 4 + length]))
+
+    def send_indication(
+        self, source: Address, destination: Address, streamed: bool, message: Message, now: float
+    ) -> None:
+        """A Send indication (RFC 8656 §11.2): anything wrong with it, and it is dropped."""
+        allocation = self.allocations.get((source, destination, streamed))
+        if allocation is None:
+            self._counters.no_allocation += 1
+            return
+        try:
+            peer, data = message.get(XOR_PEER_ADDRESS), message.get(DATA)
+        except DecodeError:
+            peer = data = None
+        # RFC 8656 §11.2: DONT-FRAGMENT from a server that cannot set DF is an unknown attribute, so no relaying.
+        if peer is None or data is None or peer.port == 0 or message.has(DONT_FRAGMENT) or message.unknown_required():
+            self._counters.garbage += 1
+            return
+        relay = allocation.relays.get(_family(peer))
+        if relay is None or relay.expires <= now or allocation.permissions.get(peer.host, now) <= now:
+            self._counters.no_permission += 1
+            return
+        self._counters.relayed_to_peer += 1
+        self._send(Datagram(relay.local, peer, data))
+
+    # Sockets
+
+    def socket_opened(self, id: int, local: Address, now: float) -> None:
+        """A relay socket is bound."""
+        opening = self._openings.pop(id, None)
+        if opening is None:
+            self._emit(SocketReleased(local))
+            return
+        allocation = opening.allocation
+        allocation.waiting -= 1
+        if opening.even is not None:
+            token = self._token_bytes(8)
+            self._reservations[token] = Reservation(local, allocation.identity, now + self._config.reservation_lifetime)
+            allocation.places -= 1
+            self._wake_at(now + self._config.reservation_lifetime)
+            allocation.token = token
+            self._opened(allocation, opening.even)
+        elif allocation.reserve:
+            opening.even = local
+            self._want(opening, Address(local.host, local.port + 1))
+        else:
+            self._opened(allocation, local)
+        self._complete(allocation, now)
+
+    def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        """A relay socket could not be bound: another port, or none."""
+        opening = self._openings.pop(id, None)
+        if opening is None:
+            return
+        allocation = opening.allocation
+        allocation.waiting -= 1
+        even = allocation.reserve or opening.even is not None
+        if opening.even is not None:
+            self._emit(SocketReleased(opening.even))
+            opening.even = None
+        opening.attempts += 1
+        self._open(opening, even=even)
+        self._complete(allocation, now)
+
+    def _open(self, opening: Opening, *, even: bool) -> None:
+        """Ask for a socket on a random free port of the range; mark the family as failed when there is none."""
+        host = self._hosts[opening.family]
+        first, last = self._config.relay_ports
+        while opening.attempts < _PORT_ATTEMPTS:
+            port = first + int.from_bytes(self._token_bytes(4)) % (last - first + 1)
+            if even:
+                port -= port & 1
+            # With a reservation the next port must be in the range as well.
+            fits = port >= first and (not opening.allocation.reserve or port < last)
+            if fits and Address(host, port) not in self.relays:
+                self._want(opening, Address(host, port))
+                return
+            opening.attempts += 1
+        opening.allocation.failed[opening.family] = 508
+
+    def _want(self, opening: Opening, local: Address) -> None:
+        self._next_id += 1
+        self._openings[self._next_id] = opening
+        opening.allocation.waiting += 1
+        self._emit(SocketWanted(self._next_id, local))
+
+    def _opened(self, allocation: Allocation, local: Address) -> None:
+        external = self._config.external_ipv4
+        told = local if external is None or local.family != 4 else Address(canonical_host(external), local.port)
+        relay = Relay(allocation, local, told)
+        allocation.relays[_family(local)] = relay
+        self.relays[local] = relay
+
+    def _complete(self, allocation: Allocation, now: float) -> None:
+        """Answer the Allocate request when the last of its sockets is open or given up."""
+        if allocation.waiting or not allocation.pending:
+            return
+        request = allocation.request
+        allocation.pending = False
+        if not allocation.relays:
+            self._delete(allocation, None)
+            code = min(allocation.failed.values(), key=lambda code: code != 508)
+            self._reply(request, failure(request.message, code), allocation.identity.key)
+            return
+        for relay in allocation.relays.values():
+            relay.expires = now + allocation.lifetime
+        self._wake_at(now + allocation.lifetime)
+        relayed = tuple(relay.told for relay in allocation.relays.values())
+        logger.debug("= allocation for %s: %s", allocation.client, ", ".join(map(str, relayed)))
+        self._emit(AllocationCreated(allocation.client, allocation.transport, allocation.identity.username, relayed))
+        self._reply(request, self._allocated(allocation, request.message, now), allocation.identity.key)
+
+    def _allocated(self, allocation: Allocation, message: Message, now: float) -> Message:
+        items: list[Item] = [XOR_RELAYED_ADDRESS(relay.told) for _, relay in sorted(allocation.relays.items())]
+        expires = min(relay.expires for relay in allocation.relays.values())
+        items += (LIFETIME(int(expires - now)), XOR_MAPPED_ADDRESS(allocation.client))
+        if allocation.token is not None:
+            items.append(RESERVATION_TOKEN(allocation.token))
+        for family, code in allocation.failed.items():
+            # RFC 8656 §7.2: one family of two was refused; the other is usable.
+            items.append(ADDRESS_ERROR_CODE(AddressErrorCode(family, code, REASONS[code])))
+        return success(message, *items)
+
+    # The end of things
+
+    def get_timer(self) -> float | None:
+        """When ``handle_timer`` is wanted: never before something expires, and at most once a second."""
+        return self._sweep_at
+
+    def handle_timer(self, now: float) -> None:
+        """Forget what has expired. The data path looks at the times itself, so being late here costs only memory."""
+        if self._sweep_at is None or now < self._sweep_at:
+            return
+        times: list[float] = []
+        for token, reservation in list(self._reservations.items()):
+            if reservation.expires <= now:
+                self._drop_reservation(token)
+            else:
+                times.append(reservation.expires)
+        for allocation in list(self.allocations.values()):
+            if allocation.pending:
+                # The driver owes us sockets; when it has forgotten them the client must not wait for ever.
+                if allocation.started + allocation.lifetime <= now:
+                    self._delete(allocation, None)
+                else:
+                    times.append(allocation.started + allocation.lifetime)
+                continue
+            if not self._alive(allocation, now):
+                continue
+            self._forget_permissions(allocation, now)
+            self._forget_channels(allocation, now)
+            times += [relay.expires for relay in allocation.relays.values()]
+            times += allocation.permissions.values()
+            times += [channel.expires for channel in allocation.by_number.values()]
+        self._sweep_at = max(min(times), now + 1.0) if times else None
+
+    def disconnected(self, source: Address, destination: Address) -> None:
+        """The client's stream is gone, and its allocation with it."""
+        allocation = self.allocations.get((source, destination, True))
+        if allocation is not None:
+            self._delete(allocation, Deletion.DISCONNECTED)
+
+    def close(self) -> None:
+        """Delete everything."""
+        for allocation in list(self.allocations.values()):
+            self._delete(allocation, Deletion.CLOSED)
+        for token in list(self._reservations):
+            self._drop_reservation(token)
+        self._sweep_at = None
+
+    def _find(self, source: Address, destination: Address, streamed: bool, now: float) -> Allocation | None:
+        allocation = self.allocations.get((source, destination, streamed))
+        if allocation is None or allocation.pending or self._alive(allocation, now):
+            return allocation
+        return None
+
+    def _alive(self, allocation: Allocation, now: float) -> bool:
+        """Drop the relays that have expired, and the allocation with the last of them."""
+        for family, relay in list(allocation.relays.items()):
+            if relay.expires <= now:
+                self._drop_relay(allocation, family)
+        if allocation.relays:
+            return True
+        self._delete(allocation, Deletion.EXPIRED)
+        return False
+
+    def _delete(self, allocation: Allocation, reason: Deletion | None) -> None:
+        """Forget an allocation; without ``reason`` it never came to be, so nobody is told."""
+        del self.allocations[allocation.client, allocation.local, allocation.streamed]
+        self._count(allocation.identity, -allocation.places)
+        for family in list(allocation.relays):
+            self._drop_relay(allocation, family)
+        for key, opening in list(self._openings.items()) if allocation.pending else ():
+            if opening.allocation is allocation:
+                del self._openings[key]
+                if opening.even is not None:
+                    self._emit(SocketReleased(opening.even))
+        if reason is not None and not allocation.pending:
+            logger.debug("= allocation for %s: %s", allocation.client, reason.value)
+            self._emit(AllocationDeleted(allocation.client, allocation.transport, allocation.identity.username, reason))
+
+    def _drop_relay(self, allocation: Allocation, family: int) -> None:
+        relay = allocation.relays.pop(family)
+        del self.relays[relay.local]
+        self._emit(SocketReleased(relay.local))
+        for channel in [channel for channel in allocation.by_number.values() if channel.relay is relay]:
+            del allocation.by_number[channel.number], allocation.by_peer[channel.peer]
+
+    def _drop_reservation(self, token: bytes) -> None:
+        reservation = self._reservations.pop(token)
+        self._count(reservation.identity, -1)
+        self._emit(SocketReleased(reservation.local))
+
+    @staticmethod
+    def _forget_permissions(allocation: Allocation, now: float) -> None:
+        for host in [host for host, expires in allocation.permissions.items() if expires <= now]:
+            del allocation.permissions[host]
+
+    @staticmethod
+    def _forget_channels(allocation: Allocation, now: float) -> None:
+        for channel in [channel for channel in allocation.by_number.values() if channel.expires <= now]:
+            del allocation.by_number[channel.number], allocation.by_peer[channel.peer]
+
+    def _count(self, identity: Identity, change: int) -> None:
+        used = self._used.get(identity.quota_name, 0) + change
+        if used:
+            self._used[identity.quota_name] = used
+        else:
+            del self._used[identity.quota_name]
+
+    def _wake_at(self, when: float) -> None:
+        if self._sweep_at is None or when < self._sweep_at:
+            self._sweep_at = when
+
+
+def _family(address: Address) -> int:
+    return Family.IPV6 if ":" in address.host else Family.IPV4
