@@ -1,0 +1,316 @@
+"""The simulated Internet: hosts, networks behind NATs, names, and programs that run on them in virtual time."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import socket
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from random import Random
+from typing import Any, TypeVar
+
+import ifaddr
+
+from icekit.nat import NatConfig, Preset, preset
+from icekit.net import Address, Datagram, canonical_host
+from icekit.sim.host import Host, current_host
+from icekit.sim.link import Channel, Link
+from icekit.sim.loop import SimLoop
+from icekit.sim.network import Network, make_gateway
+from icekit.sim.packet import PortUnreachable, size_of
+from icekit.sim.timeline import Timeline, kind_of
+from icekit.sim.udp import WILDCARDS
+
+T = TypeVar("T")
+
+NatLike = str | Preset | NatConfig | Sequence[NatConfig]
+
+_DAY = 86_400.0
+
+
+def _numbered(*formats: str) -> Iterator[str]:
+    return (text % number for text in formats for number in range(1, 255))
+
+
+class Internet:
+    """Everything is drawn from ``seed``: equal seeds and programs give equal timelines.
+
+    ``link`` is what lies between any two members of the Internet (hosts and NATs), each way. ``timeline=True`` keeps
+    every packet's fate in ``timeline``. A run that passes ``limit`` seconds of virtual time raises.
+    """
+
+    def __init__(self, seed: int = 0, *, link: Link | None = None, timeline: bool = False, limit: float = _DAY) -> None:
+        self.seed = seed
+        self.hosts: list[Host] = []
+        self.names: dict[str, list[str]] = {}
+        self.timeline: Timeline | None = Timeline() if timeline else None
+        self._limit = limit
+        self._now = 0.0
+        self._loop: SimLoop | None = None
+        self._agenda: list[tuple[float, Callable[[], object]]] = []
+        self._labels: dict[str, int] = {}
+        self._subnets = itertools.count(1)
+        public = _numbered("203.0.113.%d", *(f"198.18.{number}.%d" for number in range(256)))
+        self.root = Network(self, "internet", (public, _numbered_ipv6("2001:db8:1::")), link)
+        self._external = (
+            _numbered("198.51.100.%d", *(f"198.19.{number}.%d" for number in range(256))),
+            _numbered_ipv6("2001:db8:2::"),
+        )
+
+    @property
+    def now(self) -> float:
+        """Virtual seconds since the beginning, over all runs."""
+        return self._now if self._loop is None else self._loop.time()
+
+    def host(
+        self,
+        name: str | None = None,
+        *,
+        nat: NatLike | None = None,
+        addresses: Sequence[str] | None = None,
+        ipv6: bool = False,
+        link: Link | None = None,
+        uplink: Link | None = None,
+    ) -> Host:
+        """A host on the Internet, or alone behind ``nat`` (preset name, config, or chain from the inside out)."""
+        place = self.root if nat is None else self.network(nat, name=f"{name}-lan" if name else None)
+        return place.host(name, addresses=addresses, ipv6=ipv6, link=link, uplink=uplink)
+
+    def network(
+        self,
+        nat: NatLike | None,
+        *,
+        name: str | None = None,
+        outside: Network | None = None,
+        external: int | Sequence[str] = 1,
+        nat66: bool = False,
+        link: Link | None = None,
+    ) -> Network:
+        """A network behind ``nat``; ``None``: joined with nothing (a bridge for containers, a dead VPN).
+
+        ``outside``: where the NAT leads, by default the Internet. ``external``: how many public addresses the
+        outermost NAT has, or which. ``nat66``: IPv6 is translated, too; else it is only filtered. ``link``: the
+        access link of the outermost NAT, each way.
+        """
+        chain = () if nat is None else _chain(nat)
+        place = outside or self.root
+        for depth, config in reversed(tuple(enumerate(chain))):
+            inner = self._subnet(name if depth == 0 else f"{name or 'lan'}-carrier", carrier=depth > 0)
+            outermost = depth == len(chain) - 1
+            make_gateway(
+                inner,
+                place,
+                config,
+                external=external if outermost else 1,
+                nat66=nat66,
+                link=link if outermost else None,
+            )
+            place = inner
+        return self._subnet(name, carrier=False) if nat is None else place
+
+    def _subnet(self, name: str | None, *, carrier: bool) -> Network:
+        number = next(self._subnets)
+        high, low = divmod(number, 256)
+        four = f"100.{64 + high % 64}.{low}.%d" if carrier else f"{_PRIVATE[high % len(_PRIVATE)]}.{low}.%d"
+        return Network(self, self.unique(name or "lan"), (_numbered(four), _numbered_ipv6(f"fd00:{number:x}::")), None)
+
+    def unique(self, name: str) -> str:
+        """``name``, or with a number if there is one of that name."""
+        count = self._labels[name] = self._labels.get(name, 0) + 1
+        return name if count == 1 else f"{name}-{count}"
+
+    def allocate_external(self, outside: Network, six: bool) -> str:
+        """A free address for a NAT."""
+        if outside is not self.root:
+            return outside.allocate(six)
+        return next(address for address in self._external[six] if address not in outside.members)
+
+    def random(self, label: str) -> Random:
+        """Dice of their own for every label, so that adding a host does not change what happens to others."""
+        return Random(f"{self.seed}/{label}")  # noqa: S311  # a simulation, no secret
+
+    def channel(self, link: Link, label: str) -> Channel:
+        """One direction of a link."""
+        return Channel(link, self.random(label) if link != Link(delay=link.delay) else _NO_DICE)
+
+    def name(self, name: str, *targets: Host | str) -> None:
+        """Let ``name`` resolve to these hosts or addresses, in this order."""
+        addresses: list[str] = []
+        for target in targets:
+            addresses.extend(target.addresses if isinstance(target, Host) else (canonical_host(target),))
+        self.names[name.rstrip(".").lower()] = addresses
+
+    def at(self, time: float, action: Callable[[], object]) -> None:
+        """Do something at a virtual time: ``net.at(5.0, server.kill)``, ``net.at(9.0, lan.nat.reboot)``."""
+        if self._loop is None:
+            self._agenda.append((time, action))
+        else:
+            self._loop.call_at(time, action)
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run a program to its end and return its result; what it leaves behind is cancelled.
+
+        The clock, the NATs and the hosts' addresses go on into the next run, sockets do not.
+        """
+        with self._world(), asyncio.Runner(loop_factory=self._new_loop) as runner:
+            return runner.run(main)
+
+    def _new_loop(self) -> SimLoop:
+        self._loop = SimLoop(self, start=self._now, limit=self._limit)
+        for time, action in self._agenda:
+            self._loop.call_at(time, action)
+        self._agenda.clear()
+        return self._loop
+
+    @contextmanager
+    def _world(self) -> Iterator[None]:
+        """Programs ask ``ifaddr`` for interfaces; while a simulation runs it knows those of the current host."""
+        original = ifaddr.get_adapters
+        ifaddr.get_adapters = _adapters
+        try:
+            yield
+        finally:
+            ifaddr.get_adapters = original
+            self._now = self.now
+            self._loop = None
+            for host in self.hosts:
+                host.forget_sockets()
+
+    def later(self, when: float, action: Callable[..., object], *args: Any) -> None:
+        """A step of the network."""
+        if self._loop is not None:
+            self._loop.call_network(when, action, *args)
+
+    def pass_through(self, channel: Channel, datagram: Datagram, then: Callable[..., object], *args: Any) -> None:
+        """Send a packet through a channel and do ``then(datagram, *args)`` whenever it comes out."""
+        loop = self._loop
+        if loop is None:
+            return
+        arrivals = channel.transit(datagram.data, size_of(datagram), loop.time())
+        if not arrivals:
+            self.note("lost", "on the link", datagram)
+        for arrival in arrivals:
+            loop.call_network(arrival, then, datagram, *args)
+
+    def note(self, event: str, where: str, datagram: Datagram) -> None:
+        """Keep a record for the timeline, if there is one."""
+        if self.timeline is not None:
+            unreachable = isinstance(datagram, PortUnreachable)
+            kind = "ICMP port unreachable" if unreachable else kind_of(datagram.data)
+            self.timeline.add(self.now, event, where, datagram, kind)
+
+    # What the loop asks for.
+
+    def resolve(
+        self, host: Any, port: Any, *, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[Any]:
+        """What ``socket.getaddrinfo`` answers: literals, ``localhost``, and ``names``."""
+        if isinstance(host, bytes):
+            host = host.decode()
+        passive = WILDCARDS if flags & socket.AI_PASSIVE else ("127.0.0.1", "::1")
+        if host in (None, ""):
+            addresses = list(passive)
+        elif host == "localhost":
+            addresses = ["127.0.0.1", "::1"]
+        else:
+            try:
+                addresses = [canonical_host(host)]
+            except ValueError:
+                addresses = self.names.get(host.rstrip(".").lower(), [])
+        number = int(port or 0)
+        kinds = [kind for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM) if type in (0, kind)]
+        protocols = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
+        answers: list[Any] = []
+        for address in addresses:
+            six = ":" in address
+            found = socket.AF_INET6 if six else socket.AF_INET
+            if family in (0, found):
+                name = (address, number, 0, 0) if six else (address, number)
+                answers += [(found, kind, protocols[kind], "", name) for kind in kinds]
+        if not answers:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return answers
+
+    def _first(self, address: Any, family: int, type: int) -> Address:
+        host, port = address[:2]
+        infos = self.resolve(host, port, family=family, type=type)
+        return Address(*infos[0][4][:2])
+
+    async def open_datagram(
+        self, factory: Callable[[], asyncio.BaseProtocol], local: Any, remote: Any, family: int
+    ) -> tuple[asyncio.DatagramTransport, asyncio.BaseProtocol]:
+        """Bind a UDP socket on the current host."""
+        host = current_host()
+        peer = None if remote is None else self._first(remote, family, socket.SOCK_DGRAM)
+        if local is not None:
+            own = self._first(
+                local, (socket.AF_INET6 if peer.family == 6 else socket.AF_INET) if peer else family, socket.SOCK_DGRAM
+            )
+        elif peer is None and family == 0:
+            raise ValueError("unexpected address family")
+        else:
+            six = family == socket.AF_INET6 if peer is None else peer.family == 6
+            own = Address(WILDCARDS[six], 0)
+        if peer is not None and own.host in WILDCARDS:
+            source = host.source_for(peer.host)
+            if source is None:
+                raise OSError(101, "Network is unreachable")
+            own = Address(source, own.port)
+        protocol = factory()
+        transport = host.bind(own, peer, protocol)
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        loop.call_soon(protocol.connection_made, transport)
+        loop.call_soon(_wake, waiter)
+        try:
+            await waiter
+        except BaseException:
+            transport.close()
+            raise
+        return transport, protocol
+
+    async def open_stream(
+        self, factory: Callable[[], asyncio.BaseProtocol], remote: Any, local: Any, options: dict[str, Any]
+    ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
+        """Connect a TCP stream from the current host."""
+        raise NotImplementedError("TCP")
+
+    async def listen(
+        self, factory: Callable[[], asyncio.BaseProtocol], host: Any, port: Any, options: dict[str, Any]
+    ) -> asyncio.AbstractServer:
+        """Accept TCP streams on the current host."""
+        raise NotImplementedError("TCP")
+
+
+_PRIVATE = ("192.168", *(f"172.{number}" for number in range(16, 32)), *(f"10.{number}" for number in range(256)))
+_NO_DICE = Random(0)  # noqa: S311  # never thrown: for links without chance
+
+
+def _numbered_ipv6(prefix: str) -> Iterator[str]:
+    return (f"{prefix}{number:x}" for number in range(1, 65_536))
+
+
+def _chain(nat: NatLike) -> Sequence[NatConfig]:
+    if isinstance(nat, str):
+        nat = preset(nat)
+    if isinstance(nat, Preset):
+        return nat.chain
+    return (nat,) if isinstance(nat, NatConfig) else nat
+
+
+def _wake(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_result(None)
+
+
+def _adapters(include_unconfigured: bool = False) -> list[ifaddr.Adapter]:
+    adapters = []
+    for index, interface in enumerate(current_host().interfaces, start=1):
+        addresses = [
+            ifaddr.IP((address, 0, 0) if ":" in address else address, 64 if ":" in address else 24, interface.name)
+            for address in interface.addresses
+        ]
+        if addresses or include_unconfigured:
+            adapters.append(ifaddr.Adapter(interface.name, interface.name, addresses, index=index))
+    return adapters
