@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.servers import IceServer
 
-__all__ = ["IceServer", "__version__"]
+__all__ = ["Candidate", "CandidateType", "IceServer", "TcpType", "__version__"]
 
 __version__ = "0.1.0"

@@ -1,0 +1,39 @@
+"""Candidates to and from aioice, which knows no extension attribute but ``generation``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from icekit.candidate import Candidate
+
+if TYPE_CHECKING:
+    import aioice
+
+
+def to_aioice(candidate: Candidate) -> aioice.Candidate:
+    """The same candidate for aioice; extension attributes other than ``generation`` have no place there."""
+    # Importing aioice takes 100 ms, which only those should pay who use it.
+    import aioice
+
+    generation = candidate.extension("generation") or ""
+    return aioice.Candidate(
+        foundation=candidate.foundation,
+        component=candidate.component,
+        transport=candidate.transport,
+        priority=candidate.priority,
+        host=candidate.address,
+        port=candidate.port,
+        type=str(candidate.type),
+        related_address=candidate.related_address,
+        related_port=candidate.related_port,
+        tcptype=None if candidate.tcptype is None else str(candidate.tcptype),
+        generation=int(generation) if generation.isdigit() else None,
+    )
+
+
+def from_aioice(candidate: aioice.Candidate) -> Candidate:
+    """The same candidate, checked as ``Candidate.parse(…, strict=False)`` does, because aioice checks nothing.
+
+    CandidateError if it cannot be one: aioice accepts port 99999 and a host that is no address.
+    """
+    return Candidate.parse(candidate.to_sdp(), strict=False)
