@@ -463,7 +463,12 @@ def describe(code: str) -> Code | None:
 def stage_text(code: str, cause: str | None) -> StageText:
     """What to say about a failed stage; the cause decides where it is known."""
     known = CAUSES.get((code, cause or "")) or _STAGE_TEXTS.get(code)
-    return known or _generic(code.removeprefix("TURN-"))
+    if known is None:
+        known = _generic(code.removeprefix("TURN-")) if describe(code) else _UNKNOWN
+    return known
+
+
+_UNKNOWN = StageText("it failed in a way that this version does not know", "See the stage's own text; upgrade icekit.")
 
 
 def _generic(number: str) -> StageText:

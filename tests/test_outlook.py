@@ -1,0 +1,367 @@
+"""Outlook, verdict and exit code as tables."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from icekit.findings import (
+    PEERS,
+    Observations,
+    Requirement,
+    diagnose,
+    exit_code,
+    missing,
+)
+from icekit.outlook import outlook
+from icekit.report import (
+    Behavior,
+    NatReport,
+    NatReports,
+    NatTest,
+    ServerReport,
+    StageName,
+    TurnReport,
+    VerdictCode,
+)
+from tests.observations import (
+    AD,
+    ANSWER,
+    APD,
+    EI,
+    HEALTHY,
+    NAT,
+    REFUSED,
+    RELAY_OK,
+    RELAY_TCP_OK,
+    SILENT,
+    STUN,
+    TURNS,
+    configured,
+    dns,
+    observed,
+    server,
+)
+
+# --- outlook ---------------------------------------------------------------------------------------------------------
+
+
+def paths(observations: Observations) -> str:
+    found = outlook(observations)
+    assert tuple(item.peer for item in found) == PEERS
+    return " ".join(item.path for item in found)
+
+
+# mapping, filtering, behind a NAT, UDP → open, endpoint-independent, address-and-port-dependent, udp-blocked with a
+# relay, and without one
+OUTLOOKS = [
+    (EI, EI, True, True, "direct direct direct relay", "direct direct direct none"),
+    (EI, AD, True, True, "direct direct direct relay", "direct direct direct none"),
+    # the example of the contract
+    (EI, APD, True, True, "direct direct relay relay", "direct direct none none"),
+    (AD, APD, True, True, "direct relay relay relay", "direct none none none"),
+    (APD, EI, True, True, "direct relay relay relay", "direct none none none"),
+    (APD, APD, True, True, "direct relay relay relay", "direct none none none"),
+    (APD, None, True, True, "direct relay relay relay", "direct none none none"),
+    (EI, None, True, True, "direct direct maybe relay", "direct direct maybe none"),
+    (None, APD, True, True, "direct maybe relay relay", "direct maybe none none"),
+    (None, EI, True, True, "direct maybe maybe relay", "direct maybe maybe none"),
+    (None, EI, False, True, "direct direct direct relay", "direct direct direct none"),
+    (None, APD, False, True, "direct direct relay relay", "direct direct none none"),
+    (None, None, False, True, "direct direct maybe relay", "direct direct maybe none"),
+    (None, None, None, False, "relay relay relay relay", "none none none none"),
+    (None, None, None, None, "maybe maybe maybe relay", "maybe maybe maybe none"),
+]
+
+
+@pytest.mark.parametrize(("mapping", "filtering", "behind", "udp", "relayed", "alone"), OUTLOOKS)
+def test_outlook(
+    mapping: Behavior | None,
+    filtering: Behavior | None,
+    behind: bool | None,
+    udp: bool | None,
+    relayed: str,
+    alone: str,
+) -> None:
+    nat = NatReport(mapping=mapping, filtering=filtering, behind_nat=behind, udp=udp)
+    assert paths(observed(nat, turn=(RELAY_TCP_OK,))) == relayed
+    assert paths(observed(nat, turn=())) == alone
+    assert paths(observed(nat, turn=(REFUSED,))) == alone
+
+
+def test_a_relay_over_udp_proves_udp() -> None:
+    assert paths(observed(NatReport(), turn=(RELAY_OK,))) == "direct maybe maybe relay"
+
+
+def test_ipv6_counts_where_ipv4_brings_nothing() -> None:
+    six = NatReport(udp=True, behind_nat=False, filtering=APD)
+    both = NatReports(ipv4=NatReport(udp=False), ipv6=six)
+    found = outlook(Observations(nat=both))
+    assert [item.path for item in found] == ["direct", "direct", "none", "none"]
+    assert found[0].why == "over IPv6 only"
+    assert [item.path for item in outlook(Observations(nat=NatReports(NAT, six)))][:2] == ["direct", "direct"]
+    assert outlook(Observations(nat=NatReports(NAT, six)))[0].why == ""
+
+
+@pytest.mark.parametrize(
+    ("mapping", "filtering", "udp", "relay"),
+    list(itertools.product([None, EI, AD, APD], [None, EI, AD, APD], [None, False, True], [False, True])),
+)
+def test_what_is_measured_never_gives_maybe_and_more_knowledge_never_contradicts(
+    mapping: Behavior | None, filtering: Behavior | None, udp: bool | None, relay: bool
+) -> None:
+    turn = (RELAY_TCP_OK,) if relay else ()
+    nat = NatReport(mapping=mapping, filtering=filtering, behind_nat=True, udp=udp)
+    found = outlook(observed(nat, turn=turn))
+    if None not in (mapping, filtering, udp):
+        assert "maybe" not in [item.path for item in found]
+    # Whatever is claimed with gaps stays true when the gaps are filled.
+    for full in itertools.product(
+        [mapping] if mapping else [EI, AD, APD],
+        [filtering] if filtering else [EI, AD, APD],
+        [False, True] if udp is None else [udp],
+    ):
+        known = NatReport(mapping=full[0], filtering=full[1], behind_nat=True, udp=full[2])
+        for partial, whole in zip(found, outlook(observed(known, turn=turn)), strict=True):
+            assert partial.path in ("maybe", whole.path)
+
+
+# --- verdict ---------------------------------------------------------------------------------------------------------
+
+SYMMETRIC = replace(NAT, mapping=APD)
+UNPROVEN = replace(NAT, mapping=None, reason={"mapping": "only one server address answered"})
+BLOCKED = NatReport(udp=False)
+LOSSY = replace(
+    NAT,
+    tests=(NatTest("mapping-1", 4, 2, 0.2), NatTest("mapping-2", 3, 2, 0.2), NatTest("filtering-address", 4, 0, 0.4)),
+)
+ALMOST_LOSSY = replace(
+    NAT,
+    tests=(NatTest("mapping-1", 4, 3, 0.2), NatTest("mapping-2", 4, 3, 0.2), NatTest("filtering-address", 4, 1, 0.4)),
+)
+
+VERDICTS: list[tuple[str, Observations, str, str, int]] = [
+    ("all is well", HEALTHY, "OK", "Calls work: direct to most peers, and a relay is there for the others.", 0),
+    (
+        "no NAT",
+        observed(replace(NAT, mapping=None, behind_nat=False)),
+        "OK",
+        "Calls work: direct to most peers, and a relay is there for the others.",
+        0,
+    ),
+    (
+        "no TURN configured",
+        observed(turn=(), configured=configured(STUN)),
+        "DIRECT-ONLY",
+        "Direct calls work to most peers; the others fail, because no TURN server is configured.",
+        0,
+    ),
+    (
+        "TURN refused",
+        observed(turn=(REFUSED,)),
+        "DIRECT-ONLY",
+        "Direct calls work to most peers; the others fail, because no TURN server works.",
+        0,
+    ),
+    (
+        "symmetric",
+        observed(SYMMETRIC),
+        "RELAY-ONLY",
+        "Calls work through the relay over UDP; direct ones fail to most peers, because the NAT here is symmetric.",
+        0,
+    ),
+    (
+        "symmetric without a relay",
+        observed(SYMMETRIC, turn=(REFUSED,)),
+        "DIRECT-ONLY",
+        "Most calls will fail: the NAT here is symmetric, and no TURN server works.",
+        0,
+    ),
+    (
+        "mapping not proven, relay",
+        observed(UNPROVEN),
+        "RELAY-ONLY",
+        (
+            "Calls work through the relay over UDP; whether they can go direct is not known: "
+            "only one server address answered."
+        ),
+        0,
+    ),
+    (
+        "mapping not proven, no relay",
+        observed(UNPROVEN, turn=(), configured=configured(STUN)),
+        "UNKNOWN",
+        (
+            "UDP works, but whether direct calls do is not known: only one server address answered; "
+            "no TURN server is configured."
+        ),
+        1,
+    ),
+    (
+        "UDP blocked",
+        observed(BLOCKED, servers=(SILENT,), turn=(RELAY_TCP_OK,)),
+        "UDP-BLOCKED",
+        "UDP is blocked here, but calls work through the relay over TCP.",
+        0,
+    ),
+    (
+        "UDP blocked, TLS",
+        observed(BLOCKED, servers=(SILENT,), turn=(REFUSED, replace(RELAY_OK, url=TURNS))),
+        "UDP-BLOCKED",
+        "UDP is blocked here, but calls work through the relay over TLS.",
+        0,
+    ),
+    (
+        "nothing works",
+        observed(BLOCKED, servers=(SILENT,), turn=(REFUSED,)),
+        "BLOCKED",
+        "Calls cannot work from here: UDP is blocked, and no TURN server works.",
+        1,
+    ),
+    (
+        "no interface",
+        Observations(),
+        "BLOCKED",
+        "Calls cannot work from here: this host has no network address.",
+        1,
+    ),
+    (
+        "UDP not measured, relay over TCP",
+        observed(NatReport(), servers=(), turn=(RELAY_TCP_OK,)),
+        "RELAY-ONLY",
+        "Calls work through the relay over TCP; whether UDP passes here could not be measured.",
+        0,
+    ),
+    (
+        "one silent server",
+        observed(NatReport(), servers=(SILENT,), turn=(), configured=configured(STUN)),
+        "UNKNOWN",
+        (
+            "Not enough could be measured: the only server did not answer; "
+            "name a second one to tell its fault from the network's."
+        ),
+        1,
+    ),
+    (
+        "no name resolves",
+        observed(
+            NatReport(),
+            servers=(ServerReport("stun:stun.example.org", None, "udp", None),),
+            dns=dns("stun.example.org", error="timed out"),
+            turn=(),
+        ),
+        "UNKNOWN",
+        "Not enough could be measured: no server name could be resolved.",
+        1,
+    ),
+    (
+        "slow",
+        observed(servers=(replace(ANSWER, rtt=0.65),), turn=(replace(RELAY_OK, rtt=0.7),)),
+        "DEGRADED",
+        "Calls work, direct and by relay, but answers take 650 ms, which people hear as delay.",
+        0,
+    ),
+    (
+        "loss",
+        observed(LOSSY),
+        "DEGRADED",
+        "Calls work, direct and by relay, but 3 of 7 packets were lost.",
+        0,
+    ),
+    (
+        "a little loss",
+        observed(ALMOST_LOSSY),
+        "OK",
+        "Calls work: direct to most peers, and a relay is there for the others.",
+        0,
+    ),
+]
+
+
+@pytest.mark.parametrize(("observations", "code", "summary", "exits"), [row[1:] for row in VERDICTS], ids=lambda v: "")
+def test_verdict(observations: Observations, code: str, summary: str, exits: int) -> None:
+    report = diagnose(observations)
+    assert (report.verdict.code.value, report.verdict.summary) == (code, summary)
+    assert exit_code(report) == exits
+
+
+def test_every_verdict_is_reached() -> None:
+    assert {row[2] for row in VERDICTS} == set(VerdictCode)
+
+
+LOOPBACK = "stun:127.0.0.1:3478"
+LOCAL = Observations(
+    local=True,
+    nat=NatReports(
+        ipv4=NatReport(udp=True, behind_nat=False, filtering=EI, tests=(NatTest("mapping-1", 1, 1, 0.001),))
+    ),
+    servers=(
+        server(LOOPBACK, "127.0.0.1:3478"),
+        server("stun:127.0.0.2:3478", "127.0.0.2:3478"),
+    ),
+    turn=(replace(RELAY_OK, url="turn:127.0.0.1:3478"),),
+    configured=configured(LOOPBACK, "turn:127.0.0.1:3478"),
+)
+
+
+def test_a_local_run_judges_only_the_embedded_servers() -> None:
+    report = diagnose(LOCAL)
+    assert report.verdict.code is VerdictCode.OK
+    assert report.verdict.summary == (
+        "The embedded STUN and TURN servers on 127.0.0.1 and 127.0.0.2 passed every test; "
+        "this says nothing about your Internet connection."
+    )
+    assert report.findings == ()
+    assert report.outlook == ()
+    assert exit_code(report) == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "summary"),
+    [
+        (
+            {"servers": (server(LOOPBACK, "127.0.0.1:3478", reachable=False),)},
+            "The embedded servers on 127.0.0.1 failed: stun:127.0.0.1:3478 over udp.",
+        ),
+        (
+            {"turn": (TurnReport("turn:127.0.0.1:3478", False, StageName.ECHO, "TURN-ECHO-OUT"),)},
+            "The embedded servers on 127.0.0.1 and 127.0.0.2 failed: turn:127.0.0.1:3478 at echo.",
+        ),
+        (
+            {"nat": NatReports(ipv4=NatReport(udp=True, tests=(NatTest("filtering-port", 4, 0, 0.4),)))},
+            "The embedded servers on 127.0.0.1 and 127.0.0.2 failed: the IPv4 test filtering-port.",
+        ),
+        ({"turn": ()}, "The embedded servers were not measured."),
+    ],
+)
+def test_a_local_run_with_a_failure(change: dict[str, Any], summary: str) -> None:
+    report = diagnose(replace(LOCAL, **change))
+    assert report.verdict.summary == summary
+    assert exit_code(report) == 1
+
+
+# --- requirements ----------------------------------------------------------------------------------------------------
+
+SIX = server("stun:[2001:db8::1]", "[2001:db8::1]:3478")
+
+
+@pytest.mark.parametrize(
+    ("requirement", "met", "not_met"),
+    [
+        (Requirement.RELAY, HEALTHY, observed(turn=(REFUSED,))),
+        (Requirement.DIRECT, HEALTHY, observed(SYMMETRIC)),
+        (Requirement.UDP, HEALTHY, observed(BLOCKED, turn=(RELAY_TCP_OK,))),
+        (Requirement.IPV6, observed(servers=(ANSWER, SIX)), observed(servers=(ANSWER, replace(SIX, reachable=False)))),
+    ],
+)
+def test_what_is_required_and_missing_exits_1(
+    requirement: Requirement, met: Observations, not_met: Observations
+) -> None:
+    assert missing(diagnose(met), [requirement]) == ()
+    assert exit_code(diagnose(met), [requirement]) == 0
+    assert missing(diagnose(not_met), list(Requirement)).count(requirement) == 1
+    assert exit_code(diagnose(not_met), [requirement]) == 1
+    assert exit_code(diagnose(not_met)) == 0
