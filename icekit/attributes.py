@@ -27,7 +27,8 @@ Item = tuple[int, "bytes | Address"]
 _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
 _IPV4 = struct.Struct("!xBHI")
-_OCTETS = {str(octet): octet for octet in range(256)}
+_TEXT = tuple(str(octet) for octet in range(256))
+_OCTETS = {text: octet for octet, text in enumerate(_TEXT)}
 
 # RFC 8489 §14.3, §14.8–14.10: at most 509 bytes of text are sent, and 763 must be readable (RFC 5389 allowed them).
 _SENT_TEXT = 509
@@ -154,7 +155,7 @@ def _unpack_xor_address(value: bytes, transaction_id: bytes) -> Address:
         family, port, number = _IPV4.unpack(value)
         if family == 1:
             number ^= MAGIC_COOKIE
-            host = f"{number >> 24}.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"
+            host = f"{_TEXT[number >> 24]}.{_TEXT[number >> 16 & 255]}.{_TEXT[number >> 8 & 255]}.{_TEXT[number & 255]}"
             return Address(host, port ^ 0x2112)
     elif len(value) == 20 and value[1] == 2:
         port = int.from_bytes(value[2:4]) ^ 0x2112

@@ -33,6 +33,7 @@ _FINGERPRINT_XOR = 0x5354554E
 _SHA1 = attr.MESSAGE_INTEGRITY.type
 _SHA256 = attr.MESSAGE_INTEGRITY_SHA256.type
 _FINGERPRINT = attr.FINGERPRINT.type
+_CLOSING = frozenset((_SHA1, _SHA256, _FINGERPRINT))
 
 
 class Method(IntEnum):
@@ -60,7 +61,15 @@ class Class(IntEnum):
 
 
 _METHODS: dict[int, Method] = {method.value: method for method in Method}
-_CLASSES: dict[int, Class] = {item.value: item for item in Class}
+
+
+def _split(kind: int) -> tuple[int, Class]:
+    """Method and class of a message type; their bits are mixed (RFC 8489 §5)."""
+    method = kind & 0x00F | kind >> 1 & 0x070 | kind >> 2 & 0x080
+    return _METHODS.get(method, method), Class(kind & 0x110)
+
+
+_KINDS = tuple(_split(kind) for kind in range(0x400))
 
 REASONS: Final[dict[int, str]] = {
     300: "Try Alternate",
@@ -97,7 +106,7 @@ class IntegrityKey:
     It keeps the two padded hash states of HMAC (RFC 2104) instead of the key, so a message costs two state copies.
     """
 
-    __slots__ = ("_inner", "_outer", "integrity", "size")
+    __slots__ = ("_inner", "_outer", "head", "integrity", "size")
 
     def __init__(self, secret: bytes, integrity: Integrity = Integrity.SHA1) -> None:
         make = hashlib.sha1 if integrity is Integrity.SHA1 else hashlib.sha256
@@ -108,6 +117,7 @@ class IntegrityKey:
         self._outer = make(block.translate(_OUTER))
         self.integrity = integrity
         self.size = self._inner.digest_size
+        self.head = _TLV.pack(integrity, self.size)
 
     def digest(self, data: bytes) -> bytes:
         """HMAC of ``data``."""
@@ -205,8 +215,8 @@ class Message:
         self.transaction_id = transaction_id
         self.attributes: tuple[tuple[int, bytes], ...] = tuple(
             [
-                (number, value if value.__class__ is bytes else xor_address(value, transaction_id))  # type: ignore[arg-type]
-                for number, value in items
+                item if item[1].__class__ is bytes else (item[0], xor_address(item[1], transaction_id))  # type: ignore[arg-type,misc]
+                for item in items
             ]
         )
         self._raw = b""
@@ -251,19 +261,20 @@ class Message:
         try:
             for number, value in self.attributes:
                 length = len(value)
-                parts.append(_TLV.pack(number, length) + value + _PADDING[length & 3])
+                part = _TLV.pack(number, length) + value
+                parts.append(part + _PADDING[length & 3] if length & 3 else part)
         except struct.error as error:
             raise ConfigError(f"{self!r}: {error}") from None
         body = b"".join(parts)
         if len(body) > MAX_BODY:
             raise ConfigError(f"{self!r} has {len(body)} bytes of attributes, at most {MAX_BODY} fit")
         method = self.method
-        kind = (method & 0xF80) << 2 | (method & 0x070) << 1 | method & 0x00F | self.message_class
+        kind = (method & 0x080) << 2 | (method & 0x070) << 1 | method & 0x00F | self.message_class
         transaction_id = self.transaction_id
         if key is not None:
             # RFC 8489 §14.5: the length in the protected header must count the integrity attribute, not what follows.
             head = _HEADER.pack(kind, len(body) + 4 + key.size, MAGIC_COOKIE, transaction_id)
-            body += _TLV.pack(key.integrity, key.size) + key.digest(head + body)
+            body += key.head + key.digest(head + body)
         if not fingerprint:
             return _HEADER.pack(kind, len(body), MAGIC_COOKIE, transaction_id) + body
         # RFC 8489 §14.7: FINGERPRINT must be the last attribute, and the length in the header counts it.
@@ -358,7 +369,6 @@ def decode(data: bytes) -> Message:
     """
     if not is_stun(data):
         raise DecodeError(f"not a STUN message ({len(data)} bytes)")
-    kind = data[0] << 8 | data[1]
     end = len(data)
     position = HEADER_LENGTH
     integrity_at: dict[int, int] | None = None
@@ -370,25 +380,24 @@ def decode(data: bytes) -> Message:
         stop = start + length
         if stop > end:
             raise DecodeError(f"attribute 0x{number:04x} at byte {position}: {length} bytes do not fit")
-        if number == _FINGERPRINT:
+        if number not in _CLOSING:
+            if integrity_at is None:
+                found.append((number, data[start:stop]))
+        elif number == _FINGERPRINT:
             if length != 4 or stop != end:
                 raise DecodeError("FINGERPRINT is not a last attribute of 4 bytes")
             if _U32.unpack_from(data, start)[0] != crc32(data[:position]) ^ _FINGERPRINT_XOR:
                 raise DecodeError("FINGERPRINT is wrong")
-        elif number == _SHA1 or number == _SHA256:  # noqa: SIM109  # the hottest loop
+        else:
             if length != 20 if number == _SHA1 else (length & 3 or not 16 <= length <= 32):
                 raise DecodeError(f"an integrity attribute has {length} bytes")
             if integrity_at is None:
                 integrity_at = {number: position}
             elif number == _SHA256 and _SHA256 not in integrity_at:
                 integrity_at[_SHA256] = position
-        elif integrity_at is None:
-            found.append((number, data[start:stop]))
         position = stop + (-length & 3)
     message = Message.__new__(Message)
-    method = kind & 0x00F | kind >> 1 & 0x070 | kind >> 2 & 0xF80
-    message.method = _METHODS.get(method, method)
-    message.message_class = _CLASSES[kind & 0x110]
+    message.method, message.message_class = _KINDS[data[0] << 8 | data[1]]
     message.transaction_id = data[8:HEADER_LENGTH]
     message.attributes = tuple(found)
     message._raw = data  # noqa: SLF001  # this is its second constructor
