@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from icekit.admission import Identity, Request
+from icekit.attributes import Family
 from icekit.errors import ConfigError
 from icekit.net import Address, SocketReleased, SocketWanted, Transport, canonical_host
 
@@ -172,17 +173,28 @@ class Allocation:
         self.by_number: dict[int, Channel] = {}
         self.by_peer: dict[Address, Channel] = {}
 
+    def forget_permissions(self, now: float) -> None:
+        """Drop the permissions that have expired."""
+        for host in [host for host, expires in self.permissions.items() if expires <= now]:
+            del self.permissions[host]
+
+    def forget_channels(self, now: float) -> None:
+        """Drop the channels that have expired."""
+        for channel in [channel for channel in self.by_number.values() if channel.expires <= now]:
+            del self.by_number[channel.number], self.by_peer[channel.peer]
+
 
 class Opening:
-    """A socket that was asked for; ``even`` (of EVEN-PORT) is the open socket whose next port this is to be."""
+    """A socket that was asked for. ``first`` is the open even port when this is the one to be reserved."""
 
-    __slots__ = ("allocation", "attempts", "even", "family")
+    __slots__ = ("allocation", "attempts", "even", "family", "first")
 
-    def __init__(self, allocation: Allocation, family: int, attempts: int, even: Address | None) -> None:
+    def __init__(self, allocation: Allocation, family: int, even: bool) -> None:
         self.allocation = allocation
         self.family = family
-        self.attempts = attempts
         self.even = even
+        self.attempts = 0
+        self.first: Address | None = None
 
 
 class Reservation:
@@ -194,3 +206,8 @@ class Reservation:
         self.local = local
         self.identity = identity
         self.expires = expires
+
+
+def family_of(address: Address) -> int:
+    """The address's family in the words of REQUESTED-ADDRESS-FAMILY (RFC 8656 §18.6)."""
+    return Family.IPV6 if ":" in address.host else Family.IPV4

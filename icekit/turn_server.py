@@ -11,18 +11,8 @@ from collections.abc import Callable
 from struct import Struct
 
 from icekit.admission import Authenticator, Counters, Identity, PeerPolicy, Request, TokenBytes
-from icekit.allocation import (
-    Allocation,
-    AllocationCreated,
-    AllocationDeleted,
-    Channel,
-    Deletion,
-    Opening,
-    Relay,
-    Reservation,
-    TurnConfig,
-    TurnServerEvent,
-)
+from icekit.allocation import Allocation, Channel, Deletion, Relay, TurnConfig, TurnServerEvent, family_of
+from icekit.allocation_table import AllocationTable
 from icekit.attributes import (
     ADDITIONAL_ADDRESS_FAMILY,
     ADDRESS_ERROR_CODE,
@@ -43,7 +33,7 @@ from icekit.attributes import (
     Item,
 )
 from icekit.errors import DecodeError
-from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted, Transport, canonical_host
+from icekit.net import Address, Datagram, Transport
 from icekit.stun import (
     FIRST_CHANNEL,
     LAST_CHANNEL,
@@ -65,7 +55,6 @@ _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
 _PORT_ATTEMPTS = 8
 
 
-FiveTuple = tuple[Address, Address, bool]
 Reply = Callable[[Request, Message, IntegrityKey | None], None]
 
 
@@ -88,7 +77,6 @@ class TurnServer:
         self._counters = counters
         self._send = send
         self._reply = reply
-        self._emit = emit
         self._policy = PeerPolicy(config.allow_peers)
         self._authenticator = Authenticator(
             realm=config.realm,
@@ -99,23 +87,22 @@ class TurnServer:
             nonce_key=token_bytes(32),
             unix_offset=unix_offset,
         )
-        self._hosts: dict[int, str] = {}
-        for family, host in ((Family.IPV4, config.relay_ipv4), (Family.IPV6, config.relay_ipv6)):
-            if host is not None:
-                self._hosts[family] = canonical_host(host)
-        self.allocations: dict[FiveTuple, Allocation] = {}
-        self.relays: dict[Address, Relay] = {}
-        self._reservations: dict[bytes, Reservation] = {}
-        self._openings: dict[int, Opening] = {}
-        self._used: dict[str, int] = {}
-        self._next_id = 0
-        self._sweep_at: float | None = None
+        self._table = AllocationTable(config, token_bytes=token_bytes, emit=emit, completed=self._completed)
+        # Looked into for every packet, so kept here as well.
+        self.allocations = self._table.allocations
+        self.relays = self._table.relays
+        self.get_timer = self._table.get_timer
+        self.handle_timer = self._table.handle_timer
+        self.socket_opened = self._table.socket_opened
+        self.socket_failed = self._table.socket_failed
+        self.disconnected = self._table.disconnected
+        self.close = self._table.close
 
     # Requests
 
     def request(self, request: Request, now: float) -> None:
         """Answer a request, now or when its sockets are open."""
-        allocation = self._find(request.source, request.destination, request.transport is not Transport.UDP, now)
+        allocation = self._table.find(request.source, request.destination, request.transport is not Transport.UDP, now)
         current = None if allocation is None else allocation.identity
         # RFC 8656 §5: every request is authenticated; nothing is looked at or stored before.
         identity = self._authenticator.authenticate(request, current, now)
@@ -183,35 +170,37 @@ class TurnServer:
             return failure(message, 400)
         lifetime = self._granted(message.get(LIFETIME))
         allocation = Allocation(request, identity, lifetime, bool(even_port), now)
-        key = request.source, request.destination, allocation.streamed
         if token is not None:
-            reservation = self._reservations.get(token)
-            if reservation is None or reservation.expires <= now or reservation.identity.username != identity.username:
-                return failure(message, 508)
-            # The place that the reservation took in the limits is the allocation's now.
-            del self._reservations[token]
-            self.allocations[key] = allocation
-            self._opened(allocation, reservation.local)
-            self._complete(allocation, now)
-            return None
+            return None if self._table.start_reserved(allocation, token, now) else failure(message, 508)
         # RFC 8656 §7.2: without a family IPv4 is meant; with ADDITIONAL-ADDRESS-FAMILY one of the two is enough.
         families = [item for item in (family or Family.IPV4, additional) if item is not None]
-        if not any(item in self._hosts for item in families):
+        if not any(item in self._table.hosts for item in families):
             return failure(message, 440)
-        if self._used.get(identity.quota_name, 0) + allocation.places > self._config.max_allocations_per_user:
-            return failure(message, 486)
-        if sum(self._used.values()) + allocation.places > self._config.max_allocations:
-            return failure(message, 508)
-        self.allocations[key] = allocation
-        self._count(identity, allocation.places)
-        self._wake_at(now + lifetime)
-        for item in families:
-            if item in self._hosts:
-                self._open(Opening(allocation, item, 0, None), even=even_port is not None)
-            else:
-                allocation.failed[item] = 440
-        self._complete(allocation, now)
+        refusal = self._table.refusal(allocation)
+        if refusal:
+            return failure(message, refusal)
+        self._table.start(allocation, families, even=even_port is not None, now=now)
         return None
+
+    def _completed(self, allocation: Allocation, now: float) -> None:
+        """The answer to an Allocate request whose sockets are open, or cannot be."""
+        request = allocation.request
+        if allocation.relays:
+            response = self._allocated(allocation, request.message, now)
+        else:
+            response = failure(request.message, 508)
+        self._reply(request, response, allocation.identity.key)
+
+    def _allocated(self, allocation: Allocation, message: Message, now: float) -> Message:
+        items: list[Item] = [XOR_RELAYED_ADDRESS(relay.told) for _, relay in sorted(allocation.relays.items())]
+        expires = min(relay.expires for relay in allocation.relays.values())
+        items += (LIFETIME(int(expires - now)), XOR_MAPPED_ADDRESS(allocation.client))
+        if allocation.token is not None:
+            items.append(RESERVATION_TOKEN(allocation.token))
+        for family, code in allocation.failed.items():
+            # RFC 8656 §7.2: one family of two was refused; the other is usable.
+            items.append(ADDRESS_ERROR_CODE(AddressErrorCode(family, code, REASONS[code])))
+        return success(message, *items)
 
     def _refresh(self, message: Message, allocation: Allocation, now: float) -> Message:
         """RFC 8656 §8.2."""
@@ -222,14 +211,12 @@ class TurnServer:
         families = list(allocation.relays) if family is None else [family]
         if asked == 0:
             for item in families:
-                self._drop_relay(allocation, item)
+                self._table.drop_relay(allocation, item)
             if not allocation.relays:
-                self._delete(allocation, Deletion.RELEASED)
+                self._table.delete(allocation, Deletion.RELEASED)
             return success(message, LIFETIME(0))
         lifetime = self._granted(asked)
-        for item in families:
-            allocation.relays[item].expires = now + lifetime
-        self._wake_at(now + lifetime)
+        self._table.renew(allocation, families, lifetime, now)
         return success(message, LIFETIME(lifetime))
 
     def _create_permission(self, message: Message, allocation: Allocation, now: float) -> Message:
@@ -242,12 +229,12 @@ class TurnServer:
             if refused:
                 return failure(message, refused)
         hosts = {peer.host for peer in peers}
-        self._forget_permissions(allocation, now)
+        allocation.forget_permissions(now)
         if len(allocation.permissions.keys() | hosts) > self._config.max_permissions:
             return failure(message, 508)
         for host in hosts:
             allocation.permissions[host] = now + self._config.permission_lifetime
-        self._wake_at(now + self._config.permission_lifetime)
+        self._table.wake_at(now + self._config.permission_lifetime)
         return success(message)
 
     def _channel_bind(self, message: Message, allocation: Allocation, now: float) -> Message:
@@ -259,8 +246,8 @@ class TurnServer:
         refused = self._refused(allocation, peer)
         if refused:
             return failure(message, refused)
-        self._forget_permissions(allocation, now)
-        self._forget_channels(allocation, now)
+        allocation.forget_permissions(now)
+        allocation.forget_channels(now)
         channel = allocation.by_number.get(number)
         # RFC 8656 §12.2: a channel is bound to one peer, and a peer to one channel.
         if channel is not allocation.by_peer.get(peer):
@@ -269,16 +256,16 @@ class TurnServer:
             permissions = len(allocation.permissions) + (peer.host not in allocation.permissions)
             if len(allocation.by_number) >= self._config.max_channels or permissions > self._config.max_permissions:
                 return failure(message, 508)
-            channel = Channel(number, peer, allocation.relays[_family(peer)])
+            channel = Channel(number, peer, allocation.relays[family_of(peer)])
             allocation.by_number[number] = allocation.by_peer[peer] = channel
         channel.expires = now + self._config.channel_lifetime
         allocation.permissions[peer.host] = now + self._config.permission_lifetime
-        self._wake_at(now + min(self._config.channel_lifetime, self._config.permission_lifetime))
+        self._table.wake_at(now + min(self._config.channel_lifetime, self._config.permission_lifetime))
         return success(message)
 
     def _refused(self, allocation: Allocation, peer: Address) -> int:
         """443 for a peer of a family without relay, 403 for one that may not be reached, else 0 (RFC 8656 §10.2)."""
-        if _family(peer) not in allocation.relays:
+        if family_of(peer) not in allocation.relays:
             return 443
         return 0 if self._policy.allows(peer.host) else 403
 
@@ -339,222 +326,9 @@ class TurnServer:
         if peer is None or data is None or peer.port == 0 or message.has(DONT_FRAGMENT) or message.unknown_required():
             self._counters.garbage += 1
             return
-        relay = allocation.relays.get(_family(peer))
+        relay = allocation.relays.get(family_of(peer))
         if relay is None or relay.expires <= now or allocation.permissions.get(peer.host, now) <= now:
             self._counters.no_permission += 1
             return
         self._counters.relayed_to_peer += 1
         self._send(Datagram(relay.local, peer, data))
-
-    # Sockets
-
-    def socket_opened(self, id: int, local: Address, now: float) -> None:
-        """A relay socket is bound."""
-        opening = self._openings.pop(id, None)
-        if opening is None:
-            self._emit(SocketReleased(local))
-            return
-        allocation = opening.allocation
-        allocation.waiting -= 1
-        if opening.even is not None:
-            token = self._token_bytes(8)
-            self._reservations[token] = Reservation(local, allocation.identity, now + self._config.reservation_lifetime)
-            allocation.places -= 1
-            self._wake_at(now + self._config.reservation_lifetime)
-            allocation.token = token
-            self._opened(allocation, opening.even)
-        elif allocation.reserve:
-            opening.even = local
-            self._want(opening, Address(local.host, local.port + 1))
-        else:
-            self._opened(allocation, local)
-        self._complete(allocation, now)
-
-    def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
-        """A relay socket could not be bound: another port, or none."""
-        opening = self._openings.pop(id, None)
-        if opening is None:
-            return
-        allocation = opening.allocation
-        allocation.waiting -= 1
-        even = allocation.reserve or opening.even is not None
-        if opening.even is not None:
-            self._emit(SocketReleased(opening.even))
-            opening.even = None
-        opening.attempts += 1
-        self._open(opening, even=even)
-        self._complete(allocation, now)
-
-    def _open(self, opening: Opening, *, even: bool) -> None:
-        """Ask for a socket on a random free port of the range; mark the family as failed when there is none."""
-        host = self._hosts[opening.family]
-        first, last = self._config.relay_ports
-        while opening.attempts < _PORT_ATTEMPTS:
-            port = first + int.from_bytes(self._token_bytes(4)) % (last - first + 1)
-            if even:
-                port -= port & 1
-            # With a reservation the next port must be in the range as well.
-            fits = port >= first and (not opening.allocation.reserve or port < last)
-            if fits and Address(host, port) not in self.relays:
-                self._want(opening, Address(host, port))
-                return
-            opening.attempts += 1
-        opening.allocation.failed[opening.family] = 508
-
-    def _want(self, opening: Opening, local: Address) -> None:
-        self._next_id += 1
-        self._openings[self._next_id] = opening
-        opening.allocation.waiting += 1
-        self._emit(SocketWanted(self._next_id, local))
-
-    def _opened(self, allocation: Allocation, local: Address) -> None:
-        external = self._config.external_ipv4
-        told = local if external is None or local.family != 4 else Address(canonical_host(external), local.port)
-        relay = Relay(allocation, local, told)
-        allocation.relays[_family(local)] = relay
-        self.relays[local] = relay
-
-    def _complete(self, allocation: Allocation, now: float) -> None:
-        """Answer the Allocate request when the last of its sockets is open or given up."""
-        if allocation.waiting or not allocation.pending:
-            return
-        request = allocation.request
-        allocation.pending = False
-        if not allocation.relays:
-            self._delete(allocation, None)
-            code = min(allocation.failed.values(), key=lambda code: code != 508)
-            self._reply(request, failure(request.message, code), allocation.identity.key)
-            return
-        for relay in allocation.relays.values():
-            relay.expires = now + allocation.lifetime
-        self._wake_at(now + allocation.lifetime)
-        relayed = tuple(relay.told for relay in allocation.relays.values())
-        logger.debug("= allocation for %s: %s", allocation.client, ", ".join(map(str, relayed)))
-        self._emit(AllocationCreated(allocation.client, allocation.transport, allocation.identity.username, relayed))
-        self._reply(request, self._allocated(allocation, request.message, now), allocation.identity.key)
-
-    def _allocated(self, allocation: Allocation, message: Message, now: float) -> Message:
-        items: list[Item] = [XOR_RELAYED_ADDRESS(relay.told) for _, relay in sorted(allocation.relays.items())]
-        expires = min(relay.expires for relay in allocation.relays.values())
-        items += (LIFETIME(int(expires - now)), XOR_MAPPED_ADDRESS(allocation.client))
-        if allocation.token is not None:
-            items.append(RESERVATION_TOKEN(allocation.token))
-        for family, code in allocation.failed.items():
-            # RFC 8656 §7.2: one family of two was refused; the other is usable.
-            items.append(ADDRESS_ERROR_CODE(AddressErrorCode(family, code, REASONS[code])))
-        return success(message, *items)
-
-    # The end of things
-
-    def get_timer(self) -> float | None:
-        """When ``handle_timer`` is wanted: never before something expires, and at most once a second."""
-        return self._sweep_at
-
-    def handle_timer(self, now: float) -> None:
-        """Forget what has expired. The data path looks at the times itself, so being late here costs only memory."""
-        if self._sweep_at is None or now < self._sweep_at:
-            return
-        times: list[float] = []
-        for token, reservation in list(self._reservations.items()):
-            if reservation.expires <= now:
-                self._drop_reservation(token)
-            else:
-                times.append(reservation.expires)
-        for allocation in list(self.allocations.values()):
-            if allocation.pending:
-                # The driver owes us sockets; when it has forgotten them the client must not wait for ever.
-                if allocation.started + allocation.lifetime <= now:
-                    self._delete(allocation, None)
-                else:
-                    times.append(allocation.started + allocation.lifetime)
-                continue
-            if not self._alive(allocation, now):
-                continue
-            self._forget_permissions(allocation, now)
-            self._forget_channels(allocation, now)
-            times += [relay.expires for relay in allocation.relays.values()]
-            times += allocation.permissions.values()
-            times += [channel.expires for channel in allocation.by_number.values()]
-        self._sweep_at = max(min(times), now + 1.0) if times else None
-
-    def disconnected(self, source: Address, destination: Address) -> None:
-        """The client's stream is gone, and its allocation with it."""
-        allocation = self.allocations.get((source, destination, True))
-        if allocation is not None:
-            self._delete(allocation, Deletion.DISCONNECTED)
-
-    def close(self) -> None:
-        """Delete everything."""
-        for allocation in list(self.allocations.values()):
-            self._delete(allocation, Deletion.CLOSED)
-        for token in list(self._reservations):
-            self._drop_reservation(token)
-        self._sweep_at = None
-
-    def _find(self, source: Address, destination: Address, streamed: bool, now: float) -> Allocation | None:
-        allocation = self.allocations.get((source, destination, streamed))
-        if allocation is None or allocation.pending or self._alive(allocation, now):
-            return allocation
-        return None
-
-    def _alive(self, allocation: Allocation, now: float) -> bool:
-        """Drop the relays that have expired, and the allocation with the last of them."""
-        for family, relay in list(allocation.relays.items()):
-            if relay.expires <= now:
-                self._drop_relay(allocation, family)
-        if allocation.relays:
-            return True
-        self._delete(allocation, Deletion.EXPIRED)
-        return False
-
-    def _delete(self, allocation: Allocation, reason: Deletion | None) -> None:
-        """Forget an allocation; without ``reason`` it never came to be, so nobody is told."""
-        del self.allocations[allocation.client, allocation.local, allocation.streamed]
-        self._count(allocation.identity, -allocation.places)
-        for family in list(allocation.relays):
-            self._drop_relay(allocation, family)
-        for key, opening in list(self._openings.items()) if allocation.pending else ():
-            if opening.allocation is allocation:
-                del self._openings[key]
-                if opening.even is not None:
-                    self._emit(SocketReleased(opening.even))
-        if reason is not None and not allocation.pending:
-            logger.debug("= allocation for %s: %s", allocation.client, reason.value)
-            self._emit(AllocationDeleted(allocation.client, allocation.transport, allocation.identity.username, reason))
-
-    def _drop_relay(self, allocation: Allocation, family: int) -> None:
-        relay = allocation.relays.pop(family)
-        del self.relays[relay.local]
-        self._emit(SocketReleased(relay.local))
-        for channel in [channel for channel in allocation.by_number.values() if channel.relay is relay]:
-            del allocation.by_number[channel.number], allocation.by_peer[channel.peer]
-
-    def _drop_reservation(self, token: bytes) -> None:
-        reservation = self._reservations.pop(token)
-        self._count(reservation.identity, -1)
-        self._emit(SocketReleased(reservation.local))
-
-    @staticmethod
-    def _forget_permissions(allocation: Allocation, now: float) -> None:
-        for host in [host for host, expires in allocation.permissions.items() if expires <= now]:
-            del allocation.permissions[host]
-
-    @staticmethod
-    def _forget_channels(allocation: Allocation, now: float) -> None:
-        for channel in [channel for channel in allocation.by_number.values() if channel.expires <= now]:
-            del allocation.by_number[channel.number], allocation.by_peer[channel.peer]
-
-    def _count(self, identity: Identity, change: int) -> None:
-        used = self._used.get(identity.quota_name, 0) + change
-        if used:
-            self._used[identity.quota_name] = used
-        else:
-            del self._used[identity.quota_name]
-
-    def _wake_at(self, when: float) -> None:
-        if self._sweep_at is None or when < self._sweep_at:
-            self._sweep_at = when
-
-
-def _family(address: Address) -> int:
-    return Family.IPV6 if ":" in address.host else Family.IPV4
