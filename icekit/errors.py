@@ -91,7 +91,11 @@ class ErrorResponse(ProtocolError):
         self.reason = reason
 
     def __str__(self) -> str:
-        return f"{self.code} {self.reason}".rstrip()
+        # The phrase is the server's: it must not steer a terminal.
+        reason = "".join(
+            character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in self.reason
+        )
+        return f"{self.code} {reason}".rstrip()
 
 
 class InvalidState(IcekitError):

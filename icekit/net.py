@@ -49,12 +49,12 @@ class Address(NamedTuple):
     @classmethod
     def parse(cls, text: str) -> Address:
         """Read ``192.0.2.1:3478`` or ``[2001:db8::1]:3478``; ConfigError on anything else."""
-        host, separator, port = text.rpartition(":")
-        if host.startswith("[") and host.endswith("]"):
+        host, _, port = text.rpartition(":")
+        bracketed = host.startswith("[") and host.endswith("]")
+        if bracketed:
             host = host[1:-1]
-        elif ":" in host:
-            separator = ""
-        if not separator or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+        digits = port.isascii() and port.isdigit() and len(port) <= 5
+        if bracketed != (":" in host) or not digits or int(port) > 65535:
             raise ConfigError(f"{text!r} is no address; write 192.0.2.1:3478 or [2001:db8::1]:3478")
         try:
             return cls(canonical_host(host), int(port))
@@ -92,7 +92,7 @@ class AddressClass(StrEnum):
 
 # Our own table and not ``ipaddress.is_private``: that calls documentation ranges private, does not know CGNAT from
 # private, and changes between Python releases. Sources: RFC 6890, 1918, 3927, 6598, 5737, 2544, 4193, 4291, 3849,
-# 9637, 6052, 8215, 3056, 4380.
+# 9637, 6052, 8215, 3056, 4380, 7335, 6666, 5180.
 _NETWORKS: tuple[tuple[str, AddressClass], ...] = (
     ("0.0.0.0/8", AddressClass.UNSPECIFIED),
     ("127.0.0.0/8", AddressClass.LOOPBACK),
@@ -100,6 +100,8 @@ _NETWORKS: tuple[tuple[str, AddressClass], ...] = (
     ("10.0.0.0/8", AddressClass.PRIVATE),
     ("172.16.0.0/12", AddressClass.PRIVATE),
     ("192.168.0.0/16", AddressClass.PRIVATE),
+    # What a phone behind 464XLAT or a host behind DS-Lite has for an IPv4 address.
+    ("192.0.0.0/29", AddressClass.PRIVATE),
     ("100.64.0.0/10", AddressClass.CGNAT),
     ("192.0.2.0/24", AddressClass.DOCUMENTATION),
     ("198.51.100.0/24", AddressClass.DOCUMENTATION),
@@ -111,6 +113,8 @@ _NETWORKS: tuple[tuple[str, AddressClass], ...] = (
     ("::1/128", AddressClass.LOOPBACK),
     ("64:ff9b::/96", AddressClass.NAT64),
     ("64:ff9b:1::/48", AddressClass.NAT64),
+    ("100::/64", AddressClass.RESERVED),
+    ("2001:2::/48", AddressClass.BENCHMARK),
     ("2001::/32", AddressClass.TUNNEL),
     ("2002::/16", AddressClass.TUNNEL),
     ("2001:db8::/32", AddressClass.DOCUMENTATION),
