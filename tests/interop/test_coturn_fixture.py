@@ -46,7 +46,7 @@ class Inbox(asyncio.DatagramProtocol):
 @asynccontextmanager
 async def allocation(
     coturn: Coturn, username: str = "", password: str = ""
-) -> AsyncIterator[tuple[asyncio.DatagramTransport, Inbox, Address]]:
+) -> AsyncIterator[tuple[aioice.turn.TurnTransport, Inbox, Address]]:
     """An allocation made by aioice, and its relayed address; its failure is ``aioice.stun.TransactionFailed``."""
     transport, inbox = await aioice.turn.create_turn_endpoint(
         Inbox, coturn.address, username=username or coturn.username, password=password or coturn.password
