@@ -24,7 +24,7 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("vpn", r".*(wireguard|wintun|tap-windows|openvpn|tailscale|anyconnect|\bvpn\b)"),
         (
             "bridge",
-            r"(br|virbr|docker|lxcbr|lxdbr|podman|cni|vmnet|vboxnet|bridge)[-_\w]*$|.*hyper-v virtual|vethernet",
+            r"(br(-|_|\d|lan|idge)|virbr|docker|lxcbr|lxdbr|podman|cni|vmnet|vboxnet)[-_\w]*$|.*hyper-v virtual|vethernet",
         ),
         ("cellular", r"(wwan|wwp|rmnet|ccmni|pdp_ip)[-_\w]*$|.*(mobile broadband|cellular)"),
         ("wifi", r"(wlan|wlp|wlx|wlo|wl\d|ath\d|wifi)[-_\w]*$|.*(wi-fi|wireless)"),
@@ -48,7 +48,7 @@ def interfaces() -> tuple[Interface, ...]:
                 host = _with_zone(ip.ip[0], zone)
             else:
                 host = ip.ip
-            found.append(Interface(name, host, classify_host(host), interface_kind(name)))
+            found.append(Interface(name, host, classify_host(host).value, interface_kind(name)))
     return tuple(sorted(found, key=_order))
 
 
@@ -65,7 +65,9 @@ def interface_kind(
     name: str, *, system_class: Path = Path("/sys/class/net"), platform: str = sys.platform
 ) -> str | None:
     """ethernet, wifi, vpn, bridge, loopback or cellular; ``None`` when neither Linux nor the name tells."""
-    return _kind_by_system(system_class / name.partition(":")[0]) or _kind_by_name(name, platform)
+    # eth0:1 is a second address of eth0.
+    name = name.partition(":")[0]
+    return _kind_by_system(system_class / name) or _kind_by_name(name, platform)
 
 
 def _kind_by_system(folder: Path) -> str | None:

@@ -1,0 +1,259 @@
+"""Name resolution with a record of every query: ``icekit.resolution`` says what to ask, this asks it.
+
+Two sources. DNS itself, by dnspython, for names that DNS owns: it tells NXDOMAIN from silence from an empty answer,
+has SRV and NAPTR, and takes time per query. The system (``loop.getaddrinfo``) for what only the system knows: names of
+the hosts file, ``localhost``, ``.local`` (mDNS), names without a dot (search domains); and for everything when the host
+has no resolver configuration, or when told ``system_only`` (a simulated event loop has nothing else). The system gives
+addresses alone: SRV and NAPTR are then not asked and not reported.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dns.asyncbackend
+import dns.asyncresolver
+import dns.exception
+import dns.nameserver
+import dns.resolver
+
+from icekit.aio.interfaces import host_of
+from icekit.report import DnsReport
+from icekit.resolution import (
+    DNS64_QUERY,
+    Answer,
+    NaptrRecord,
+    Query,
+    QueryFailure,
+    Record,
+    RecordType,
+    Resolution,
+    SrvRecord,
+    nat64_prefixes,
+    next_queries,
+    resolve,
+)
+from icekit.servers import is_localhost
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from icekit.net import Address
+    from icekit.servers import ServerUri
+
+# A lost query is sent again after this many seconds.
+_TRY_SECONDS = 1.0
+# Home routers that swallow SRV and NAPTR are common; addresses, which the fallback needs, get the whole time.
+_DISCOVERY_SECONDS = 2.5
+# No real server has more; what is left out changes nothing.
+_MAX_RECORDS = 64
+
+_FAMILIES = {RecordType.A: socket.AF_INET, RecordType.AAAA: socket.AF_INET6}
+
+
+def _system_hosts_file() -> Path:
+    if os.name == "nt":
+        return Path(os.environ.get("SYSTEMROOT", r"C:\Windows"), "System32", "drivers", "etc", "hosts")
+    return Path("/etc/hosts")
+
+
+@dataclass(frozen=True, slots=True)
+class _Outcome:
+    answer: Answer
+    report: DnsReport
+
+
+class Resolver:
+    """Resolves server URIs and names. A name that does not resolve is a result, never an exception.
+
+    ``timeout`` limits one call, in seconds, over all its queries. ``nameservers`` replaces the system's. Each question
+    is asked once in the life of a resolver; ``reports`` has all of them, in the order of asking.
+    """
+
+    def __init__(
+        self,
+        *,
+        timeout: float = 5.0,
+        nameservers: Sequence[Address] = (),
+        system_only: bool = False,
+        hosts_file: Path | None = None,
+        randbelow: Callable[[int], int] = secrets.randbelow,
+    ) -> None:
+        self._timeout = timeout
+        self._randbelow = randbelow
+        self._hosts = _names_in(hosts_file or _system_hosts_file())
+        self._dns = None if system_only else _dns_resolver(nameservers)
+        self._tasks: dict[Query, asyncio.Task[_Outcome]] = {}
+
+    @property
+    def reports(self) -> tuple[DnsReport, ...]:
+        """Every query that has ended."""
+        ended = [task for task in self._tasks.values() if task.done() and not task.cancelled()]
+        return tuple(task.result().report for task in ended)
+
+    async def resolve(self, uri: ServerUri) -> Resolution:
+        """Where ``uri`` leads, after as many rounds of queries as it takes, or after ``timeout``.
+
+        ConfigError if nothing speaks the transport of the URI.
+        """
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        answers: dict[Query, Answer] = {}
+        while (queries := next_queries(uri, answers)) and asyncio.get_running_loop().time() < deadline:
+            answers.update(await self._ask(queries, deadline))
+        return resolve(uri, answers, self._randbelow)
+
+    async def addresses(self, name: str) -> tuple[str, ...]:
+        """The IPv6 and then the IPv4 addresses of a name; none if it has none, or none in time."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        answers = await self._ask([Query(name, kind) for kind in (RecordType.AAAA, RecordType.A)], deadline)
+        return tuple(record for answer in answers.values() for record in answer.records if isinstance(record, str))
+
+    async def nat64_prefixes(self) -> tuple[str, ...]:
+        """The NAT64 prefixes of this network, by DNS64 (RFC 7050 §3)."""
+        deadline = asyncio.get_running_loop().time() + self._timeout
+        answers = await self._ask([DNS64_QUERY], deadline)
+        return nat64_prefixes(record for record in answers[DNS64_QUERY].records if isinstance(record, str))
+
+    async def _ask(self, queries: Iterable[Query], deadline: float) -> dict[Query, Answer]:
+        answers: dict[Query, Answer] = {}
+        waiting: dict[Query, asyncio.Task[_Outcome]] = {}
+        for query in queries:
+            if query.type not in _FAMILIES and self._is_for_system(query.name):
+                answers[query] = Answer(failure=QueryFailure.NO_SUCH_RECORD)
+                continue
+            if query not in self._tasks:
+                self._tasks[query] = asyncio.get_running_loop().create_task(self._run(query, deadline))
+            waiting[query] = self._tasks[query]
+        # Another call may wait for the same query: who is cancelled here must not take it away.
+        outcomes = await asyncio.gather(*(asyncio.shield(task) for task in waiting.values()))
+        return answers | {query: outcome.answer for query, outcome in zip(waiting, outcomes, strict=True)}
+
+    def _is_for_system(self, name: str) -> bool:
+        if self._dns is None:
+            return True
+        # The host of _turn._udp.host.
+        host = ".".join(label for label in name.lower().removesuffix(".").split(".") if not label.startswith("_"))
+        return "." not in host or host.endswith(".local") or is_localhost(host) or host in self._hosts
+
+    async def _run(self, query: Query, deadline: float) -> _Outcome:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        if query.type not in _FAMILIES:
+            deadline = min(deadline, started + _DISCOVERY_SECONDS)
+        records: Sequence[Record] = ()
+        failure: QueryFailure | None = None
+        detail = ""
+        try:
+            async with asyncio.timeout_at(deadline):
+                if self._dns is None or self._is_for_system(query.name):
+                    records = await _by_system(query)
+                else:
+                    # Our own limit ends it, on the clock of the loop; dnspython looks at the wall clock.
+                    records = await _by_dns(self._dns, query, deadline - started + 1)
+            failure = None if records else QueryFailure.NO_SUCH_RECORD
+        except (TimeoutError, dns.exception.Timeout):
+            failure = QueryFailure.TIMED_OUT
+            detail = f" after {loop.time() - started:.1f} s"
+        except (OSError, UnicodeError, dns.exception.DNSException) as error:
+            failure, detail = _failure_of(error)
+        records = tuple(records[:_MAX_RECORDS])
+        texts = tuple(_text_of(record) for record in records)
+        report = DnsReport(
+            query.name, query.type.value, texts, loop.time() - started, None if failure is None else failure + detail
+        )
+        return _Outcome(Answer(records, failure), report)
+
+
+def _names_in(hosts_file: Path) -> frozenset[str]:
+    try:
+        lines = hosts_file.read_text(encoding="utf-8", errors="replace").lower().splitlines()
+    except OSError:
+        return frozenset()
+    return frozenset(name.removesuffix(".") for line in lines for name in line.partition("#")[0].split()[1:])
+
+
+def _dns_resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver | None:
+    try:
+        resolver = dns.asyncresolver.Resolver(configure=not nameservers)
+    except (dns.resolver.NoResolverConfiguration, OSError):
+        return None
+    if nameservers:
+        resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
+    resolver.timeout = _TRY_SECONDS
+    return resolver
+
+
+async def _by_system(query: Query) -> list[Record]:
+    loop = asyncio.get_running_loop()
+    found = await loop.getaddrinfo(query.name, None, family=_FAMILIES[query.type], type=socket.SOCK_DGRAM)
+    return list(dict.fromkeys(host_of(sockaddr) for *_, sockaddr in found))
+
+
+async def _by_dns(resolver: dns.asyncresolver.Resolver, query: Query, lifetime: float) -> list[Record]:
+    answer = await resolver.resolve(
+        query.name,
+        query.type.value,
+        lifetime=lifetime,
+        raise_on_no_answer=False,
+        search=False,
+        backend=dns.asyncbackend.get_backend("asyncio"),
+    )
+    return [_record_of(query.type, data) for data in answer.rrset or ()]
+
+
+def _record_of(kind: RecordType, data: Any) -> Record:
+    match kind:
+        case RecordType.A | RecordType.AAAA:
+            return str(data.address)
+        case RecordType.SRV:
+            return SrvRecord(data.priority, data.weight, data.port, data.target.to_text())
+        case RecordType.NAPTR:
+            flags, service = (field.decode("ascii", "replace") for field in (data.flags, data.service))
+            return NaptrRecord(data.order, data.preference, flags, service, data.replacement.to_text())
+
+
+def _text_of(record: Record) -> str:
+    match record:
+        case SrvRecord():
+            return f"{record.priority} {record.weight} {record.port} {record.target}"
+        case NaptrRecord():
+            return f"{record.order} {record.preference} {record.flags!r} {record.service!r} {record.replacement}"
+        case _:
+            return record
+
+
+# What getaddrinfo says when there is no such name, and when there is one without such an address. Not all systems
+# know all of them.
+_NO_NAME = {getattr(socket, name, None) for name in ("EAI_NONAME",)}
+_NO_ADDRESS = {getattr(socket, name, None) for name in ("EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY")}
+
+
+def _failure_of(error: Exception) -> tuple[QueryFailure, str]:
+    """Why, and what to write behind it."""
+    match error:
+        case dns.resolver.NXDOMAIN():
+            return QueryFailure.NO_SUCH_NAME, ""
+        case dns.resolver.NoNameservers():
+            return QueryFailure.SERVER_FAILURE, _last_complaint(error)
+        case socket.gaierror() if error.errno in _NO_NAME:
+            return QueryFailure.NO_SUCH_NAME, ""
+        case socket.gaierror() if error.errno in _NO_ADDRESS:
+            return QueryFailure.NO_SUCH_RECORD, ""
+        case OSError():
+            return QueryFailure.SERVER_FAILURE, f": {error.strerror or error}"
+        case UnicodeError() | dns.exception.SyntaxError() | dns.exception.FormError():
+            return QueryFailure.NO_SUCH_NAME, ": this cannot be a name"
+        case _:
+            return QueryFailure.SERVER_FAILURE, f": {error}"[:200]
+
+
+def _last_complaint(error: dns.resolver.NoNameservers) -> str:
+    errors = error.kwargs.get("errors") or []
+    # Each is (name server, TCP?, port, exception or text, response).
+    return f": {errors[-1][3]}"[:200] if errors else ""
