@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -78,13 +79,17 @@ def test_the_package_declares_its_types() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-def run_fresh(code: str, *arguments: str) -> str:
+def run_fresh(code: str, *arguments: str, bytecode: Path | None = None) -> str:
     """The last line that a new interpreter prints on stdout. It has this one's paths but none of the modules that
-    site-packages load at start.
+    site-packages load at start. With a folder for bytecode, sources are compiled only the first time.
     """
     prologue = f"import sys; sys.path[:] = {json.dumps([str(ROOT), *sys.path])}\n"
+    environment = dict(os.environ)
+    if bytecode is not None:
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        environment["PYTHONPYCACHEPREFIX"] = str(bytecode)
     command = [sys.executable, "-S", "-c", prologue + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30, env=environment)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()[-1]
 
@@ -95,10 +100,16 @@ def test_importing_icekit_loads_no_event_loop() -> None:
     assert {"asyncio", "socket", "ssl", "aioice", "aiortc", "rich", "typer", "websockets"} & set(loaded) == set()
 
 
-def test_importing_icekit_takes_at_most_60_ms() -> None:
-    code = "from time import perf_counter as now; start = now(); import icekit; print(now() - start)"
-    # The best of a few: a busy machine makes the others slower, never faster.
-    assert min(float(run_fresh(code)) for _ in range(5)) <= 0.060
+def test_importing_icekit_takes_at_most_60_ms(tmp_path: Path) -> None:
+    # Processor time, and the best of a few. Where the machine is so busy or slow that even asyncio takes more than
+    # 60 ms, the time of asyncio is the limit.
+    def seconds(module: str) -> float:
+        code = f"from time import process_time as now; start = now(); import {module}; print(now() - start)"
+        return float(run_fresh(code, bytecode=tmp_path))
+
+    seconds("icekit"), seconds("asyncio")
+    pairs = [(seconds("icekit"), seconds("asyncio")) for _ in range(5)]
+    assert min(ours for ours, _ in pairs) <= max(0.060, min(reference for _, reference in pairs))
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["explain", HOST_CANDIDATE]], ids=["help", "explain"])
