@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import ipaddress
 import json
 import pickle
 
@@ -216,7 +217,8 @@ label = st.from_regex(r"[a-z]([a-z0-9-]{0,10}[a-z0-9])?", fullmatch=True)
 hosts = st.one_of(
     st.lists(label, min_size=1, max_size=4).map(".".join),
     st.ip_addresses(v=4).map(str),
-    st.ip_addresses(v=6).filter(lambda address: address.ipv4_mapped is None).map(str),  # type: ignore[union-attr]
+    # An IPv4-mapped address is written as IPv4.
+    st.integers(2**96, 2**128 - 1).map(lambda number: str(ipaddress.IPv6Address(number))),
 )
 
 
