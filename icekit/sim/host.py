@@ -188,7 +188,8 @@ class Host:
     def send(self, datagram: Datagram) -> None:
         """Put a packet on its way."""
         internet = self.internet
-        internet.note("sent", self.name, datagram)
+        if internet.timeline is not None:
+            internet.note("sent", self.name, datagram)
         if not self.is_up:
             internet.note("lost", f"{self.name} is down", datagram)
             return
@@ -218,7 +219,8 @@ class Host:
         if not self.is_up:
             internet.note("lost", f"{self.name} is down", datagram)
             return
-        internet.note("received", self.name, datagram)
+        if internet.timeline is not None:
+            internet.note("received", self.name, datagram)
         destination = datagram.destination
         if isinstance(datagram, PortUnreachable):
             transport = self._socket(destination)

@@ -20,7 +20,7 @@ from icekit.sim.loop import SimLoop
 from icekit.sim.network import Network, make_gateway
 from icekit.sim.packet import PortUnreachable, size_of
 from icekit.sim.timeline import Timeline, kind_of
-from icekit.sim.udp import WILDCARDS
+from icekit.sim.udp import WILDCARDS, literal
 
 T = TypeVar("T")
 
@@ -29,8 +29,13 @@ NatLike = str | Preset | NatConfig | Sequence[NatConfig]
 _DAY = 86_400.0
 
 
-def _numbered(*formats: str) -> Iterator[str]:
-    return (text % number for text in formats for number in range(1, 255))
+def _numbered(*networks: str) -> Iterator[str]:
+    """The host addresses of IPv4 networks of 24 or 16 bits, given by their leading octets."""
+    for network in networks:
+        if network.count(".") == 2:
+            yield from (f"{network}.{number}" for number in range(1, 255))
+        else:
+            yield from (f"{network}.{third}.{number}" for third in range(256) for number in range(1, 255))
 
 
 class Internet:
@@ -51,10 +56,10 @@ class Internet:
         self._agenda: list[tuple[float, Callable[[], object]]] = []
         self._labels: dict[str, int] = {}
         self._subnets = itertools.count(1)
-        public = _numbered("203.0.113.%d", *(f"198.18.{number}.%d" for number in range(256)))
+        public = _numbered("203.0.113", "198.18")
         self.root = Network(self, "internet", (public, _numbered_ipv6("2001:db8:1::")), link)
         self._external = (
-            _numbered("198.51.100.%d", *(f"198.19.{number}.%d" for number in range(256))),
+            _numbered("198.51.100", "198.19"),
             _numbered_ipv6("2001:db8:2::"),
         )
 
@@ -112,7 +117,7 @@ class Internet:
     def _subnet(self, name: str | None, *, carrier: bool) -> Network:
         number = next(self._subnets)
         high, low = divmod(number, 256)
-        four = f"100.{64 + high % 64}.{low}.%d" if carrier else f"{_PRIVATE[high % len(_PRIVATE)]}.{low}.%d"
+        four = f"100.{64 + high % 64}.{low}" if carrier else f"{_PRIVATE[high % len(_PRIVATE)]}.{low}"
         return Network(self, self.unique(name or "lan"), (_numbered(four), _numbered_ipv6(f"fd00:{number:x}::")), None)
 
     def unique(self, name: str) -> str:
@@ -187,6 +192,9 @@ class Internet:
         loop = self._loop
         if loop is None:
             return
+        if channel.is_plain and channel.up:
+            loop.call_network(loop.time() + channel.link.delay, then, datagram, *args)
+            return
         arrivals = channel.transit(datagram.data, size_of(datagram), loop.time())
         if not arrivals:
             self.note("lost", "on the link", datagram)
@@ -215,7 +223,7 @@ class Internet:
             addresses = ["127.0.0.1", "::1"]
         else:
             try:
-                addresses = [canonical_host(host)]
+                addresses = [literal(host)]
             except ValueError:
                 addresses = self.names.get(host.rstrip(".").lower(), [])
         number = int(port or 0)

@@ -56,9 +56,9 @@ class Link:
 
 
 class Channel:
-    """The state of one direction: ``up`` False loses everything."""
+    """The state of one direction: ``up`` False loses everything; ``is_plain``: nothing but a constant delay."""
 
-    __slots__ = ("_bad", "_busy_until", "_latest", "_plain", "_random", "link", "lost", "up")
+    __slots__ = ("_bad", "_busy_until", "_latest", "_random", "is_plain", "link", "lost", "up")
 
     def __init__(self, link: Link, random: Random) -> None:
         self.link = link
@@ -68,7 +68,7 @@ class Channel:
         self._bad = False
         self._busy_until = 0.0
         self._latest = 0.0
-        self._plain = link == Link(delay=link.delay)
+        self.is_plain = link == Link(delay=link.delay)
 
     def transit(self, data: bytes, size: int, now: float) -> tuple[float, ...]:
         """When the packet of ``size`` bytes arrives: not at all, once or twice."""
@@ -76,8 +76,6 @@ class Channel:
             self.lost += 1
             return ()
         link = self.link
-        if self._plain:
-            return (now + link.delay,)
         exempt = link.lossless is not None and link.lossless(data)
         if self._loses(size, now) and not exempt:
             self.lost += 1

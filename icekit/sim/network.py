@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from icekit.errors import ConfigError
 from icekit.nat import Nat, NatConfig
-from icekit.net import Datagram, canonical_host
+from icekit.net import Datagram
 from icekit.sim.host import Host, Interface
 from icekit.sim.link import Channel, Link
 from icekit.sim.packet import PortUnreachable
+from icekit.sim.udp import literal
 
 if TYPE_CHECKING:
     from icekit.sim.internet import Internet
@@ -135,7 +136,7 @@ class Network:
         """Give ``host`` an interface in this network: the given addresses, or free ones."""
         if addresses is None:
             addresses = [self.allocate(six) for six in ((False, True) if ipv6 else (False,))]
-        hosts = tuple(map(canonical_host, addresses))
+        hosts = tuple(map(literal, addresses))
         name = f"eth{len(host.interfaces)}"
         up = uplink or link
         host.add_interface(
@@ -233,7 +234,7 @@ def make_gateway(
         families = (False, True) if nat66 else (False,)
         hosts = tuple(internet.allocate_external(outside, six) for six in families for _ in range(external))
     elif config.translates and not isinstance(external, int):
-        hosts = tuple(map(canonical_host, external))
+        hosts = tuple(map(literal, external))
     nat = Nat(config, hosts, token_bytes=internet.random(f"{inside.name}/nat").randbytes)
     name = f"{inside.name}-nat"
     up, down = (

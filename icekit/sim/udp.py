@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import errno
+import functools
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from icekit.sim.host import Host
 
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # compared with, nothing of the system is bound
+
+
+# Programs write the same few literals again and again.
+literal = functools.lru_cache(maxsize=4096)(canonical_host)
 
 
 def socket_address(address: Address) -> tuple[Any, ...]:
@@ -58,7 +63,7 @@ class SimDatagramTransport(asyncio.DatagramTransport):
 
     def _prepare(self, addr: Any) -> tuple[Address, Address] | None:
         """Source and destination of what is sent to ``addr``, kept for the next time."""
-        destination = Address(canonical_host(addr[0]), addr[1])
+        destination = Address(literal(addr[0]), addr[1])
         source = self.local
         if self._wildcard or destination.family != source.family:
             chosen = None
