@@ -69,7 +69,7 @@ class Host:
         self.name = name
         self.interfaces: list[Interface] = []
         self.is_up = True
-        self._random = internet.random(f"{name}/ports")
+        self._random = internet.dice(f"{name}/ports")
         self._by_address: dict[str, Interface] = {}
         self._udp: dict[Address, SimDatagramTransport] = {}
         self._tasks: set[asyncio.Task[Any]] = set()

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import random
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from random import Random
 from typing import Any, TypeVar
 
 import ifaddr
@@ -131,13 +131,13 @@ class Internet:
             return outside.allocate(six)
         return next(address for address in self._external[six] if address not in outside.members)
 
-    def random(self, label: str) -> Random:
+    def dice(self, label: str) -> random.Random:
         """Dice of their own for every label, so that adding a host does not change what happens to others."""
-        return Random(f"{self.seed}/{label}")  # noqa: S311  # a simulation, no secret
+        return random.Random(f"{self.seed}/{label}")  # noqa: S311  # a simulation, no secret
 
     def channel(self, link: Link, label: str) -> Channel:
         """One direction of a link."""
-        return Channel(link, self.random(label) if link != Link(delay=link.delay) else _NO_DICE)
+        return Channel(link, self.dice(label) if link != Link(delay=link.delay) else _NO_DICE)
 
     def name(self, name: str, *targets: Host | str) -> None:
         """Let ``name`` resolve to these hosts or addresses, in this order."""
@@ -170,13 +170,19 @@ class Internet:
 
     @contextmanager
     def _world(self) -> Iterator[None]:
-        """Programs ask ``ifaddr`` for interfaces; while a simulation runs it knows those of the current host."""
-        original = ifaddr.get_adapters
+        """What programs take from the process and not from the loop, while a simulation runs.
+
+        ``ifaddr`` knows the interfaces of the current host, and the shared ``random`` is drawn from our seed: programs
+        take intervals from it.
+        """
+        original, dice = ifaddr.get_adapters, random.getstate()
         ifaddr.get_adapters = _adapters
+        random.seed(f"{self.seed}/programs/{self._now}")
         try:
             yield
         finally:
             ifaddr.get_adapters = original
+            random.setstate(dice)
             self._now = self.now
             self._loop = None
             for host in self.hosts:
@@ -292,7 +298,7 @@ class Internet:
 
 
 _PRIVATE = ("192.168", *(f"172.{number}" for number in range(16, 32)), *(f"10.{number}" for number in range(256)))
-_NO_DICE = Random(0)  # noqa: S311  # never thrown: for links without chance
+_NO_DICE = random.Random(0)  # noqa: S311  # never thrown: for links without chance
 
 
 def _numbered_ipv6(prefix: str) -> Iterator[str]:

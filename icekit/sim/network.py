@@ -235,7 +235,7 @@ def make_gateway(
         hosts = tuple(internet.allocate_external(outside, six) for six in families for _ in range(external))
     elif config.translates and not isinstance(external, int):
         hosts = tuple(map(literal, external))
-    nat = Nat(config, hosts, token_bytes=internet.random(f"{inside.name}/nat").randbytes)
+    nat = Nat(config, hosts, token_bytes=internet.dice(f"{inside.name}/nat").randbytes)
     name = f"{inside.name}-nat"
     up, down = (
         (None, None) if link is None else (internet.channel(link, f"{name}/up"), internet.channel(link, f"{name}/down"))
