@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import binascii
 import ipaddress
-import json
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -115,13 +114,12 @@ _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._-]")
 _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 # The resolver of the system reads 0x7f000001 and 127.1 as IPv4 addresses; nobody means that.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
-_USERINFO = re.compile(r"(\s*[A-Za-z]{3,6}:/{0,2})?.*(?:@|%40)", re.DOTALL)
-_SECRET = re.compile(r"([?&;](?!transport=)[^=&;]*=)[^&;]*", re.IGNORECASE)
 
 
 def _without_secrets(text: str) -> str:
     """The URI as it may be shown: user information and foreign parameters can hold a password."""
-    return _SECRET.sub(r"\1***", _USERINFO.sub(r"\1***@", text, count=1))
+    text = re.sub(r"\A(\s*[A-Za-z]{3,6}:/{0,2})?.*(?:@|%40)", r"\1***@", text, count=1, flags=re.DOTALL)
+    return re.sub(r"([?&;](?!transport=)[^=&;?]*=)[^&;]*", r"\1***", text, flags=re.IGNORECASE)
 
 
 def _read(text: str) -> ServerUri:
@@ -216,13 +214,9 @@ def is_localhost(name: str) -> bool:
     return name == "localhost" or name.endswith(".localhost")
 
 
-_FOREIGN = re.compile(r"([A-Za-z]+)(:/*|/+)")
-_TRANSPORT = re.compile(r"(?:transport\W{1,3}|\W)(udp|tcp|tls|dtls)\b(?!\.)", re.IGNORECASE)
-
-
 def _guess(text: str) -> str | None:
     """The URI that was probably meant. Reads loosely what people type, and keeps only what ``_read`` accepts."""
-    # Only an error needs these two, and ``import icekit`` is to be quick.
+    # Only here and not on top: ``import icekit`` is to be quick.
     from difflib import get_close_matches
     from urllib.parse import unquote
 
@@ -231,14 +225,14 @@ def _guess(text: str) -> str | None:
     rest = unquote(text).strip().strip("\"'<>`,;").strip()
     rest = re.sub(r"\s*([:/?=&])\s*", r"\1", rest)
     scheme = ""
-    if head := _FOREIGN.match(rest):
+    if head := re.match(r"([A-Za-z]+)(:/*|/+)", rest):
         near = get_close_matches(head.group(1).lower(), list(Scheme), n=1, cutoff=0.7)
         scheme = near[0] if near else ""
         if scheme or "//" in head.group(2):
             rest = rest[head.end() :]
     rest = rest.rpartition("@")[2]
     token = ""
-    if found := _TRANSPORT.search(rest):
+    if found := re.search(r"(?:transport\W{1,3}|\W)(udp|tcp|tls|dtls)\b(?!\.)", rest, re.IGNORECASE):
         token = found.group(1).lower()
         rest = rest[: found.start()]
     rest = re.split(r"[/?#&,;]", rest, maxsplit=1)[0].rstrip(":")
@@ -363,6 +357,9 @@ def parse_servers(text: str) -> tuple[IceServer, ...]:
 
     ConfigError names the place, ``iceServers[1].urls[0]``, and the fix.
     """
+    # See ``_guess``.
+    import json
+
     try:
         data = json.loads(text.removeprefix("\ufeff"))
     except json.JSONDecodeError as error:
@@ -398,7 +395,7 @@ def make_credentials(secret: str, user: str, expires_at: int) -> tuple[str, str]
     The REST scheme of draft-uberti-behave-turn-rest §2.2, coturn's ``use-auth-secret``: ``<unix>:<user>`` and the
     base64 of its HMAC-SHA1. ConfigError for an empty secret.
     """
-    # Loads OpenSSL; ``import icekit`` is to be quick.
+    # Loads OpenSSL; see ``_guess``.
     import hmac
 
     if not secret:

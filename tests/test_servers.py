@@ -172,6 +172,14 @@ def test_a_password_in_a_uri_is_not_repeated(text: str) -> None:
     assert "hunter2" not in str(caught.value) + repr(caught.value) + str(vars(caught.value))
 
 
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("character", ["a", ":", "?", " ", "@", "%40", "[", "=", ".", "&"])
+def test_a_long_text_costs_little(character: str) -> None:
+    for head in ("", "turn:", "turn:a.example?"):
+        with pytest.raises(UriError):
+            ServerUri.parse(head + character * 200_000 + "!")
+
+
 @pytest.mark.parametrize(
     ("text", "dotless"),
     [
