@@ -101,9 +101,9 @@ class Driver(Generic[EventT]):
                 yield self._waiting.popleft()
             if self._closed:
                 return
-            self._changed.clear()
             self._pump()
             if not self._waiting:
+                self._changed.clear()
                 await self._changed.wait()
 
     async def close(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
