@@ -24,7 +24,7 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("vpn", r".*(wireguard|wintun|tap-windows|openvpn|tailscale|anyconnect|\bvpn\b)"),
         (
             "bridge",
-            r"(br(-|_|\d|lan|idge)|virbr|docker|lxcbr|lxdbr|podman|cni|vmnet|vboxnet)[-_\w]*$|.*hyper-v virtual|vethernet",
+            r"(br(-|_|\d|lan|idge)|virbr|docker|lx[cd]br|podman|cni|vmnet|vboxnet)[-_\w]*$|.*hyper-v virtual|vethernet",
         ),
         ("cellular", r"(wwan|wwp|rmnet|ccmni|pdp_ip)[-_\w]*$|.*(mobile broadband|cellular)"),
         ("wifi", r"(wlan|wlp|wlx|wlo|wl\d|ath\d|wifi)[-_\w]*$|.*(wi-fi|wireless)"),
