@@ -185,7 +185,7 @@ def _libnice(candidate: Candidate, type_preference: int, local_preference: int) 
             return type_preference in {preference // 2 for preference in udp}
         case "UDP":
             # The top three bits are a direction, 0 or 1 for UDP; the low ones count addresses.
-            return type_preference in udp and local_preference >> 13 <= 1 and 0 < local_preference & 0x1FFF < 0x800
+            return type_preference in udp and 0 < local_preference < 0x4000 and local_preference & 0x1FFF < 0x800
         case _:
             return False
 

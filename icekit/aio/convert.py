@@ -27,7 +27,7 @@ def to_aioice(candidate: Candidate) -> aioice.Candidate:
         related_address=candidate.related_address,
         related_port=candidate.related_port,
         tcptype=None if candidate.tcptype is None else str(candidate.tcptype),
-        generation=int(generation) if generation.isdigit() else None,
+        generation=int(generation) if generation.isdecimal() else None,
     )
 
 

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import aioice
+import pytest
+from hypothesis import given
+
+from icekit import Candidate
+from icekit.aio import from_aioice, to_aioice
+from icekit.errors import CandidateError
+from tests.test_candidate import REAL_LINES, lines
+
+
+@pytest.mark.parametrize("line", REAL_LINES.values(), ids=REAL_LINES)
+def test_it_is_what_aioice_reads_itself(line: str) -> None:
+    ours = to_aioice(Candidate.parse(line))
+    theirs = aioice.Candidate.from_sdp(line.removeprefix("candidate:"))
+    assert vars(ours) == vars(theirs)
+    assert {type(value) for value in vars(ours).values()} <= {str, int, type(None)}
+
+
+@given(lines())
+def test_all_but_unknown_extensions_comes_back(line: str) -> None:
+    candidate = Candidate.parse(line)
+    back = from_aioice(to_aioice(candidate))
+    assert back.forgiven == ()
+    assert str(back) in without_extensions(candidate)
+    assert from_aioice(to_aioice(back)) == back
+
+
+def without_extensions(candidate: Candidate) -> list[str]:
+    """The line with no extension, or with a generation that is a number."""
+    words = str(candidate).split(" ")
+    line = " ".join(words[: 8 + 2 * ((candidate.related_address is not None) + (candidate.related_port is not None))])
+    if candidate.tcptype is not None:
+        line += f" tcptype {candidate.tcptype}"
+    generation = candidate.extension("generation") or ""
+    return [line, f"{line} generation {int(generation)}"] if generation.isdigit() else [line]
+
+
+def test_generation_comes_back() -> None:
+    line = "candidate:1 1 udp 1 192.0.2.1 5 typ host generation 3"
+    assert str(from_aioice(to_aioice(Candidate.parse(line)))) == line
+    assert to_aioice(Candidate.parse(line)).generation == 3
+
+
+def test_what_aioice_let_pass_is_checked() -> None:
+    with pytest.raises(CandidateError, match="port"):
+        from_aioice(aioice.Candidate.from_sdp("1 1 udp 1 192.0.2.1 99999 typ host"))
+    kept = aioice.Candidate.from_sdp("candidate:1 1 udp 1 192.0.2.1 5 typ host")
+    assert from_aioice(kept).foundation == "1"
