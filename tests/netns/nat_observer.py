@@ -3,9 +3,9 @@
 Arguments: the four addresses of the mirror (first host, both ports, then the second host), then a TCP address.
 
 ``local_port``; ``mapped``: the address that each mirror saw of one socket, in order; ``heard``: who could answer a
-socket that had sent to the first mirror alone; ``hairpin``: the source that a socket saw of a datagram sent to its mapped
-address by another socket inside, ``hairpin_self`` by itself, and ``hairpin_other`` the mapped address of the other;
-``tcp``: whether a STUN server answered there.
+socket that had sent to the first mirror alone; ``hairpin``: the source that a socket saw of a datagram sent to its
+mapped address by another socket inside, ``hairpin_self`` by itself, and ``hairpin_other`` the mapped address of the
+other; ``tcp``: whether a STUN server answered there.
 """
 
 from __future__ import annotations
