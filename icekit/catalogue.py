@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from icekit.report import Severity
 
+NO_FIX = "None needed."
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 
@@ -208,7 +209,7 @@ _ICE = (
         INFO,
         "Every host has a NAT.",
         "The server saw this host's own address: there is no NAT, though a firewall may still filter.",
-        "None needed.",
+        NO_FIX,
     ),
     Code(
         "ICE023",
@@ -224,7 +225,7 @@ _ICE = (
         INFO,
         "With ?transport=tcp the relay speaks TCP to the other side.",
         "TCP is only the way to the TURN server; from there to the other side the relay uses UDP.",
-        "None needed.",
+        NO_FIX,
     ),
 )
 

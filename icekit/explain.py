@@ -136,7 +136,7 @@ def _explain_code(row: Code) -> Explanation:
 def _explain_server(text: str) -> Explanation:
     finding = url_finding(text)
     if finding is not None:
-        return Explanation(Kind.SERVER, finding.message, problem="no server URL", findings=(finding,))
+        return Explanation(Kind.SERVER, finding.message, problem="Nothing can use it.", findings=(finding,))
     uri = ServerUri.parse(text)
     job = "a TURN server, which relays" if uri.is_turn else "a STUN server, which tells a host its public address"
     port = uri.port or uri.default_port

@@ -1,0 +1,100 @@
+"""``icekit credentials``: time-limited TURN credentials (the scheme of coturn's use-auth-secret), made and read."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from icekit.cli.options import JsonOutput, read_value
+from icekit.errors import ConfigError
+from icekit.servers import decode_username, make_credentials
+
+app = typer.Typer(
+    help="Make and decode time-limited TURN credentials.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
+
+DAY = 86400
+
+
+@app.command()
+def make(
+    user: Annotated[str, typer.Argument(metavar="USER", help="Any name; the server's log shows it.")] = "icekit",
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            metavar="SECRET",
+            envvar="ICEKIT_SECRET",
+            help="The server's static-auth-secret; @FILE reads it, which keeps it out of the process list.",
+        ),
+    ] = None,
+    ttl: Annotated[
+        int, typer.Option("--ttl", metavar="SECONDS", min=1, max=10 * 366 * DAY, help="How long they are valid.")
+    ] = DAY,
+    json: JsonOutput = False,
+) -> None:
+    """Print a user name and a password that are valid for a limited time."""
+    secret = read_value("--secret", secret)
+    if secret is None:
+        raise ConfigError("the shared secret is missing; give --secret @FILE, or set ICEKIT_SECRET")
+    expires_at = int(time.time()) + ttl
+    username, credential = make_credentials(secret, user, expires_at)
+    if json:
+        _print_json(username=username, credential=credential, expires_at=expires_at, ttl=ttl)
+    else:
+        typer.echo(f"username    {username}\ncredential  {credential}\nexpires     {_utc(expires_at)}")
+
+
+@app.command()
+def decode(
+    username: Annotated[str, typer.Argument(metavar="USERNAME", help="Such as 1750000000:alice.")],
+    json: JsonOutput = False,
+) -> None:
+    """Tell when a time-limited user name ends. Exit code 1: it has ended, or has no time in it."""
+    decoded = decode_username(username)
+    if decoded.expires_at is None:
+        left = None
+        text = f"user     {decoded.user}\nexpires  never: there is no time in this name"
+    else:
+        left = decoded.expires_at - int(time.time())
+        when = f"{_length(left)} left" if left > 0 else f"ended {_length(-left)} ago"
+        text = f"user     {decoded.user}\nexpires  {_utc(decoded.expires_at)} ({when})"
+        if decoded.milliseconds:
+            text += "\nwrong    the time is in milliseconds; servers want seconds"
+    valid = left is not None and left > 0 and not decoded.milliseconds
+    if json:
+        _print_json(
+            username=username,
+            user=decoded.user,
+            expires_at=decoded.expires_at,
+            seconds_left=left,
+            milliseconds=decoded.milliseconds,
+            valid=valid,
+        )
+    else:
+        typer.echo("".join(character if character.isprintable() or character == "\n" else "�" for character in text))
+    if not valid:
+        raise typer.Exit(1)
+
+
+def _print_json(**fields: str | int | None) -> None:
+    import json
+
+    typer.echo(json.dumps({"schema": "icekit/credentials/1", **fields}, indent=2))
+
+
+def _utc(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _length(seconds: int) -> str:
+    for unit, name in ((DAY, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * unit:
+            return f"{seconds // unit} {name}"
+    return f"{seconds} s"

@@ -1,0 +1,120 @@
+"""Options that several commands share, and how they become servers. Secrets are never repeated in a message."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icekit.errors import ConfigError, UriError
+from icekit.servers import DEFAULT_SERVERS, IceServer, ServerUri, parse_servers
+
+if TYPE_CHECKING:
+    from icekit.outlook import ConfiguredServer
+
+MAX_FILE = 1_000_000
+"""Longest file that an option may name, in bytes."""
+
+ServerUrls = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="URL", help="Servers: stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp], turns:…"),
+]
+ServerUrl = Annotated[str, typer.Argument(metavar="URL", help="Server: turn:HOST[:PORT][?transport=udp|tcp], turns:…")]
+ServersFile = Annotated[
+    Path | None,
+    typer.Option("--servers", metavar="FILE", help="A JSON file with servers, in the shape of a browser's iceServers."),
+]
+Username = Annotated[
+    str | None,
+    typer.Option("--username", metavar="NAME", envvar="ICEKIT_USERNAME", help="User name for TURN; @FILE reads it."),
+]
+Credential = Annotated[
+    str | None,
+    typer.Option(
+        "--credential",
+        metavar="PASSWORD",
+        envvar="ICEKIT_CREDENTIAL",
+        help="Password for TURN; @FILE reads it, which keeps it out of the process list.",
+    ),
+]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def read_value(option: str, value: str | None) -> str | None:
+    """The value of an option; ``@FILE`` stands for the text of that file without its last line end."""
+    if value is None or not value.startswith("@"):
+        return value
+    text = read_file(option, Path(value[1:])).removesuffix("\n").removesuffix("\r")
+    if not text:
+        raise ConfigError(f"{option}: the file {value[1:]} is empty")
+    return text
+
+
+def read_file(option: str, path: Path) -> str:
+    """The text of a file that an option names; ConfigError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError as error:
+        raise ConfigError(f"{option}: {path}: {error.strerror}") from None
+    if len(data) > MAX_FILE:
+        raise ConfigError(f"{option}: {path} has more than {MAX_FILE} bytes")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ConfigError(f"{option}: {path} is not UTF-8 text") from None
+
+
+def read_servers(
+    urls: Sequence[str] | None, file: Path | None, username: str | None, credential: str | None
+) -> tuple[IceServer, ...]:
+    """The servers that the options of a command name, the public list (and a note on stderr) when they name none.
+
+    User name and credential go to every TURN server that has none of its own. ConfigError for a bad URL, a bad file,
+    and a TURN server without both.
+    """
+    username, credential = read_value("--username", username), read_value("--credential", credential)
+    servers = () if file is None else parse_servers(read_file("--servers", file))
+    servers = tuple(_with_credentials(server, username, credential) for server in servers)
+    servers += tuple(read_server(url, username, credential) for url in urls or ())
+    if not servers:
+        typer.echo(
+            "No server given, so public STUN servers are asked: "
+            f"{', '.join(str(url) for server in DEFAULT_SERVERS for url in server.urls)}.\n"
+            "Name your own STUN and TURN servers to test them.",
+            err=True,
+        )
+        return DEFAULT_SERVERS
+    for server in servers:
+        if any(url.is_turn for url in server.urls):
+            server.require_credentials()
+    return servers
+
+
+def read_server(url: str, username: str | None, credential: str | None) -> IceServer:
+    """One URL of the command line; only TURN gets user name and credential."""
+    try:
+        uri = ServerUri.parse(url)
+    except UriError as error:
+        raise ConfigError(str(error)) from None
+    uri.require_transport()
+    return IceServer(urls=uri, username=username, credential=credential) if uri.is_turn else IceServer(urls=uri)
+
+
+def _with_credentials(server: IceServer, username: str | None, credential: str | None) -> IceServer:
+    if not any(url.is_turn for url in server.urls):
+        return server
+    return IceServer(
+        urls=server.urls,
+        username=username if server.username is None else server.username,
+        credential=credential if server.credential is None else server.credential,
+    )
+
+
+def configured_servers(servers: Sequence[IceServer]) -> tuple[ConfiguredServer, ...]:
+    """What the rules may know of the servers: URLs and user names."""
+    from icekit.outlook import ConfiguredServer  # --help does without it
+
+    return tuple(ConfiguredServer(str(url), server.username) for server in servers for url in server.urls)
