@@ -3,6 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 venv=$root/.venv
+# There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
+unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
 test_packages=(coturn nftables iproute2 conntrack stun-client openssl procps)
 
@@ -180,7 +182,7 @@ fingerprint() {
         "$(cat "$root/pyproject.toml" "$root/scripts/setup.bash" | cksum)"
 }
 
-finished() { [[ -x $venv/bin/python && ! -e $venv/.unfinished ]]; }
+finished() { [[ -x $venv/bin/python && ! -e $unfinished ]]; }
 
 # runs PYTHON: .venv runs the same version.
 runs() { [[ $(python_version "$venv/bin/python") == "$(python_version "$1")" ]]; }
@@ -195,10 +197,11 @@ fresh() {
         [[ -z ${1:-} && $(cat "$venv/.made-from" 2>/dev/null) == "$now" ]]
 }
 
-# extendable PYTHON: an earlier .venv was finished, was made in this place and runs that Python.
+# extendable PYTHON: an earlier .venv was finished, was made in this place, runs that Python and can install.
 extendable() {
     local stamp
     finished && runs "$1" || return 1
+    command -v uv >/dev/null || "$venv/bin/python" -c 'import pip' 2>/dev/null || return 1
     for stamp in "$venv"/.made-from*; do
         [[ ! -e $stamp || $(head -n 1 "$stamp") == "$root" ]] || return 1
     done
@@ -218,18 +221,16 @@ setup() {
     if ! fresh "$group"; then
         python=$(choose_python) || exit
         say "setting up $venv with $python (the first time takes a minute)"
-        if ! extendable "$python"; then
-            make_venv "$python" "$venv"
-            made=yes
-        fi
-        : >"$venv/.unfinished"
+        extendable "$python" || made=yes
+        mkdir -p "$unfinished"
+        [[ -z $made ]] || make_venv "$python" "$venv"
         if ! install_project "$venv" "$group"; then
             # An older environment still holds what it held: an installer that fails leaves it as it was.
-            [[ -n $made ]] || rm -f "$venv/.unfinished"
+            [[ -n $made ]] || rmdir "$unfinished"
             die "the set-up of $venv did not finish; the reason is above. Repair it and run this again."
         fi
         fingerprint >"$venv/.made-from${group:+-$group}"
-        rm -f "$venv/.unfinished"
+        rmdir "$unfinished"
     fi
     exec 9<&-
     trap - INT TERM

@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Makes an environment that runs this Python; `pip install` waits at a pipe when the test says so.
+# Makes an environment that runs this Python; the step that the test names waits at a pipe.
 UV = """#!/bin/sh
 echo "$1 $2" >>"$CALLS"
 case "$1" in
@@ -25,10 +25,10 @@ venv)
     ;;
 pip)
     echo "installer says $FAIL"
-    if [ -n "$WAIT" ]; then echo started >"$WAIT"; read -r never <"$WAIT"; fi
-    [ -z "$FAIL" ]
     ;;
 esac
+if [ "$1" = "$WAIT_IN" ]; then echo started >"$PIPE"; read -r never <"$PIPE"; fi
+[ "$1" = venv ] || [ -z "$FAIL" ]
 """
 
 
@@ -50,7 +50,7 @@ class Project:
             "REAL_PYTHON": sys.executable,
             "CALLS": str(self.calls_file),
             "FAIL": "",
-            "WAIT": "",
+            "WAIT_IN": "",
         }
 
     def program(self, name: str, text: str) -> None:
@@ -134,12 +134,13 @@ def test_a_python_that_is_gone_makes_the_environment_anew(project: Project) -> N
     assert project.calls() == [MAKE, INSTALL]
 
 
-def test_an_interrupted_setup_starts_again(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("step", "calls"), [("venv", [MAKE]), ("pip", [MAKE, INSTALL])])
+def test_an_interrupted_setup_starts_again(project: Project, tmp_path: Path, step: str, calls: list[str]) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     running = subprocess.Popen(
         project.command(),
-        env=project.environment | {"WAIT": str(pipe)},
+        env=project.environment | {"WAIT_IN": step, "PIPE": str(pipe)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         start_new_session=True,
@@ -148,7 +149,7 @@ def test_an_interrupted_setup_starts_again(project: Project, tmp_path: Path) -> 
     os.killpg(running.pid, signal.SIGINT)
     stdout, _ = running.communicate(timeout=30)
     assert (running.returncode, stdout) == (130, b"")
-    assert project.calls() == [MAKE, INSTALL]
+    assert project.calls() == calls
     assert project.setup().returncode == 0
     assert project.calls() == [MAKE, INSTALL]
 
@@ -157,7 +158,7 @@ def test_two_at_once_make_one_environment(project: Project, tmp_path: Path) -> N
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     first = subprocess.Popen(
-        project.command(), env=project.environment | {"WAIT": str(pipe)}, stderr=subprocess.DEVNULL
+        project.command(), env=project.environment | {"WAIT_IN": "pip", "PIPE": str(pipe)}, stderr=subprocess.DEVNULL
     )
     assert pipe.read_text() == "started\n"
     second = subprocess.Popen(project.command(), env=project.environment, stderr=subprocess.DEVNULL)
