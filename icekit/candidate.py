@@ -222,7 +222,6 @@ _is_foundation = re.compile(rf"{_ICE_CHARS}{{1,32}}").fullmatch
 _is_token = re.compile(rf"{_TOKEN}+").fullmatch
 _is_visible = re.compile("[!-~]+").fullmatch
 _is_number = re.compile("[0-9]+").fullmatch
-_is_ipv4 = re.compile(_IPV4).fullmatch
 _is_zone = re.compile(_ZONE).fullmatch
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _is_name = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?").fullmatch
@@ -372,8 +371,11 @@ def _read_address(reader: _Reader, field: str) -> str:
             raise reader.error(field, word, "a zone of letters, digits or . _ ~ - after %")
     elif _is_number(word.rstrip(".").rpartition(".")[2]):
         # No top-level domain is a number, so this is an IPv4 address, or nothing.
-        if not _is_ipv4(word):
-            raise reader.error(field, word, "four numbers from 0 to 255, without leading zeros, because it ends in one")
+        try:
+            ipaddress.IPv4Address(word)
+        except ValueError:
+            allowed = "four numbers from 0 to 255, without leading zeros, because it ends in a number"
+            raise reader.error(field, word, allowed) from None
     elif len(word.rstrip(".")) > 253:
         raise reader.error(field, word, "a host name of at most 253 characters")
     elif not _is_name(word):
@@ -399,15 +401,15 @@ _ATTRIBUTES = ("raddr", "rport", "tcptype")
 _NAME_ALLOWED = "a name of letters, digits and . ! % * _ + ` ' ~ -"
 
 
-@dataclass(slots=True)
 class _Attributes:
     """What follows the type, while it is read."""
 
-    related_address: str | None = None
-    related_port: int | None = None
-    related_column: int = 0
-    tcptype: TcpType | None = None
-    extensions: list[tuple[str, str]] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.related_address: str | None = None
+        self.related_port: int | None = None
+        self.related_column = 0
+        self.tcptype: TcpType | None = None
+        self.extensions: list[tuple[str, str]] = []
 
 
 def _read_attributes(reader: _Reader) -> _Attributes:
