@@ -156,6 +156,10 @@ _DENIED = frozenset(
 _NEVER = frozenset({AddressClass.UNSPECIFIED, AddressClass.MULTICAST})
 
 
+# What a server that is tried out on one machine must allow.
+LOOPBACK_PEERS = ("127.0.0.0/8", "::1/128")
+
+
 class PeerPolicy:
     """Which peers a relay may reach: public addresses, and the networks in ``allowed`` (``10.0.0.0/8``)."""
 
