@@ -63,7 +63,8 @@ class CoturnConfig:
     ``hosts``: two of them make RFC 5780 work. ``relay_host``: where relayed addresses are (default: the first host).
     ``realm`` None leaves the option away: REALM is then empty. ``auth_secret`` switches to time-limited users
     (``Coturn.time_limited``). ``plain_tcp`` False: the TLS port takes nothing but TLS (by itself coturn takes both on
-    both ports). ``tls`` False: no port takes TLS or DTLS; coturn then says nothing to a ClientHello.
+    both ports). ``tls`` False: no port takes TLS or DTLS; a ClientHello then gets silence or a reset (the
+    random bytes in it decide which), so a test must hold for both.
     ``certificate_names``: what the certificate is for. ``ports`` None reserves a free block.
     """
 
