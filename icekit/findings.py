@@ -10,20 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from itertools import chain
 
 from icekit.candidate import Candidate, CandidateType
-from icekit.catalogue import CODES, Code, describe, stage_text
+from icekit.catalogue import CODES, describe, stage_text
 from icekit.errors import CandidateError, UriError
 from icekit.net import AddressClass, StreamFailure, Transport, classify_host, scope_of
 from icekit.outlook import (
-    PEERS,
     SLOW_RTT,
     ConfiguredServer,
     Observations,
-    Requirement,
-    exit_code,
     families,
     has_turn,
     host_of,
-    missing,
     outlook,
     parse_url,
     slow_rtt,
@@ -33,26 +29,6 @@ from icekit.outlook import (
 )
 from icekit.report import DnsReport, Finding, Pooling, ProbeReport, ServerReport, Severity, StageName, TurnReport
 from icekit.servers import ServerUri, decode_username, is_literal, is_localhost
-
-__all__ = [
-    # to observe
-    "ConfiguredServer",
-    "Observations",
-    # to conclude
-    "diagnose",
-    "turn_findings",
-    "candidate_findings",
-    "url_finding",
-    # what to do with it
-    "PEERS",
-    "Requirement",
-    "exit_code",
-    "missing",
-    # the table
-    "CODES",
-    "Code",
-    "describe",
-]
 
 # An entry that takes a second, and three times as long as the fastest of its sort, is what people wait for.
 SLOW_SECONDS, SLOW_RATIO = 1.0, 3.0

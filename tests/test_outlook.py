@@ -8,15 +8,8 @@ from typing import Any
 
 import pytest
 
-from icekit.findings import (
-    PEERS,
-    Observations,
-    Requirement,
-    diagnose,
-    exit_code,
-    missing,
-)
-from icekit.outlook import outlook
+from icekit.findings import diagnose
+from icekit.outlook import PEERS, Observations, Requirement, exit_code, missing, outlook
 from icekit.report import (
     Behavior,
     NatReport,
