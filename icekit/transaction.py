@@ -240,9 +240,15 @@ class Transactions:
         )
         self._transmit_anew(opened, now)
 
-    def cancel(self, tag: Hashable) -> None:
-        """Forget the requests with this tag."""
-        self._open = {key: item for key, item in self._open.items() if item.tag != tag}
+    def cancel(self, tag: Hashable) -> int:
+        """Forget the requests with this tag; how many transmissions they had."""
+        gone = [key for key, item in self._open.items() if item.tag == tag]
+        return sum(self._open.pop(key).sent for key in gone)
+
+    def tag_of(self, transaction_id: bytes) -> Hashable | None:
+        """The tag of the open request with this identifier."""
+        opened = self._open.get(transaction_id)
+        return None if opened is None else opened.tag
 
     def tags(self) -> set[Hashable]:
         """The tags of all open requests."""
