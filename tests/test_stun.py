@@ -209,6 +209,8 @@ def test_every_bit_counts_for_the_fingerprint() -> None:
 
 
 @given(secret=st.binary(max_size=200), data=st.binary(max_size=300))
+@example(secret=b"x" * 64, data=b"")
+@example(secret=b"x" * 65, data=b"")
 def test_hmac_is_that_of_the_standard_library(secret: bytes, data: bytes) -> None:
     assert stun.IntegrityKey(secret).digest(data) == hmac.digest(secret, data, "sha1")
     assert stun.IntegrityKey(secret, Integrity.SHA256).digest(data) == hmac.digest(secret, data, "sha256")
@@ -254,7 +256,14 @@ def test_only_the_first_integrity_attribute_counts(number: int) -> None:
     key = stun.short_term_key(PASSWORD, Integrity(number))
     wrong = sign(raw(1), number, b"wrong")
     assert not stun.decode(sign(wrong, number, PASSWORD.encode())).verify(key)
-    assert stun.decode(sign(sign(raw(1), number, PASSWORD.encode()), number, b"wrong")).verify(key)
+    right = sign(sign(raw(1), number, PASSWORD.encode()), number, b"wrong")
+    assert stun.decode(right).verify(key)
+    assert stun.decode(sign(right, 0x001C, PASSWORD.encode())).verify(key)
+
+
+def test_a_second_weak_attribute_does_not_hide_the_strong_one() -> None:
+    data = sign(sign(sign(raw(1), 0x0008, b"wrong"), 0x0008, b"wrong"), 0x001C, PASSWORD.encode())
+    assert stun.decode(data).verify(stun.short_term_key(PASSWORD, Integrity.SHA256))
 
 
 @pytest.mark.parametrize("size", [16, 20, 24, 28])
@@ -367,6 +376,7 @@ def read_everything(message: Message) -> None:
         (REQUEST[:4] + b"\x21\x12\xa4\x43" + REQUEST[8:], "not a STUN message"),
         (raw(1)[:2] + b"\0\1" + raw(1)[4:] + b"\0", "not a STUN message"),
         (raw(1)[:2] + b"\0\4" + raw(1)[4:] + b"\0\x24\0\4", "attribute 0x0024 at byte 20: 4 bytes do not fit"),
+        (raw(1)[:2] + b"\0\4" + raw(1)[4:] + b"\0\x24\0\1", "attribute 0x0024 at byte 20: 1 bytes do not fit"),
         (raw(1)[:2] + b"\0\4" + raw(1)[4:] + b"\0\x24\xff\xff", "attribute 0x0024 at byte 20: 65535 bytes do not fit"),
     ],
 )
