@@ -25,6 +25,9 @@ MAX_CANDIDATES = 1000
 MAX_MEDIA = 1000
 """Most media sections in one description."""
 
+MAX_PROBLEMS = 1000
+"""Most lines that ``strict=False`` lists as of no use; later ones are left out without a trace."""
+
 
 @dataclass(frozen=True, slots=True)
 class SdpProblem:
@@ -126,7 +129,8 @@ class _SdpReader:
     def _problem(self, text: str) -> None:
         if self.strict:
             raise DecodeError(f"SDP, line {self.number}: {text}")
-        self.problems.append(SdpProblem(self.number, text))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(SdpProblem(self.number, text))
 
     def _read_media(self, value: str) -> None:
         if len(self.sections) == MAX_MEDIA:

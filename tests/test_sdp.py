@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from icekit import Candidate
 from icekit.errors import CandidateError, DecodeError
-from icekit.sdp import MAX_CANDIDATES, MAX_MEDIA, MAX_SDP, CandidateInit, SdpProblem, read_sdp
+from icekit.sdp import MAX_CANDIDATES, MAX_MEDIA, MAX_PROBLEMS, MAX_SDP, CandidateInit, SdpProblem, read_sdp
 from tests.test_candidate import REAL_LINES
 
 CHROME = """v=0
@@ -201,6 +201,10 @@ def test_the_bounds_themselves_are_read() -> None:
     assert len(read_sdp("m=audio 9 x 0\n" * MAX_MEDIA).media) == MAX_MEDIA
     many = HEAD + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\n" * MAX_CANDIDATES
     assert len(read_sdp(many).candidates) == MAX_CANDIDATES
+
+
+def test_the_list_of_problems_is_bounded() -> None:
+    assert len(read_sdp("a=setup:x\n" * (MAX_PROBLEMS + 1), strict=False).problems) == MAX_PROBLEMS
 
 
 def test_text_without_ice_is_empty() -> None:
