@@ -6,14 +6,15 @@ import asyncio
 import contextvars
 import errno
 import os
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from icekit.errors import ConfigError
-from icekit.net import Address, Datagram, Transport
+from icekit.net import Address, Datagram
 from icekit.sim.link import Channel
-from icekit.sim.packet import PortUnreachable
+from icekit.sim.packet import PortUnreachable, Segment
+from icekit.sim.tcp import TcpStack
 from icekit.sim.udp import WILDCARDS, SimDatagramTransport
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Host:
         self.name = name
         self.interfaces: list[Interface] = []
         self.is_up = True
+        self.tcp = TcpStack(self)
         self._random = internet.dice(f"{name}/ports")
         self._by_address: dict[str, Interface] = {}
         self._udp: dict[Address, SimDatagramTransport] = {}
@@ -106,11 +108,12 @@ class Host:
         return task
 
     def kill(self) -> None:
-        """End every program: tasks are cancelled, sockets are gone, peers get ICMP port unreachable."""
+        """End every program: tasks are cancelled, sockets are gone, peers get ICMP and resets."""
         for task in tuple(self._tasks):
             task.cancel()
         for transport in tuple(self._udp.values()):
             transport.close()
+        self.tcp.kill()
 
     def down(self) -> None:
         """Lose every packet to and from this host, as a pulled plug does; programs go on."""
@@ -145,27 +148,32 @@ class Host:
 
     def bind(self, local: Address, remote: Address | None, protocol: asyncio.BaseProtocol) -> SimDatagramTransport:
         """A UDP socket; ``OSError`` with the system's number if that cannot be."""
-        if local.host not in WILDCARDS and local.host not in self._by_address and not is_loopback(local.host):
-            raise OSError(errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {local.host} on {self.name}")
-        local = Address(local.host, self._port(local))
+        self.check_address(local.host)
+        local = Address(local.host, self.free_port(local, self._is_taken))
         transport = SimDatagramTransport(self, local, remote, protocol)
         self._udp[local] = transport
         return transport
 
-    def _port(self, local: Address) -> int:
-        def conflicts(port: int) -> bool:
-            if Address(local.host, port) in self._udp:
-                return True
-            if local.host in WILDCARDS:
-                return any(other.port == port and other.family == local.family for other in self._udp)
-            return Address("::" if local.family == 6 else WILDCARDS[0], port) in self._udp
+    def check_address(self, address: str) -> None:
+        """``OSError`` if a socket cannot be bound to ``address`` here."""
+        if address not in WILDCARDS and address not in self._by_address and not is_loopback(address):
+            raise OSError(errno.EADDRNOTAVAIL, f"{os.strerror(errno.EADDRNOTAVAIL)}: {address} on {self.name}")
 
+    def _is_taken(self, local: Address) -> bool:
+        if local in self._udp:
+            return True
+        if local.host in WILDCARDS:
+            return any(other.port == local.port and other.family == local.family for other in self._udp)
+        return Address("::" if local.family == 6 else WILDCARDS[0], local.port) in self._udp
+
+    def free_port(self, local: Address, is_taken: Callable[[Address], bool]) -> int:
+        """The port of ``local``, or an ephemeral one for 0; ``OSError`` if it is taken or there is none."""
         if local.port:
-            if conflicts(local.port):
+            if is_taken(local):
                 raise OSError(errno.EADDRINUSE, f"{os.strerror(errno.EADDRINUSE)}: {local} on {self.name}")
             return local.port
         for port in self._ephemeral():
-            if not conflicts(port):
+            if not is_taken(Address(local.host, port)):
                 return port
         raise OSError(errno.EADDRINUSE, f"no free port on {self.name}")
 
@@ -183,6 +191,7 @@ class Host:
     def forget_sockets(self) -> None:
         """The run is over, and so are its programs."""
         self._udp.clear()
+        self.tcp.clear()
         self._tasks.clear()
 
     def send(self, datagram: Datagram) -> None:
@@ -227,8 +236,11 @@ class Host:
             if transport is not None:
                 transport.refused(datagram.source)
             return
+        if isinstance(datagram, Segment):
+            self.tcp.receive(datagram)
+            return
         transport = self._socket(destination)
-        if (transport is None or not transport.receive(datagram)) and datagram.transport is Transport.UDP:
+        if transport is None or not transport.receive(datagram):
             # RFC 1122 §4.1.3.1: a datagram to a port where nobody listens should be answered with port unreachable.
             self.send(PortUnreachable(destination, datagram.source, b""))
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
+import os
 import random
 import socket
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -18,7 +20,8 @@ from icekit.sim.host import Host, current_host
 from icekit.sim.link import Channel, Link
 from icekit.sim.loop import SimLoop
 from icekit.sim.network import Network, make_gateway
-from icekit.sim.packet import PortUnreachable, size_of
+from icekit.sim.packet import PortUnreachable, Segment, size_of
+from icekit.sim.tcp import served_with_tls, start_plain, start_tls
 from icekit.sim.timeline import Timeline, kind_of
 from icekit.sim.udp import WILDCARDS, literal
 
@@ -210,8 +213,12 @@ class Internet:
     def note(self, event: str, where: str, datagram: Datagram) -> None:
         """Keep a record for the timeline, if there is one."""
         if self.timeline is not None:
-            unreachable = isinstance(datagram, PortUnreachable)
-            kind = "ICMP port unreachable" if unreachable else kind_of(datagram.data)
+            if isinstance(datagram, PortUnreachable):
+                kind = "ICMP port unreachable"
+            elif isinstance(datagram, Segment) and not datagram.data:
+                kind = str(datagram)
+            else:
+                kind = kind_of(datagram.data)
             self.timeline.add(self.now, event, where, datagram, kind)
 
     # What the loop asks for.
@@ -269,7 +276,7 @@ class Internet:
         if peer is not None and own.host in WILDCARDS:
             source = host.source_for(peer.host)
             if source is None:
-                raise OSError(101, "Network is unreachable")
+                raise OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
             own = Address(source, own.port)
         protocol = factory()
         transport = host.bind(own, peer, protocol)
@@ -287,14 +294,44 @@ class Internet:
     async def open_stream(
         self, factory: Callable[[], asyncio.BaseProtocol], remote: Any, local: Any, options: dict[str, Any]
     ) -> tuple[asyncio.Transport, asyncio.BaseProtocol]:
-        """Connect a TCP stream from the current host."""
-        raise NotImplementedError("TCP")
+        """Connect a TCP stream from the current host, to the first address that accepts; TLS with ``ssl``."""
+        host = current_host()
+        failure: OSError = OSError(errno.ENETUNREACH, os.strerror(errno.ENETUNREACH))
+        own = None if local is None else self._first(local, options.get("family", 0), socket.SOCK_STREAM)
+        for info in self.resolve(*remote, family=options.get("family", 0), type=socket.SOCK_STREAM):
+            peer = Address(*info[4][:2])
+            source = host.source_for(peer.host) if own is None else own.host
+            if source is None or (":" in source) != (peer.family == 6):
+                continue
+            host.check_address(source)
+            try:
+                stream = await host.tcp.connect(Address(source, own.port if own else 0), peer)
+            except OSError as error:
+                failure = error
+                continue
+            protocol = factory()
+            context = options.get("ssl")
+            if not context:
+                return await start_plain(stream, protocol), protocol
+            name = options.get("server_hostname") or remote[0]
+            return await start_tls(stream, protocol, context, name, options), protocol
+        raise failure
 
     async def listen(
         self, factory: Callable[[], asyncio.BaseProtocol], host: Any, port: Any, options: dict[str, Any]
     ) -> asyncio.AbstractServer:
-        """Accept TCP streams on the current host."""
-        raise NotImplementedError("TCP")
+        """Accept TCP streams on the current host; TLS with ``ssl``."""
+        machine = current_host()
+        names = [host] if host is None or isinstance(host, str) else list(host)
+        addresses: dict[Address, None] = {}
+        for name in names:
+            infos = self.resolve(
+                name, port, family=options.get("family", 0), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+            addresses.update((Address(*info[4][:2]), None) for info in infos)
+        for address in addresses:
+            machine.check_address(address.host)
+        return machine.tcp.listen(list(addresses), served_with_tls(factory, options))
 
 
 _PRIVATE = ("192.168", *(f"172.{number}" for number in range(16, 32)), *(f"10.{number}" for number in range(256)))

@@ -10,7 +10,7 @@ from icekit.nat import Nat, NatConfig
 from icekit.net import Datagram
 from icekit.sim.host import Host, Interface
 from icekit.sim.link import Channel, Link
-from icekit.sim.packet import PortUnreachable
+from icekit.sim.packet import readdressed
 from icekit.sim.udp import literal
 
 if TYPE_CHECKING:
@@ -39,8 +39,7 @@ class Gateway:
         if translated is None:
             internet.note("lost", f"{self.name}: {self.nat.last_drop}", datagram)
             return
-        if type(datagram) is PortUnreachable:
-            translated = PortUnreachable(translated.source, translated.destination, b"")
+        translated = readdressed(datagram, translated)
         if translated.destination != datagram.destination:
             self.inside.route(translated, self)
         elif self.uplink is None:
@@ -62,8 +61,7 @@ class Gateway:
         if translated is None:
             internet.note("lost", f"{self.name}: {self.nat.last_drop}", datagram)
             return
-        if type(datagram) is PortUnreachable:
-            translated = PortUnreachable(translated.source, translated.destination, b"")
+        translated = readdressed(datagram, translated)
         member = self.inside.members.get(translated.destination.host)
         if member is None:
             internet.note("lost", f"{self.inside.name}: no such address", translated)

@@ -2,14 +2,44 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from icekit.net import Datagram, Transport
+
+# RFC 9293 §3.1.
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+_FLAGS = ((SYN, "SYN"), (FIN, "FIN"), (RST, "RST"), (ACK, "ACK"))
 
 
 @dataclass(frozen=True, slots=True)
 class PortUnreachable(Datagram):
     """ICMP port unreachable on its way back: ``source`` is where nobody listens, ``destination`` who had sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Segment(Datagram):
+    """A TCP segment; ``sequence`` and ``acknowledgment`` count from 0 and never wrap."""
+
+    transport: Transport = Transport.TCP
+    flags: int = ACK
+    sequence: int = 0
+    acknowledgment: int = 0
+
+    @property
+    def length(self) -> int:
+        """What it takes of the sequence space (RFC 9293 §3.4)."""
+        return len(self.data) + bool(self.flags & (SYN | FIN))
+
+    def __str__(self) -> str:
+        return "TCP " + " ".join(name for flag, name in _FLAGS if self.flags & flag)
+
+
+def readdressed(original: Datagram, translated: Datagram) -> Datagram:
+    """``translated`` as the kind of packet that ``original`` is: a NAT knows plain datagrams only."""
+    if type(original) is Datagram:
+        return translated
+    return replace(original, source=translated.source, destination=translated.destination, data=translated.data)
 
 
 def size_of(datagram: Datagram) -> int:
