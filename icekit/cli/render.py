@@ -38,6 +38,8 @@ from icekit.report import (
 
 # Without a terminal: wide enough for most lines, narrow enough for a mail or a ticket.
 PIPE_WIDTH = 100
+# Columns cannot be narrower; a smaller terminal breaks the lines itself.
+LEAST_WIDTH = 72
 
 _STYLES = {Severity.OK: "green", Severity.INFO: "cyan", Severity.WARNING: "yellow", Severity.ERROR: "red"}
 _MARKS = {Severity.OK: "✓", Severity.INFO: "i", Severity.WARNING: "!", Severity.ERROR: "✗"}
@@ -53,13 +55,14 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 def show(renderable: RenderableType, to: Console | None = None) -> None:
-    """Print; without a terminal no line ends in blanks."""
+    """Print; nothing is cut, and without a terminal no line ends in blanks."""
     to = console() if to is None else to
+    to.width = max(to.width, LEAST_WIDTH)
     if to.is_terminal:
-        to.print(renderable)
+        to.print(renderable, crop=False)
         return
     with to.capture() as capture:
-        to.print(renderable)
+        to.print(renderable, crop=False)
     to.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
 
 

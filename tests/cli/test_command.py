@@ -1,0 +1,165 @@
+"""How commands end: sentences, exit codes, Ctrl-C, and how soon --help answers."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+import icekit
+from icekit.cli import app
+from icekit.cli.command import CommandGroup
+from icekit.errors import ConfigError, ConnectivityError, IceFailed, IcekitError, MissingExtra, TransactionTimeout
+
+ROOT = Path(__file__).resolve().parents[2]
+runner = CliRunner()
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "icekit", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+
+
+def failing(action: Callable[[], None]) -> typer.Typer:
+    commands = typer.Typer(cls=CommandGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
+    commands.callback()(lambda: None)
+    commands.command("fail")(action)
+    return commands
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "exits"),
+    [
+        (IcekitError("it broke"), "icekit: it broke\n", 3),
+        (ConnectivityError("no path"), "icekit: no path\n", 1),
+        (IceFailed("no pair"), "icekit: no pair\n", 1),
+        (TransactionTimeout(7, 39.5), "icekit: no answer to 7 transmissions in 39.5 s\n", 1),
+        (ConfigError("say what"), "icekit: say what\n", 2),
+        (MissingExtra("metrics", "metrics"), "icekit: metrics needs an extra: pip install 'icekit[metrics]'\n", 2),
+        (PermissionError(13, "Permission denied", "/x"), "icekit: Permission denied: /x\n", 3),
+        (OSError("odd"), "icekit: odd\n", 3),
+        (KeyboardInterrupt(), "", 130),
+    ],
+)
+def test_an_error_is_one_sentence_and_an_exit_code(error: BaseException, text: str, exits: int) -> None:
+    def fail() -> None:
+        raise error
+
+    result = runner.invoke(failing(fail), ["fail"])
+    assert (result.stdout, result.stderr, result.exit_code) == ("", text, exits)
+
+
+def test_usage_errors_exit_2() -> None:
+    for arguments in (["nothing"], ["explain", "--nothing"], ["credentials", "decode"]):
+        result = runner.invoke(app, arguments)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "Error: " in result.stderr
+
+
+def test_version() -> None:
+    done = program("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, f"icekit {icekit.__version__}\n", "")
+
+
+def test_help_is_plain_text_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from icekit.cli import main\n"
+        "sys.argv = ['icekit', '--help']\n"
+        "try:\n    main()\n"
+        "except SystemExit as end:\n    assert not end.code\n"
+        "print(sorted({'asyncio', 'rich', 'dns', 'ifaddr', 'websockets', 'aiortc', 'aioice'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True, cwd=ROOT
+    )
+    assert done.stdout.splitlines()[-1] == "[]"
+    assert {"explain", "credentials"} <= set(re.findall(r"^  ([a-z]+)", done.stdout, re.MULTILINE))
+
+
+def test_help_takes_at_most_300_ms() -> None:
+    import resource
+
+    def seconds() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert program("--help").returncode == 0
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    def reference() -> float:
+        # What this machine needs for the interpreter and asyncio: a busy machine is not our fault.
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-c", "import asyncio"], check=True, timeout=30)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    pairs = [(seconds(), reference()) for _ in range(4)]
+    assert min(ours for ours, _ in pairs) <= max(0.3, 3 * min(other for _, other in pairs))
+
+
+def test_an_unexpected_error_exits_3_with_its_traceback() -> None:
+    code = (
+        "import sys\nimport icekit.cli as cli\n"
+        "cli.app.command('boom')(lambda: 1 / 0)\n"
+        "sys.argv = ['icekit', 'boom']\ncli.main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    command = f"{sys.executable} -m icekit explain ICE003 | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT)
+    assert "Traceback" not in done.stderr
+
+
+def test_a_terminal_without_these_letters_still_gets_an_answer() -> None:
+    command = [sys.executable, "-m", "icekit", "explain", "turn://turn.example.org"]
+    environment = {"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT, env=environment)
+    assert (done.returncode, done.stderr) == (1, "")
+    assert "? Write turn:turn.example.org" in done.stdout
+
+
+INTERRUPTED = """
+import asyncio, os, signal, sys
+import typer
+from icekit.cli.command import CommandGroup, run
+
+app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
+app.callback()(lambda: None)
+known = []
+
+async def measure():
+    known.append("first")
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.Event().wait()
+    finally:
+        await asyncio.sleep(0)
+        print("released", file=sys.stderr)
+
+@app.command()
+def probe():
+    run(measure(), lambda: print(f"known: {known}"))
+
+app(["probe"])
+"""
+
+
+def test_ctrl_c_releases_prints_what_is_known_and_exits_130() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "known: ['first']\n", "released\n")
+    assert done.returncode == signal.SIGINT + 128

@@ -1,0 +1,128 @@
+"""``icekit explain``: where the text comes from, what is printed where, and the exit code."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from icekit.cli import app
+from icekit.explain import MAX_TEXT
+
+HOST = "candidate:1 1 udp 2130706431 192.168.1.9 54321 typ host"
+
+runner = CliRunner()
+
+
+def test_a_candidate_as_text() -> None:
+    result = runner.invoke(app, ["explain", HOST], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout == (
+        """\
+A host candidate: an address of the device itself.
+
+  type        host
+  address     192.168.1.9  private: only devices in the same network reach it
+  port        54321
+  transport   udp
+  component   1            RTP, and everything else where it is multiplexed
+  priority    2130706431   type preference 126, local preference 65535,
+                           component 1: as RFC 8445 with one address (aioice,
+                           pion, werift) computes it
+  foundation  1            candidates with the same one are tested together
+"""
+    )
+
+
+def test_a_page_of_the_table() -> None:
+    result = runner.invoke(app, ["explain", "ice003"], env={"COLUMNS": "80"})
+    assert result.exit_code == 0
+    assert result.stdout == (
+        """\
+ICE003: mapping-unproven
+
+  severity  warning
+  believed  Different ports mean a symmetric NAT.
+  true      Different sockets always get different ports. Only one socket that
+            asks two server addresses tells.
+  fix       Name a second STUN server on another IP address.
+"""
+    )
+
+
+def test_a_mistake_has_a_caret_under_it() -> None:
+    result = runner.invoke(app, ["explain", HOST.replace("54321", "99999")], env={"COLUMNS": "40"})
+    assert result.exit_code == 1
+    # A line with a caret is not wrapped, however narrow the terminal.
+    assert result.stdout.splitlines()[-2:] == [HOST.replace("54321", "99999"), f"{' ' * HOST.index('54321')}^"]
+
+
+def test_quotes_are_not_needed() -> None:
+    assert runner.invoke(app, ["explain", *HOST.split()]).stdout == runner.invoke(app, ["explain", HOST]).stdout
+
+
+def test_a_file_and_stdin(tmp_path: Path) -> None:
+    path = tmp_path / "candidate.txt"
+    path.write_text(HOST + "\n", encoding="utf-8")
+    expected = runner.invoke(app, ["explain", HOST]).stdout
+    assert runner.invoke(app, ["explain", str(path)]).stdout == expected
+    assert runner.invoke(app, ["explain", "-"], input=HOST).stdout == expected
+    assert runner.invoke(app, ["explain"], input=HOST).stdout == expected
+
+
+def test_a_file_without_end_is_not_read_to_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "long.txt"
+    path.write_bytes(b"x" * (MAX_TEXT + 10))
+    result = runner.invoke(app, ["explain", str(path)])
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (
+        1,
+        f"The text has {MAX_TEXT + 1} characters; at most {MAX_TEXT} are read.",
+    )
+
+
+@pytest.mark.parametrize("text", ["hello", "x" * 5000, "a\0b", "\udcff"])
+def test_unknown_text_is_a_no(text: str) -> None:
+    result = runner.invoke(app, ["explain", text])
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[0] == "No known pattern."
+
+
+def test_json() -> None:
+    result = runner.invoke(app, ["explain", "--json", HOST])
+    assert result.exit_code == 0
+    document = json.loads(result.stdout)
+    assert document["schema"] == "icekit/explain/1"
+    assert document["kind"] == "candidate"
+    assert document["canonical"] == HOST
+    refused = runner.invoke(app, ["explain", "--json", "turn://turn.example.org"])
+    assert refused.exit_code == 1
+    assert json.loads(refused.stdout)["findings"][0]["code"] == "ICE018"
+
+
+def test_a_terminal_without_input_is_asked_for_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icekit.cli.explain.sys.stdin", type("Terminal", (), {"isatty": lambda self: True})())
+    from icekit.cli.explain import _read
+    from icekit.errors import ConfigError
+
+    with pytest.raises(ConfigError, match="nothing to explain; give a text, a file, or -"):
+        _read(None)
+
+
+def test_escapes_of_a_terminal_are_shown_not_obeyed() -> None:
+    result = runner.invoke(app, ["explain", json.dumps({"candidate": HOST, "sdpMid": "\x1b[31mred\u202e"})])
+    assert "\x1b" not in result.stdout
+    assert "\u202e" not in result.stdout
+    assert "\\x1b[31mred\\u202e" in result.stdout
+
+
+def test_as_a_program(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "icekit", "explain", HOST]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("A host candidate: an address of the device itself.\n")
+    assert "\x1b" not in done.stdout

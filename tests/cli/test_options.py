@@ -1,0 +1,148 @@
+"""Shared options: from arguments, files and the environment to servers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from icekit.cli.command import CommandGroup
+from icekit.cli.options import (
+    MAX_FILE,
+    Credential,
+    ServersFile,
+    ServerUrls,
+    Username,
+    configured_servers,
+    read_servers,
+    read_value,
+)
+from icekit.errors import ConfigError
+from icekit.outlook import ConfiguredServer
+from icekit.servers import DEFAULT_SERVERS, IceServer
+
+PASSWORD = "do-not-print-me"
+
+
+def test_turn_gets_the_credentials_and_stun_does_not() -> None:
+    servers = read_servers(["stun:192.0.2.1", "turn:192.0.2.2?transport=tcp"], None, "bob", PASSWORD)
+    assert servers == (
+        IceServer(urls="stun:192.0.2.1"),
+        IceServer(urls="turn:192.0.2.2?transport=tcp", username="bob", credential=PASSWORD),
+    )
+    assert configured_servers(servers) == (
+        ConfiguredServer("stun:192.0.2.1", None),
+        ConfiguredServer("turn:192.0.2.2?transport=tcp", "bob"),
+    )
+
+
+def test_a_file_keeps_its_own_credentials_and_comes_first(tmp_path: Path) -> None:
+    path = tmp_path / "servers.json"
+    entries = [
+        {"urls": ["turn:192.0.2.2"], "username": "own", "credential": "own-password"},
+        {"urls": "turn:192.0.2.3"},
+        {"urls": "stun:192.0.2.4"},
+    ]
+    path.write_text(json.dumps({"iceServers": entries}), encoding="utf-8")
+    servers = read_servers(["stun:192.0.2.1"], path, "bob", PASSWORD)
+    assert [(str(server.urls[0]), server.username, server.credential) for server in servers] == [
+        ("turn:192.0.2.2", "own", "own-password"),
+        ("turn:192.0.2.3", "bob", PASSWORD),
+        ("stun:192.0.2.4", None, None),
+        ("stun:192.0.2.1", None, None),
+    ]
+
+
+@pytest.mark.parametrize("urls", [None, []])
+def test_without_servers_the_public_list_is_used_and_named(
+    urls: list[str] | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert read_servers(urls, None, None, None) == DEFAULT_SERVERS
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("No server given, so public STUN servers are asked: stun:stun.l.google.com:19302")
+
+
+def test_values_from_files(tmp_path: Path) -> None:
+    path = tmp_path / "password"
+    path.write_bytes(b" with blank \r\n")
+    assert read_value("--credential", f"@{path}") == " with blank "
+    assert read_value("--credential", "plain@text") == "plain@text"
+    assert read_value("--credential", None) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        (None, "--credential: {path}: No such file or directory"),
+        (b"", "--credential: the file {path} is empty"),
+        (b"\n", "--credential: the file {path} is empty"),
+        (b"\xff", "--credential: {path} is not UTF-8 text"),
+        (b"x" * (MAX_FILE + 1), "--credential: {path} has more than 1000000 bytes"),
+    ],
+)
+def test_a_file_that_is_of_no_use(tmp_path: Path, content: bytes | None, text: str) -> None:
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ConfigError) as caught:
+        read_value("--credential", f"@{path}")
+    assert str(caught.value) == text.format(path=path)
+
+
+@pytest.mark.parametrize(
+    ("urls", "username", "words"),
+    [
+        (["turn://turn.example.org"], "bob", ["column 6", "write turn:turn.example.org"]),
+        (["stun:192.0.2.1:99999"], None, ["column 16", "port"]),
+        (["turn:192.0.2.2"], None, ["turn:192.0.2.2", "--username and --credential"]),
+        (["turn:192.0.2.2?transport=sctp"], "bob", ["sctp", "?transport=udp"]),
+    ],
+)
+def test_bad_servers_end_in_one_sentence_with_the_fix(urls: list[str], username: str | None, words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_servers(urls, None, username, PASSWORD if username else None)
+    assert all(word in str(caught.value) for word in words), str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_password_alone_is_named() -> None:
+    with pytest.raises(ConfigError, match=r"turn:192\.0\.2\.2 needs a credential; give --credential"):
+        read_servers(["turn:192.0.2.2"], None, "bob", None)
+
+
+def test_a_secret_in_a_url_is_not_repeated() -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_servers([f"turn:bob:{PASSWORD}@turn.example.org"], None, "bob", PASSWORD)
+    assert PASSWORD not in str(caught.value)
+    assert caught.value.__suppress_context__
+
+
+def test_the_annotations_make_a_command() -> None:
+    import typer
+
+    app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
+    seen: list[tuple[IceServer, ...]] = []
+
+    @app.callback()
+    def options() -> None:
+        pass
+
+    @app.command()
+    def command(
+        urls: ServerUrls = None, servers: ServersFile = None, username: Username = None, credential: Credential = None
+    ) -> None:
+        seen.append(read_servers(urls, servers, username, credential))
+
+    runner = CliRunner()
+    environment = {"ICEKIT_USERNAME": "eve", "ICEKIT_CREDENTIAL": PASSWORD}
+    assert runner.invoke(app, ["command", "turn:192.0.2.2"], env=environment).exit_code == 0
+    assert runner.invoke(app, ["command", "turn:192.0.2.2", "--username", "bob"], env=environment).exit_code == 0
+    assert [(server.username, server.credential) for [server] in seen] == [("eve", PASSWORD), ("bob", PASSWORD)]
+    refused = runner.invoke(app, ["command", "turn:192.0.2.2"], env=dict.fromkeys(environment))
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("icekit: turn:192.0.2.2 needs a username and credential; give ")
+    helped = runner.invoke(app, ["command", "--help"], env=environment)
+    assert PASSWORD not in helped.stdout
