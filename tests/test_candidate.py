@@ -145,6 +145,8 @@ BROKEN = [
     ("1 1 udp 1 host.123 5 typ host", "address", 11, "host.123", "0 to 255"),
     ("1 1 udp 1 1:2:3:4:5:6:7 5 typ host", "address", 11, "1:2:3:4:5:6:7", "IPv6"),
     ("1 1 udp 1 1::2::3 5 typ host", "address", 11, "1::2::3", "IPv6"),
+    ("1 1 udp 1 1:2:3:4::5:6:7:8 5 typ host", "address", 11, "1:2:3:4::5:6:7:8", "IPv6"),
+    ("1 1 udp 1 1:2:3:4:5:6:7:8:: 5 typ host", "address", 11, "1:2:3:4:5:6:7:8::", "IPv6"),
     ("1 1 udp 1 12345:: 5 typ host", "address", 11, "12345::", "IPv6"),
     ("1 1 udp 1 [::1] 5 typ host", "address", 11, "[::1]", "IPv6"),
     ("1 1 udp 1 fe80::1% 5 typ host", "address", 11, "fe80::1%", "zone"),
