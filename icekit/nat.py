@@ -179,7 +179,7 @@ class Nat:
         self._udp = _Table(self.config.udp_lifetime) if self.config.udp else None
         self._tcp = _Table(self.config.tcp_lifetime) if self.config.tcp else None
         self._turn = 0
-        self._next_port = self._random_port()
+        self._next_port: int | None = None
 
     def translates(self, host: str) -> bool:
         """Whether packets from the inside address ``host`` get an external address."""
@@ -366,7 +366,8 @@ class Nat:
                     return scan(wanted + 1, 1)
                 return scan(self._random_port(), 1)
             case PortAssignment.SEQUENTIAL:
-                port = scan(self._next_port, self.config.port_step)
+                wish = self._random_port() if self._next_port is None else self._next_port
+                port = scan(wish, self.config.port_step)
                 if port is not None:
                     self._next_port = port + self.config.port_step
                 return port

@@ -138,9 +138,20 @@ class Internet:
         """Dice of their own for every label, so that adding a host does not change what happens to others."""
         return random.Random(f"{self.seed}/{label}")  # noqa: S311  # a simulation, no secret
 
+    def token_bytes(self, label: str) -> Callable[[int], bytes]:
+        """``dice`` as a source of bytes, seeded when the first one is wanted (most never are)."""
+        dice: list[random.Random] = []
+
+        def draw(count: int) -> bytes:
+            if not dice:
+                dice.append(self.dice(label))
+            return dice[0].randbytes(count)
+
+        return draw
+
     def channel(self, link: Link, label: str) -> Channel:
         """One direction of a link."""
-        return Channel(link, self.dice(label) if link != Link(delay=link.delay) else _NO_DICE)
+        return Channel(link, _NO_DICE if link.is_plain else self.dice(label))
 
     def name(self, name: str, *targets: Host | str) -> None:
         """Let ``name`` resolve to these hosts or addresses, in this order."""

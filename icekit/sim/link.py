@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 
 from icekit.errors import ConfigError
@@ -33,6 +33,7 @@ class Link:
     ``rate``      bits per second; ``queue``: bytes that may wait for it, what comes on top is lost
     ``lossless``  packets for which this is true are never lost or duplicated (DTLS: OpenSSL's retransmission timer
                   reads the real clock)
+    ``is_plain``  derived: nothing but a constant delay
     """
 
     delay: float = 0.0
@@ -46,11 +47,14 @@ class Link:
     rate: float | None = None
     queue: int = 65_536
     lossless: Callable[[bytes], bool] | None = None
+    is_plain: bool = field(default=True, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name in ("loss", "duplicate", "reorder"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"{name} is a probability from 0 to 1")
+        if self.jitter or self.loss or self.bursts or self.duplicate or self.reorder or self.mtu or self.rate:
+            object.__setattr__(self, "is_plain", False)
         if min(self.delay, self.jitter, self.reorder_delay) < 0 or (self.rate is not None and self.rate <= 0):
             raise ConfigError("delay, jitter and reorder_delay are seconds from 0, rate is bits per second above 0")
 
@@ -68,7 +72,7 @@ class Channel:
         self._bad = False
         self._busy_until = 0.0
         self._latest = 0.0
-        self.is_plain = link == Link(delay=link.delay)
+        self.is_plain = link.is_plain
 
     def transit(self, data: bytes, size: int, now: float) -> tuple[float, ...]:
         """When the packet of ``size`` bytes arrives: not at all, once or twice."""

@@ -87,6 +87,16 @@ class SimLoop(asyncio.BaseEventLoop):
         """Run ``callback(*args)`` after ``delay`` seconds."""
         return self.call_at(self._now + delay, callback, *args, context=context)
 
+    def call_soon(
+        self, callback: Callable[[*Ts], object], *args: *Ts, context: contextvars.Context | None = None
+    ) -> asyncio.Handle:
+        """Run ``callback(*args)`` in the next round."""
+        if self.is_closed():
+            raise RuntimeError("Event loop is closed")
+        handle = events.Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
+
     def call_network(self, when: float, callback: Callable[..., object], *args: Any) -> None:
         """Run a step of the network, outside every program's context; it cannot be cancelled."""
         self._sequence += 1

@@ -207,8 +207,11 @@ class Network:
 
     def _channel(self, origin: Host | Gateway, member: Host | Gateway) -> Channel:
         one, other = _place(origin), _place(member)
-        link = self._paths.get((one, other)) or self._link or Link()
+        link = self._paths.get((one, other)) or self._link or _DIRECT
         return self.internet.channel(link, f"{self.name}/{one}/{other}")
+
+
+_DIRECT = Link()
 
 
 def _place(member: Host | Gateway) -> str:
@@ -233,7 +236,7 @@ def make_gateway(
         hosts = tuple(internet.allocate_external(outside, six) for six in families for _ in range(external))
     elif config.translates and not isinstance(external, int):
         hosts = tuple(map(literal, external))
-    nat = Nat(config, hosts, token_bytes=internet.dice(f"{inside.name}/nat").randbytes)
+    nat = Nat(config, hosts, token_bytes=internet.token_bytes(f"{inside.name}/nat"))
     name = f"{inside.name}-nat"
     up, down = (
         (None, None) if link is None else (internet.channel(link, f"{name}/up"), internet.channel(link, f"{name}/down"))
