@@ -382,14 +382,20 @@ CODES: dict[str, Code] = {row.code: row for row in _ICE} | {
 
 _STAGE_TEXTS = {code: StageText(meaning, fix) for code, _, _, meaning, fix in _STAGES}
 
-# What the cause of a stage failure adds. Causes of connections are the values of ``icekit.net.StreamFailure``.
+# What the cause of a stage failure adds. Causes of names are the values of ``icekit.resolution.QueryFailure``, of
+# connections those of ``icekit.net.StreamFailure`` and ``SocketFailure``; the others are those of ``icekit.stages``.
 CAUSES: dict[tuple[str, str], StageText] = {
-    ("TURN-RESOLVE", "nxdomain"): StageText(
+    ("TURN-RESOLVE", "no such name"): StageText(
         "the name {host} does not exist", "Check the spelling of {host}; compare with the same question elsewhere."
     ),
-    ("TURN-RESOLVE", "timeout"): StageText(
-        "no DNS server answered the question for {host}",
-        "Check which DNS servers this host uses.",
+    ("TURN-RESOLVE", "no answer of that type"): StageText(
+        "the name {host} exists, but has no address", "Add an A or AAAA record for {host}, or correct the name."
+    ),
+    ("TURN-RESOLVE", "timed out"): StageText(
+        "no DNS server answered the question for {host}", "Check which DNS servers this host uses."
+    ),
+    ("TURN-RESOLVE", "the name server failed"): StageText(
+        "the DNS server could not answer for {host}", "Ask another DNS server; the zone of {host} may be broken."
     ),
     ("TURN-RESOLVE", "sinkhole"): StageText(
         "{host} resolves to an address that leads nowhere",
@@ -410,6 +416,16 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "the connection is cut as soon as it is open",
         "A firewall or a proxy cuts it: add an entry turns:…:443?transport=tcp.",
     ),
+    ("TURN-CONNECT", "closed"): StageText(
+        "the connection is closed as soon as it is open",
+        "The server, or a proxy before it, turns this host away: see the server's log for its address.",
+    ),
+    ("TURN-CONNECT", "denied"): StageText(
+        "this host may not send there", "A local firewall forbids it: allow {transport} to port {port}."
+    ),
+    ("TURN-CONNECT", "unsupported"): StageText(
+        "this host cannot speak {transport} to a TURN server", "Use turn: or turns: with ?transport=tcp."
+    ),
     ("TURN-TLS", "tls-name"): StageText(
         "its certificate is not for the name {host}",
         "Use the name in the certificate in the URL, or give the server a certificate for {host}.",
@@ -425,9 +441,14 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "port {port} does not speak TLS",
         "Write turn: for this port, or use the server's TLS port (usually 5349 or 443).",
     ),
-    ("TURN-TLS", "timeout"): StageText(
-        "port {port} accepts connections but does not answer the TLS handshake",
-        "Check that this port is the TLS port; a firewall may hold TLS back.",
+    ("TURN-PERMISSION", "no-peer"): StageText(
+        "it allocates, but the test found no peer address to send to",
+        "Let the server answer STUN Binding requests over UDP (coturn: no-stun must not be set).",
+    ),
+    ("TURN-ECHO-OUT", "both"): StageText("data through the relay is lost in both directions", _RELAY_RANGE),
+    ("TURN-REFRESH", "release"): StageText(
+        "it does not confirm that the allocation is given back",
+        "Look into the server's log; until it ends by itself, the allocation counts against the user's quota.",
     ),
     ("TURN-401", "expired"): StageText(
         "the time-limited credentials have expired",

@@ -28,7 +28,8 @@ from icekit.outlook import (
     verdict,
 )
 from icekit.report import DnsReport, Finding, Pooling, ProbeReport, ServerReport, Severity, StageName, TurnReport
-from icekit.servers import ServerUri, decode_username, is_literal, is_localhost
+from icekit.resolution import is_sinkhole
+from icekit.servers import ServerUri, decode_username, is_literal
 
 # An entry that takes a second, and three times as long as the fastest of its sort, is what people wait for.
 SLOW_SECONDS, SLOW_RATIO = 1.0, 3.0
@@ -284,15 +285,10 @@ def _alg_rewrite(observed: Observations) -> Iterator[Finding]:
 def _sinkhole(observed: Observations) -> Iterator[Finding]:
     failed = _failed_hosts(observed)
     for name, queries in _by_name(observed.dns):
-        if is_literal(name) or is_localhost(name) or name in failed:
-            continue
         answers = dict.fromkeys(answer for query in queries for answer in query.answers if is_literal(answer))
-        sunk = [answer for answer in answers if classify_host(answer) in _NOWHERE]
-        if sunk:
+        sunk = [answer for answer in answers if is_sinkhole(name, answer)]
+        if sunk and name not in failed:
             yield _finding("ICE011", f"{name} resolves to {sunk[0]}, which leads nowhere.", *sunk)
-
-
-_NOWHERE = (AddressClass.UNSPECIFIED, AddressClass.LOOPBACK, AddressClass.DOCUMENTATION)
 
 
 def _own(observed: Observations) -> list[ServerReport]:

@@ -7,8 +7,9 @@ from string import Formatter
 import pytest
 
 from icekit.catalogue import CAUSES, CODES, describe, stage_text
-from icekit.net import StreamFailure
+from icekit.net import SocketFailure, StreamFailure
 from icekit.report import Severity
+from icekit.resolution import QueryFailure
 
 # The catalogue's own list of stage codes.
 STAGE_CODES = [
@@ -35,9 +36,19 @@ def test_names_are_unique_and_every_row_is_filled() -> None:
     assert [row.code for row in rows if row.code.startswith("ICE") and not row.believed] == []
 
 
-def test_causes_of_connections_are_those_that_the_driver_reports() -> None:
-    causes = {cause for code, cause in CAUSES if code in ("TURN-CONNECT", "TURN-TLS")}
-    assert causes <= set(StreamFailure)
+@pytest.mark.parametrize(
+    ("code", "known"),
+    [
+        ("TURN-RESOLVE", {*QueryFailure, "sinkhole"}),
+        ("TURN-CONNECT", {*StreamFailure, *SocketFailure}),
+        ("TURN-TLS", set(StreamFailure)),
+        ("TURN-401", {"expired", "milliseconds", "empty", "wrong"}),
+    ],
+)
+def test_causes_are_those_that_others_report(code: str, known: set[str]) -> None:
+    causes = {cause for other, cause in CAUSES if other == code}
+    assert causes <= known
+    assert causes
 
 
 @pytest.mark.parametrize(

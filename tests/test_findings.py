@@ -394,7 +394,7 @@ def test_a_stage_failure_is_a_warning_when_another_entry_works() -> None:
 
 
 def test_hostile_braces_in_a_url_are_text() -> None:
-    [finding] = turn_findings(TurnReport("turn:{host}{0}", False, StageName.RESOLVE, "TURN-RESOLVE", "nxdomain"))
+    [finding] = turn_findings(TurnReport("turn:{host}{0}", False, StageName.RESOLVE, "TURN-RESOLVE", "no such name"))
     assert finding.message == "turn:{host}{0}: the name turn:{host}{0} does not exist."
 
 

@@ -127,14 +127,10 @@ def test_what_is_measured_never_gives_maybe_and_more_knowledge_never_contradicts
 SYMMETRIC = replace(NAT, mapping=APD)
 UNPROVEN = replace(NAT, mapping=None, reason={"mapping": "only one server address answered"})
 BLOCKED = NatReport(udp=False)
-LOSSY = replace(
-    NAT,
-    tests=(NatTest("mapping-1", 4, 2, 0.2), NatTest("mapping-2", 3, 2, 0.2), NatTest("filtering-address", 4, 0, 0.4)),
-)
-ALMOST_LOSSY = replace(
-    NAT,
-    tests=(NatTest("mapping-1", 4, 3, 0.2), NatTest("mapping-2", 4, 3, 0.2), NatTest("filtering-address", 4, 1, 0.4)),
-)
+LOSSY = replace(NAT, tests=(NatTest("mapping", 1, 1, 0.02), NatTest("port", 12, 8, 0.2)))
+ALMOST_LOSSY = replace(NAT, tests=(NatTest("port", 11, 8, 0.2),))
+# A silent alternate address is a dead server, not loss.
+SILENT_ALTERNATE = replace(NAT, tests=(NatTest("mapping", 7, 1, 0.6), NatTest("port", 8, 8, 0.02)))
 
 VERDICTS: list[tuple[str, Observations, str, str, int]] = [
     ("all is well", HEALTHY, "OK", "Calls work: direct to most peers, and a relay is there for the others.", 0),
@@ -261,12 +257,26 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
         "loss",
         observed(LOSSY),
         "DEGRADED",
-        "Calls work, direct and by relay, but 3 of 7 packets were lost.",
+        "Calls work, direct and by relay, but 4 of 12 packets were lost.",
         0,
     ),
     (
         "a little loss",
         observed(ALMOST_LOSSY),
+        "OK",
+        "Calls work: direct to most peers, and a relay is there for the others.",
+        0,
+    ),
+    (
+        "a dead alternate address",
+        observed(SILENT_ALTERNATE),
+        "OK",
+        "Calls work: direct to most peers, and a relay is there for the others.",
+        0,
+    ),
+    (
+        "requests repeated because the answer takes longer",
+        observed(LOSSY, servers=(replace(ANSWER, rtt=0.2),)),
         "OK",
         "Calls work: direct to most peers, and a relay is there for the others.",
         0,

@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import credentials, explain
+from icekit.cli import credentials, explain, serve
 from icekit.cli.command import CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -27,6 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("explain")(explain.explain)
+app.command("serve")(serve.serve)
 app.add_typer(credentials.app, name="credentials")
 
 

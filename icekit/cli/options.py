@@ -12,7 +12,7 @@ from icekit.errors import ConfigError, UriError
 from icekit.servers import DEFAULT_SERVERS, IceServer, ServerUri, parse_servers
 
 if TYPE_CHECKING:
-    from icekit.outlook import ConfiguredServer
+    from icekit.outlook import ConfiguredServer, Requirement
 
 MAX_FILE = 1_000_000
 """Longest file that an option may name, in bytes."""
@@ -37,6 +37,14 @@ Credential = Annotated[
         metavar="PASSWORD",
         envvar="ICEKIT_CREDENTIAL",
         help="Password for TURN; @FILE reads it, which keeps it out of the process list.",
+    ),
+]
+Require = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--require",
+        metavar="relay|direct|udp|ipv6",
+        help="Exit with 1 when this does not work; may be given several times.",
     ),
 ]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
@@ -118,3 +126,14 @@ def configured_servers(servers: Sequence[IceServer]) -> tuple[ConfiguredServer, 
     from icekit.outlook import ConfiguredServer  # --help does without it
 
     return tuple(ConfiguredServer(str(url), server.username) for server in servers for url in server.urls)
+
+
+def read_requirements(words: Sequence[str] | None) -> tuple[Requirement, ...]:
+    """What ``--require`` asks for; ConfigError for a word that it does not know."""
+    from icekit.outlook import Requirement
+
+    known = {item.value: item for item in Requirement}
+    for word in words or ():
+        if word not in known:
+            raise ConfigError(f"--require: {word!r} is not known; write {', '.join(known)}")
+    return tuple(known[word] for word in words or ())

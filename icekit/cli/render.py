@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
+from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
@@ -64,6 +65,35 @@ def show(renderable: RenderableType, to: Console | None = None) -> None:
     with to.capture() as capture:
         to.print(renderable, crop=False)
     to.file.write("\n".join(line.rstrip() for line in capture.get().split("\n")))
+
+
+Show = Callable[[str], None]
+
+
+class Progress:
+    """A line on stderr that says what happens now; nothing at all when stderr is no terminal."""
+
+    def __init__(self) -> None:
+        target = console(stderr=True)
+        self._status: Status | None = Status("…", console=target) if target.is_terminal else None
+
+    def __enter__(self) -> Progress:
+        if self._status is not None:
+            self._status.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def show(self, text: str) -> None:
+        """Replace the line."""
+        if self._status is not None:
+            self._status.update(Text(text))
+
+    def stop(self) -> None:
+        """Remove the line."""
+        if self._status is not None:
+            self._status.stop()
 
 
 def print_json(document: Any) -> None:

@@ -16,11 +16,12 @@ from icekit.cli.options import (
     ServerUrls,
     Username,
     configured_servers,
+    read_requirements,
     read_servers,
     read_value,
 )
 from icekit.errors import ConfigError
-from icekit.outlook import ConfiguredServer
+from icekit.outlook import ConfiguredServer, Requirement
 from icekit.servers import DEFAULT_SERVERS, IceServer
 
 PASSWORD = "do-not-print-me"
@@ -146,3 +147,10 @@ def test_the_annotations_make_a_command() -> None:
     assert refused.stderr.startswith("icekit: turn:192.0.2.2 needs a username and credential; give ")
     helped = runner.invoke(app, ["command", "--help"], env=environment)
     assert PASSWORD not in helped.stdout
+
+
+def test_requirements() -> None:
+    assert read_requirements(None) == ()
+    assert read_requirements(["udp", "relay"]) == (Requirement.UDP, Requirement.RELAY)
+    with pytest.raises(ConfigError, match="--require: 'tcp' is not known; write relay, direct, udp, ipv6"):
+        read_requirements(["udp", "tcp"])

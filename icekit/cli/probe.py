@@ -1,0 +1,74 @@
+"""``icekit probe``: what this network does, what each server does, and what that means for a call."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icekit.cli.command import run
+from icekit.cli.options import Credential, JsonOutput, ServersFile, ServerUrls, Username, read_servers
+from icekit.errors import ConfigError
+from icekit.outlook import Requirement
+
+if TYPE_CHECKING:
+    from icekit.aio.prober import Prober
+    from icekit.cli import render
+    from icekit.report import ProbeReport
+    from icekit.servers import IceServer
+
+Local = Annotated[
+    bool, typer.Option("--local", help="Start STUN and TURN servers on 127.0.0.1 and probe them; nothing leaves this host.")
+]
+Require = Annotated[
+    list[Requirement] | None,
+    typer.Option("--require", help="Exit 1 unless this works; may be given several times."),
+]
+
+
+def probe(
+    urls: ServerUrls = None,
+    servers_file: ServersFile = None,
+    username: Username = None,
+    credential: Credential = None,
+    local: Local = False,
+    require: Require = None,
+    json: JsonOutput = False,
+) -> None:
+    """Diagnose this network: NAT behaviour, every STUN and TURN server, and which calls will connect.
+
+    Exit code 1: no call can be made from here, or what --require names is missing.
+    """
+    from icekit.cli import render
+    from icekit.outlook import exit_code
+
+    if local and (urls or servers_file):
+        raise ConfigError("--local probes its own servers; leave out the URLs, or leave out --local")
+    servers = () if local else read_servers(urls, servers_file, username, credential)
+    show = render.print_json if json else render.print_probe
+    with render.Progress() as progress:
+        probers: list[Prober] = []
+
+        def interrupted() -> None:
+            progress.stop()
+            typer.echo("icekit: interrupted; this is what was known by then", err=True)
+            for prober in probers:
+                show(prober.report)
+
+        report = run(_probe(servers, local, progress.show, probers), interrupted)
+    show(report)
+    raise typer.Exit(exit_code(report, require or ()))
+
+
+async def _probe(
+    servers: tuple[IceServer, ...], local: bool, on_progress: render.Show, probers: list[Prober]
+) -> ProbeReport:
+    from icekit.aio.local import local_servers
+    from icekit.aio.prober import Prober, ProberConfig
+
+    if not local:
+        probers.append(Prober(servers, on_progress=on_progress))
+        return await probers[0].run()
+    async with local_servers() as embedded:
+        probers.append(Prober(embedded, config=ProberConfig(local=True), on_progress=on_progress))
+        return await probers[0].run()

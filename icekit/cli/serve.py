@@ -1,0 +1,263 @@
+"""``icekit serve``: the embedded STUN and TURN server, for development and tests."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icekit.cli.command import run
+from icekit.cli.options import JsonOutput, read_value
+from icekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    import asyncio
+    import ssl
+
+    from icekit.aio.server import RunningServer
+    from icekit.server import ServerConfig, TurnConfig
+
+_MORE = "May be given more than once."
+
+
+def serve(
+    hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host",
+            metavar="ADDRESS",
+            help=f"Listen here (default: 127.0.0.1, and 127.0.0.2 on Linux). RFC 5780 needs two. {_MORE}",
+        ),
+    ] = None,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="Port for UDP and TCP; 0: any free one.")
+    ] = 3478,
+    alternate_port: Annotated[
+        int | None,
+        typer.Option("--alternate-port", min=0, max=65535, help="Second port, for RFC 5780 (default: PORT + 1)."),
+    ] = None,
+    tcp: Annotated[bool, typer.Option("--tcp/--no-tcp", help="Also listen on TCP.")] = True,
+    tls_port: Annotated[
+        int | None, typer.Option("--tls-port", min=0, max=65535, help="Port for TLS; needs --certificate and --key.")
+    ] = None,
+    certificate: Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="PEM file for TLS.")] = None,
+    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="PEM file with the private key.")] = None,
+    stun_only: Annotated[bool, typer.Option("--stun-only", help="No TURN.")] = False,
+    realm: Annotated[str, typer.Option("--realm", metavar="NAME", help="Realm of the TURN users.")] = "icekit",
+    users: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--user",
+            metavar="NAME:PASSWORD",
+            help=f"A TURN user; @FILE reads it. Without users and secret one is made up and printed. {_MORE}",
+        ),
+    ] = None,
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            metavar="SECRET",
+            envvar="ICEKIT_SECRET",
+            help="Take time-limited users, as icekit credentials makes them; @FILE reads it.",
+        ),
+    ] = None,
+    relay_hosts: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--relay-host", metavar="ADDRESS", help="Relay on this address (default: the first host of each family)."
+        ),
+    ] = None,
+    external_host: Annotated[
+        str | None,
+        typer.Option(
+            "--external-host", metavar="ADDRESS", help="Tell clients this relay address: a 1:1 NAT is before."
+        ),
+    ] = None,
+    relay_ports: Annotated[
+        str, typer.Option("--relay-ports", metavar="FIRST-LAST", help="Ports of relayed addresses.")
+    ] = "49152-65535",
+    allow_peers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-peers",
+            metavar="NETWORK",
+            help=f"Relay to these as well, e.g. 10.0.0.0/8, or loopback; by itself only to public ones. {_MORE}",
+        ),
+    ] = None,
+    coturn_config: Annotated[
+        bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
+    ] = False,
+    json: JsonOutput = False,
+) -> None:
+    """Run a STUN and TURN server until Ctrl-C. For development and tests; use coturn in production."""
+    import secrets
+
+    listen = hosts or (["127.0.0.1", "127.0.0.2"] if sys.platform == "linux" else ["127.0.0.1"])
+    if alternate_port is None:
+        if port == 65535:
+            raise ConfigError("--port 65535 has no next port; give --alternate-port")
+        alternate_port = port + 1 if port else 0
+    if alternate_port == port != 0:
+        raise ConfigError(f"--alternate-port must be another port than --port {port}")
+    known = _read_users(users or [])
+    secret = read_value("--secret", secret)
+    made_up: tuple[str, str] | None = None
+    if not stun_only and not known and not secret:
+        made_up = ("icekit", secrets.token_urlsafe(12))
+        known = dict([made_up])
+    turn = (
+        None
+        if stun_only
+        else _turn(listen, relay_hosts or [], realm, known, secret, external_host, relay_ports, allow_peers or [])
+    )
+    if tls_port is not None and (certificate is None or key is None):
+        raise ConfigError("--tls-port needs --certificate and --key")
+    if coturn_config:
+        from icekit.coturn import coturn_config as to_coturn
+
+        typer.echo(
+            to_coturn(
+                turn,
+                hosts=listen,
+                port=port or 3478,
+                alternate_port=alternate_port or 3479,
+                tcp=tcp,
+                tls_port=tls_port,
+                certificate=None if certificate is None else str(certificate.resolve()),
+                key=None if key is None else str(key.resolve()),
+            ),
+            nl=False,
+        )
+        return
+
+    from icekit.server import ServerConfig
+
+    context = _ssl_context(certificate, key) if tls_port is not None else None
+    run(
+        _serve(ServerConfig(turn=turn), listen, (port, alternate_port), tcp, tls_port, context, made_up, json),
+        lambda: None,
+    )
+
+
+async def _serve(
+    config: ServerConfig,
+    hosts: list[str],
+    ports: tuple[int, int],
+    tcp: bool,
+    tls_port: int | None,
+    context: ssl.SSLContext | None,
+    made_up: tuple[str, str] | None,
+    json: bool,
+) -> None:
+    import asyncio
+
+    from icekit.aio.server import serve as run_server
+
+    stop = asyncio.Event()
+    _stop_on_signals(stop)
+    async with run_server(config, hosts=hosts, ports=ports, tcp=tcp, tls_port=tls_port, ssl_context=context) as server:
+        typer.echo(_ready_json(server, made_up) if json else _ready_text(server, made_up))
+        sys.stdout.flush()
+        await stop.wait()
+    counters = server.counters
+    typer.echo(
+        f"Stopped. {counters.answered} answers, {counters.relayed_to_peer} packets relayed to peers and "
+        f"{counters.relayed_to_client} to clients.",
+        err=True,
+    )
+
+
+def _stop_on_signals(stop: asyncio.Event) -> None:
+    """Ctrl-C is how a server ends: it is no failure."""
+    import asyncio
+    import signal
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Windows has no such handlers; there Ctrl-C cancels the command.
+        with contextlib.suppress(NotImplementedError):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+def _ready_json(server: RunningServer, made_up: tuple[str, str] | None) -> str:
+    import json
+
+    username, credential = made_up or (None, None)
+    turn = server.core.config.turn
+    return json.dumps(
+        {
+            "schema": "icekit/serve/1",
+            "urls": list(server.urls()),
+            "udp": [str(address) for address in server.udp],
+            "tcp": [str(address) for address in server.tcp],
+            "tls": [str(address) for address in server.tls],
+            "realm": None if turn is None else turn.realm,
+            "username": username,
+            "credential": credential,
+        }
+    )
+
+
+def _ready_text(server: RunningServer, made_up: tuple[str, str] | None) -> str:
+    lines = list(server.urls())
+    if made_up is not None:
+        lines += [f"username    {made_up[0]}", f"credential  {made_up[1]}"]
+    return "\n".join([*lines, "Ready. Ctrl-C stops it."])
+
+
+def _read_users(entries: list[str]) -> dict[str, str]:
+    found = {}
+    for entry in entries:
+        name, colon, password = (read_value("--user", entry) or "").partition(":")
+        if not name or not colon or not password:
+            # What was given may hold the password: it is not repeated.
+            raise ConfigError("--user wants NAME:PASSWORD, both of them")
+        found[name] = password
+    return found
+
+
+def _turn(
+    listen: list[str],
+    relay_hosts: list[str],
+    realm: str,
+    users: dict[str, str],
+    secret: str | None,
+    external_host: str | None,
+    relay_ports: str,
+    allow_peers: list[str],
+) -> TurnConfig:
+    from icekit.admission import LOOPBACK_PEERS, PeerPolicy
+    from icekit.server import TurnConfig
+
+    candidates = relay_hosts or listen
+    first, dash, last = relay_ports.partition("-")
+    if not (dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
+        raise ConfigError(f"--relay-ports wants FIRST-LAST, such as 49152-65535, not {relay_ports!r}")
+    allowed: list[str] = []
+    for network in allow_peers:
+        allowed += LOOPBACK_PEERS if network == "loopback" else (network,)
+    PeerPolicy(tuple(allowed))
+    return TurnConfig(
+        realm=realm,
+        users=users,
+        secret=secret,
+        relay_ipv4=next((host for host in candidates if ":" not in host), None),
+        relay_ipv6=next((host for host in candidates if ":" in host), None),
+        external_ipv4=external_host,
+        relay_ports=(int(first), int(last)),
+        allow_peers=tuple(allowed),
+    )
+
+
+def _ssl_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+    import ssl
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    assert certificate is not None
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"--certificate {certificate}, --key {key}: {error.strerror or error}") from None
+    return context
