@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import errno
 import os
+import zlib
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import ContextVar, Token
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,7 +72,7 @@ class Host:
         self.interfaces: list[Interface] = []
         self.is_up = True
         self.tcp = TcpStack(self)
-        self._random = internet.dice(f"{name}/ports")
+        self._port_state = zlib.crc32(f"{internet.seed}/{name}/ports".encode())
         self._by_address: dict[str, Interface] = {}
         self._udp: dict[Address, SimDatagramTransport] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -179,8 +180,9 @@ class Host:
 
     def _ephemeral(self) -> Iterator[int]:
         size = _LAST_PORT - _FIRST_PORT + 1
-        # int(random() * n) is several times as fast as randrange, and every socket passes here.
-        start = int(self._random.random() * size)
+        # The generator of Numerical Recipes: ports need no better dice, and seeding better ones costs every host.
+        self._port_state = (self._port_state * 1_664_525 + 1_013_904_223) & 0xFFFF_FFFF
+        start = self._port_state * size >> 32
         return (_FIRST_PORT + (start + offset) % size for offset in range(size))
 
     def release(self, transport: SimDatagramTransport) -> None:

@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import socket
+import zlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -172,8 +173,12 @@ class Internet:
 
         The clock, the NATs and the hosts' addresses go on into the next run, sockets do not.
         """
-        with self._world(), asyncio.Runner(loop_factory=self._new_loop) as runner:
-            return runner.run(main)
+        with self._world():
+            loop = self._new_loop()
+            try:
+                return loop.run_until_complete(main)
+            finally:
+                loop.finish()
 
     def _new_loop(self) -> SimLoop:
         self._loop = SimLoop(self, start=self._now, limit=self._limit)
@@ -191,7 +196,7 @@ class Internet:
         """
         original, dice = ifaddr.get_adapters, random.getstate()
         ifaddr.get_adapters = _adapters
-        random.seed(f"{self.seed}/programs/{self._now}")
+        random.seed(zlib.crc32(f"{self.seed}/programs/{self._now}".encode()))
         try:
             yield
         finally:

@@ -66,6 +66,7 @@ class SimLoop(asyncio.BaseEventLoop):
         # Of the superclass, which types do not know.
         self._ready: Any
         self._stopping: bool
+        self._asyncgens: Any
         self._world = contextvars.Context()
 
     def time(self) -> float:
@@ -130,6 +131,22 @@ class SimLoop(asyncio.BaseEventLoop):
             handle = ready.popleft()
             if not handle._cancelled:  # noqa: SLF001  # the loop's own side of a handle
                 handle._run()  # noqa: SLF001
+
+    def finish(self) -> None:
+        """Cancel what is left, as ``asyncio.Runner`` does, and close."""
+        try:
+            left = asyncio.all_tasks(self)
+            for task in left:
+                task.cancel()
+            if left:
+                self.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+            for task in left:
+                if not task.cancelled() and (error := task.exception()) is not None:
+                    self.call_exception_handler({"message": "error while ending", "exception": error, "task": task})
+            if self._asyncgens:
+                self.run_until_complete(self.shutdown_asyncgens())
+        finally:
+            self.close()
 
     def _write_to_self(self) -> None:
         # Wakes a selector in other loops; here the only thread is awake.
