@@ -109,7 +109,7 @@ def classify(seen: NatObservations, servers: Sequence[ServerReport] = ()) -> Nat
     mapping = _mapping(seen, behind, reason)
     filtering = _filtering(seen, reason)
     ports, step = _ports(seen, behind, reason)
-    mapped = tuple(dict.fromkeys(str(sample.mapped) for sample in seen.samples))
+    mapped = tuple(dict.fromkeys(str(sample.mapped) for sample in seen.samples if sample.test == "mapping"))
     return NatReport(
         mapping=mapping,
         filtering=filtering,

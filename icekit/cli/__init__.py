@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import credentials, explain, serve
+from icekit.cli import credentials, explain, probe, serve, turn
 from icekit.cli.command import CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -26,6 +26,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+app.command("probe")(probe.probe)
+app.command("turn")(turn.turn)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.add_typer(credentials.app, name="credentials")

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from icekit.servers import IceServer
 
 Local = Annotated[
-    bool, typer.Option("--local", help="Start STUN and TURN servers on 127.0.0.1 and probe them; nothing leaves this host.")
+    bool,
+    typer.Option("--local", help="Start STUN and TURN servers on 127.0.0.1 and probe them; nothing leaves this host."),
 ]
 Require = Annotated[
     list[Requirement] | None,

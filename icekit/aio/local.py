@@ -1,0 +1,35 @@
+"""The embedded servers on loopback, ready to be probed: ``async with local_servers() as servers``."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from icekit.aio.server import serve
+from icekit.allocation import TurnConfig
+from icekit.errors import ConfigError
+from icekit.server import ServerConfig
+from icekit.servers import IceServer
+
+# RFC 5780 needs two addresses. Linux answers on all of 127.0.0.0/8; other systems know only the first.
+_HOSTS = ("127.0.0.1", "127.0.0.2")
+
+
+@asynccontextmanager
+async def local_servers() -> AsyncIterator[tuple[IceServer, ...]]:
+    """A STUN server with behaviour discovery, and TURN over UDP and TCP; free ports, a random password."""
+    username, password = "icekit", secrets.token_urlsafe(16)
+    turn = TurnConfig(users={username: password}, relay_ipv4=_HOSTS[0], allow_peers=("127.0.0.0/8",))
+    config = ServerConfig(turn=turn)
+    try:
+        running = serve(config, hosts=_HOSTS, ports=(0, 0))
+        server = await running.__aenter__()
+    except ConfigError:
+        running = serve(config, hosts=_HOSTS[:1], ports=(0, 0))
+        server = await running.__aenter__()
+    try:
+        stun, *turns = server.urls()
+        yield IceServer(urls=stun), IceServer(urls=turns, username=username, credential=password)
+    finally:
+        await running.__aexit__(None, None, None)

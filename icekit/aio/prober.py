@@ -1,0 +1,219 @@
+"""``Prober``: everything that ``icekit probe`` measures, side by side; the conclusions are ``icekit.findings``'."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from icekit.aio.dns import Resolver
+from icekit.aio.driver import Driver
+from icekit.aio.interfaces import interfaces, source_address
+from icekit.aio.relay_check import RelayCheck, drive
+from icekit.findings import diagnose
+from icekit.net import Address, AddressClass, Transport, classify_host
+from icekit.observations import NatObservations, classify
+from icekit.outlook import ConfiguredServer, Observations
+from icekit.probe import NatObserved, NatProbe
+from icekit.reachability import ServerCheck, ServerChecked, Target
+from icekit.report import Interface, NatReport, NatReports, ProbeReport, ServerReport, StageResult
+from icekit.resolution import Resolution
+from icekit.servers import IceServer, ServerUri
+
+# From how many local addresses every server is tried: a host with dozens of them is a router, not a caller.
+MAX_HOSTS = 8
+_NOT_TRIED = (AddressClass.LOOPBACK, AddressClass.LINK_LOCAL, AddressClass.UNSPECIFIED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProberConfig:
+    """What to measure. ``local``: the servers are on loopback, and only they are judged."""
+
+    local: bool = False
+
+
+class Prober:
+    """Probes from this host with ``servers``. ``on_progress`` gets a short line whenever something is known.
+
+    ``run`` may be cancelled: allocations are released, and ``report`` tells what was known by then.
+    """
+
+    def __init__(
+        self,
+        servers: Sequence[IceServer],
+        *,
+        config: ProberConfig | None = None,
+        resolver: Resolver | None = None,
+        on_progress: Callable[[str], None] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._servers = tuple(servers)
+        self._config = config or ProberConfig()
+        self._resolver = resolver or Resolver()
+        self._progress = on_progress or (lambda _: None)
+        self._ssl_context = ssl_context
+        self._interfaces: tuple[Interface, ...] = ()
+        self._resolutions: list[Resolution] = []
+        self._checked: list[ServerReport] = []
+        self._ports: list[ServerReport] = []
+        self._nat: dict[int, NatObservations] = {}
+        self._probes: dict[int, tuple[NatProbe, Driver[NatObserved]]] = {}
+        self._relays: list[RelayCheck] = []
+        self._candidates: tuple[str, ...] = ()
+        self._began = 0.0
+        self._seconds: float | None = None
+
+    @property
+    def report(self) -> ProbeReport:
+        """What is known, with its conclusions."""
+        seconds = self._seconds
+        servers = (*self._checked, *self._ports)
+        observed = Observations(
+            duration=seconds or 0.0,
+            interfaces=self._interfaces,
+            nat=NatReports(self._nat_report(4, servers), self._nat_report(6, servers)),
+            servers=servers,
+            dns=self._resolver.reports,
+            turn=tuple(relay.report for relay in self._relays),
+            candidates=self._candidates,
+            configured=tuple(
+                ConfiguredServer(str(uri), server.username) for server in self._servers for uri in server.urls
+            ),
+            local=self._config.local,
+            unix_time=time.time(),
+        )
+        return diagnose(observed)
+
+    async def run(self) -> ProbeReport:
+        """Measure. Takes as long as its slowest part: a second where all answers, some four where a server is dead."""
+        loop = asyncio.get_running_loop()
+        self._began = loop.time()
+        try:
+            self._interfaces = interfaces()
+            uris = [(server, uri) for server in self._servers for uri in server.urls]
+            async with asyncio.TaskGroup() as tasks:
+                for server, uri in uris:
+                    if uri.is_turn:
+                        tasks.create_task(self._check_relay(server, uri))
+                tasks.create_task(self._measure([uri for _, uri in uris]))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._seconds = loop.time() - self._began
+        return self.report
+
+    async def _check_relay(self, server: IceServer, uri: ServerUri) -> None:
+        username, credential = server.require_credentials()
+        relay = RelayCheck(
+            uri, username, credential, self._resolver, on_stage=self._stage_passed, ssl_context=self._ssl_context
+        )
+        self._relays.append(relay)
+        await relay.run()
+
+    def _stage_passed(self, uri: ServerUri, stage: StageResult) -> None:
+        self._progress(f"{uri}: {stage.name} {'passed' if stage.ok else 'failed'}")
+
+    async def _measure(self, uris: Sequence[ServerUri]) -> None:
+        self._progress("resolving names")
+        self._resolutions = list(await asyncio.gather(*(self._resolver.resolve(uri) for uri in uris)))
+        targets = self._targets()
+        sources = {target.address.host: await source_address(target.address) for target in targets}
+        async with asyncio.TaskGroup() as tasks:
+            for family in (4, 6):
+                servers = [
+                    target.address
+                    for target in targets
+                    if target.transport is Transport.UDP
+                    and target.address.family == family
+                    and sources[target.address.host]
+                ]
+                if servers:
+                    source = sources[servers[0].host]
+                    assert source is not None
+                    tasks.create_task(self._probe_nat(family, source, servers))
+            for target in targets:
+                for host in self._hosts(target.address, sources[target.address.host]):
+                    tasks.create_task(self._check(target, host))
+
+    def _targets(self) -> list[Target]:
+        """Every address and transport once, and TCP 443 of every host."""
+        found: dict[tuple[Address, Transport], Target] = {}
+        for resolution in self._resolutions:
+            for endpoint in resolution.endpoints:
+                if endpoint.sinkhole:
+                    continue
+                target = Target(str(endpoint.uri), endpoint.address, endpoint.transport, endpoint.server_name)
+                found.setdefault((endpoint.address, endpoint.transport), target)
+        if not self._config.local:
+            for target in list(found.values()):
+                https = Address(target.address.host, 443)
+                if not {(https, Transport.TCP), (https, Transport.TLS)} & found.keys():
+                    found[https, Transport.TCP] = replace(
+                        target, address=https, transport=Transport.TCP, connect_only=True
+                    )
+        return list(found.values())
+
+    def _hosts(self, server: Address, source: str | None) -> list[str]:
+        """The local addresses to try a server from: the system's choice first, then what else may reach it."""
+        if source is None:
+            return []
+        if self._config.local or classify_host(server.host) is AddressClass.LOOPBACK:
+            return [source]
+        others = [
+            item.address
+            for item in self._interfaces
+            if item.address != source
+            and Address(item.address, 0).family == server.family
+            and classify_host(item.address) not in _NOT_TRIED
+            and item.kind != "bridge"
+        ]
+        return [source, *others][:MAX_HOSTS]
+
+    async def _probe_nat(self, family: int, source: str, servers: Sequence[Address]) -> None:
+        hosts = [item.address for item in self._interfaces]
+        core = NatProbe(source, servers, os.urandom, local_hosts=hosts)
+
+        def started(driver: Driver[NatObserved]) -> None:
+            self._probes[family] = core, driver
+
+        def take(event: object) -> None:
+            if isinstance(event, NatObserved):
+                self._nat[family] = event.observations
+                self._progress(f"IPv{family}: NAT behaviour measured")
+
+        await drive(core, NatObserved, take, started=started)
+        self._probes.pop(family, None)
+
+    async def _check(self, target: Target, host: str) -> None:
+        names = {item.address: item.name for item in self._interfaces}
+        core = ServerCheck(target, host, os.urandom, interface=names.get(host))
+
+        def take(event: object) -> None:
+            if isinstance(event, ServerChecked):
+                self._server_checked(target, event)
+
+        await drive(core, ServerChecked, take, ssl_context=self._ssl_context)
+
+    def _server_checked(self, target: Target, event: ServerChecked) -> None:
+        (self._ports if target.connect_only else self._checked).append(event.report)
+        if event.connected is not None and (running := self._probes.get(target.address.family)) is not None:
+            # TCP shows how far the server is: a silence over UDP can be believed sooner.
+            core, driver = running
+            core.expect_rtt(event.connected, driver.now())
+            driver.wake()
+        word = "answers" if event.report.reachable else "does not answer"
+        self._progress(f"{event.report.address} {word} over {event.report.transport.upper()}")
+
+    def _nat_report(self, family: int, servers: Sequence[ServerReport]) -> NatReport | None:
+        observations = self._nat.get(family)
+        if observations is None:
+            return None
+        same = [
+            server
+            for server in servers
+            if server.address is not None and Address.parse(server.address).family == family
+        ]
+        return classify(observations, same)

@@ -1,0 +1,153 @@
+"""``RelayCheck``: one ``turn:`` URL from its name to the released relay, and ``drive``, which runs any such core."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from icekit.aio.dns import Resolver
+from icekit.aio.driver import Driver
+from icekit.aio.interfaces import source_address
+from icekit.net import Endpoint, SocketFailure, Transport, WorldEvent
+from icekit.reachability import Target
+from icekit.report import StageName, StageResult, TurnReport
+from icekit.resolution import QueryFailure, Resolution, ServerEndpoint
+from icekit.servers import ServerUri
+from icekit.stages import StagePassed, TurnStages, TurnTested
+
+EventT = TypeVar("EventT")
+
+_CAUSES = {
+    QueryFailure.NO_SUCH_NAME: "nxdomain",
+    QueryFailure.NO_SUCH_RECORD: "nxdomain",
+    QueryFailure.TIMED_OUT: "timeout",
+    QueryFailure.SERVER_FAILURE: "timeout",
+}
+
+
+async def drive(
+    core: Endpoint[EventT | WorldEvent],
+    last: type[object],
+    on_event: Callable[[EventT], None],
+    *,
+    started: Callable[[Driver[EventT]], None] | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+) -> None:
+    """Run ``core`` until its event of type ``last``. Cancelled, it closes the core and still hands over every event."""
+    driver = Driver(core, ssl_context=ssl_context)
+    start: Callable[[float], None] = core.start  # type: ignore[attr-defined]
+    start(driver.now())
+    driver.wake()
+    if started is not None:
+        started(driver)
+    try:
+        async for event in driver.events():
+            on_event(event)
+            if isinstance(event, last):
+                return
+    finally:
+        await driver.close()
+        async for event in driver.events():
+            on_event(event)
+
+
+class RelayCheck:
+    """Tests one URL; ``report`` is what is known, at any time."""
+
+    def __init__(
+        self,
+        uri: ServerUri,
+        username: str,
+        credential: str,
+        resolver: Resolver,
+        *,
+        on_stage: Callable[[ServerUri, StageResult], None] | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._uri = uri
+        self._username = username
+        self._credential = credential
+        self._resolver = resolver
+        self._on_stage = on_stage
+        self._ssl_context = ssl_context
+        self._stages: list[StageResult] = []
+        self._report: TurnReport | None = None
+
+    @property
+    def report(self) -> TurnReport:
+        """The result, or the stages so far."""
+        if self._report is not None:
+            return self._report
+        untested = tuple(name for name in StageName if name not in {stage.name for stage in self._stages})
+        return TurnReport(str(self._uri), ok=False, stages=tuple(self._stages), not_tested=untested)
+
+    async def run(self) -> TurnReport:
+        """Resolve, connect, allocate, prove, release. A server that does not work is a result, not an exception."""
+        began = asyncio.get_running_loop().time()
+        resolution = await self._resolver.resolve(self._uri)
+        seconds = asyncio.get_running_loop().time() - began
+        usable = [endpoint for endpoint in resolution.endpoints if not endpoint.sinkhole]
+        if not usable:
+            self._fail_resolution(resolution, seconds)
+            return self.report
+        for endpoint in usable:
+            host = await source_address(endpoint.address)
+            if host is not None:
+                self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{endpoint.address}"))
+                await self._test(endpoint, host)
+                return self.report
+        self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{usable[0].address}"))
+        detail = f"no route to {usable[0].address}"
+        self._fail(StageName.CONNECT, "TURN-CONNECT", SocketFailure.UNREACHABLE.value, detail, 0.0)
+        return self.report
+
+    async def _test(self, endpoint: ServerEndpoint, host: str) -> None:
+        target = Target(str(self._uri), endpoint.address, endpoint.transport, endpoint.server_name)
+        core = TurnStages(
+            target,
+            host,
+            self._username,
+            self._credential,
+            os.urandom,
+            done=tuple(self._stages),
+            unix_time=time.time(),
+        )
+        await drive(core, TurnTested, self._take, ssl_context=self._ssl_context)
+
+    def _take(self, event: object) -> None:
+        match event:
+            case StagePassed(stage=stage):
+                self._pass(stage)
+            case TurnTested(report=report):
+                self._report = report
+
+    def _pass(self, stage: StageResult) -> None:
+        self._stages.append(stage)
+        if self._on_stage is not None:
+            self._on_stage(self._uri, stage)
+
+    def _fail_resolution(self, resolution: Resolution, seconds: float) -> None:
+        if resolution.sinkholes:
+            host = resolution.sinkholes[0].address.host
+            self._fail(StageName.RESOLVE, "TURN-RESOLVE", "sinkhole", f"{self._uri.host} is {host}", seconds)
+            return
+        failure = resolution.failure or QueryFailure.NO_SUCH_RECORD
+        self._fail(StageName.RESOLVE, "TURN-RESOLVE", _CAUSES[failure], f"{self._uri.host}: {failure}", seconds)
+
+    def _fail(self, stage: StageName, code: str, cause: str, detail: str, seconds: float) -> None:
+        self._pass(StageResult(stage, False, seconds, detail))
+        done = {item.name for item in self._stages}
+        skipped = {StageName.TLS} if self._uri.transport is not Transport.TLS else set()
+        self._report = TurnReport(
+            url=str(self._uri),
+            ok=False,
+            failed_stage=stage,
+            code=code,
+            cause=cause,
+            stages=tuple(self._stages),
+            not_tested=tuple(name for name in StageName if name not in done | skipped),
+        )
