@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from icekit.admission import Counters
 from icekit.aio.driver import Driver
 from icekit.errors import ConfigError
-from icekit.net import Address, Transport, canonical_host
+from icekit.net import Address, AddressClass, Transport, canonical_host, classify_host
 from icekit.server import Server, ServerConfig, ServerEvent
 
 # How often the free ports that the system gave for the first host are tried on the other hosts.
@@ -138,6 +138,10 @@ async def _read(driver: Driver[ServerEvent], on_event: Callable[[ServerEvent], N
 
 def _literal(host: str) -> str:
     try:
-        return canonical_host(host)
+        literal = canonical_host(host)
     except ValueError:
         raise ConfigError(f"{host!r} is not an IP address; a server listens on addresses, not names") from None
+    if classify_host(literal) is AddressClass.UNSPECIFIED:
+        # The answer must come from the address that was asked, and be told in RESPONSE-ORIGIN.
+        raise ConfigError(f"{host} means every address; name the addresses of this machine to listen on one by one")
+    return literal
