@@ -143,8 +143,6 @@ class Prober:
         found: dict[tuple[Address, Transport], Target] = {}
         for resolution in self._resolutions:
             for endpoint in resolution.endpoints:
-                if endpoint.sinkhole:
-                    continue
                 target = Target(str(endpoint.uri), endpoint.address, endpoint.transport, endpoint.server_name)
                 found.setdefault((endpoint.address, endpoint.transport), target)
         if not self._config.local:
