@@ -282,6 +282,64 @@ RULES: list[tuple[str, str, Observations, Observations]] = [
         observed(configured=configured(TURN, "stun:stunserver"), dns=dns("stunserver", "10.0.0.1")),
     ),
     (
+        "ICE008",
+        "a TURN server with a stage code needs no second finding",
+        observed(
+            servers=(server(TURN, "203.0.113.10:3478"), server("turn:192.0.2.7", "192.0.2.7:3478", reachable=False))
+        ),
+        observed(
+            servers=(server(TURN, "203.0.113.10:3478"), server("turn:192.0.2.7", "192.0.2.7:3478", reachable=False)),
+            turn=(RELAY_OK, TurnReport("turn:192.0.2.7", False, StageName.CHALLENGE, "TURN-NO-ANSWER")),
+        ),
+    ),
+    (
+        "ICE008",
+        "where UDP is blocked the verdict speaks",
+        observed(
+            servers=(
+                server(TURN_TCP, "203.0.113.10:3478", "tcp"),
+                server("turn:192.0.2.7", "192.0.2.7:3478", reachable=False),
+            )
+        ),
+        observed(
+            NatReport(udp=False),
+            turn=(RELAY_TCP_OK,),
+            servers=(
+                server(TURN_TCP, "203.0.113.10:3478", "tcp"),
+                server("turn:192.0.2.7", "192.0.2.7:3478", reachable=False),
+            ),
+        ),
+    ),
+    (
+        "ICE011",
+        "a TURN server that did not resolve has its stage code",
+        observed(dns=dns("turn.example.org", "0.0.0.0")),
+        observed(
+            dns=dns("turn.example.org", "0.0.0.0"),
+            turn=(RELAY_OK, TurnReport(TURNS, False, StageName.RESOLVE, "TURN-RESOLVE", "sinkhole")),
+        ),
+    ),
+    (
+        "ICE012",
+        "where UDP is blocked every UDP entry is slow",
+        observed(servers=(replace(ANSWER, seconds=0.02), server("stun:192.0.2.7", "192.0.2.7:3478", seconds=4.9))),
+        observed(
+            NatReport(udp=False),
+            turn=(RELAY_TCP_OK,),
+            servers=(server(TURN_TCP, "203.0.113.10:3478", "tcp", seconds=0.02), replace(SILENT, seconds=4.9)),
+        ),
+    ),
+    (
+        "ICE018",
+        "a TURN server that did not resolve has its stage code",
+        observed(configured=configured("turn:turnserver"), dns=dns("turnserver", error="no such name")),
+        observed(
+            configured=configured("turn:turnserver"),
+            dns=dns("turnserver", error="no such name"),
+            turn=(TurnReport("turn:turnserver", False, StageName.RESOLVE, "TURN-RESOLVE", "no such name"),),
+        ),
+    ),
+    (
         "ICE019",
         "srflx equal to its related address",
         observed(candidates=(srflx("198.51.100.2", "198.51.100.2"),)),
