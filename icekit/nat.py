@@ -479,8 +479,6 @@ def declared(chain: Sequence[NatConfig]) -> NatReport:
             reason=dict.fromkeys(fields, "no NAT"),
         )
     outermost = translating[-1]
-    # A hairpinned packet comes back through the inner NATs like any other: from an address nobody there has contacted.
-    returns = all(config.filtering is _EI for config in translating[:-1])
     assignments = {config.port_assignment for config in translating}
     assignment = next(
         kind
@@ -491,7 +489,7 @@ def declared(chain: Sequence[NatConfig]) -> NatReport:
     return NatReport(
         mapping=max((config.mapping for config in translating), key=_STRICTNESS.__getitem__),
         filtering=filtering,
-        hairpinning=outermost.hairpinning is not Hairpinning.NONE and returns,
+        hairpinning=outermost.hairpinning is not Hairpinning.NONE,
         port_assignment=assignment,
         port_step=sequential[-1].port_step if assignment is PortAssignment.SEQUENTIAL else None,
         address_pooling=outermost.pooling,

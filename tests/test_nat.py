@@ -345,7 +345,7 @@ DECLARED = {
     "port-restricted": _nat_report(EI, APD, _PRESERVING),
     "symmetric": _nat_report(APD, APD, _RANDOM),
     "symmetric-sequential": _nat_report(APD, APD, PortAssignment.SEQUENTIAL, port_step=1),
-    "cgnat": _nat_report(EI, APD, _RANDOM, hairpinning=False, cgnat=True, nats=2),
+    "cgnat": _nat_report(EI, APD, _RANDOM, cgnat=True, nats=2),
     "firewall": NatReport(
         filtering=APD, behind_nat=False, udp=True, alg=False, cgnat=False, nats=0, reason=_UNTRANSLATED
     ),
