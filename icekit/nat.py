@@ -150,9 +150,8 @@ _DTLS = Transport.DTLS
 class Nat:
     """The state machine. ``external_hosts`` are its public addresses, of one family or both.
 
-    A family without an external address is forwarded untranslated and filtered (a home router with IPv6).
-    ``token_bytes`` is the only source of chance. ``now`` is in seconds and must not go back. Neither method raises.
-    ``dropped`` counts by reason, ``last_drop`` is the newest one.
+    A family without an external address is forwarded untranslated and filtered (a home router with IPv6). All chance
+    is drawn from ``token_bytes``. ``now`` is in seconds and must not go back. ``dropped`` counts by reason.
     """
 
     def __init__(
@@ -268,7 +267,7 @@ class Nat:
         internal = mapping.internal
         data = datagram.data
         if self.config.alg:
-            data = _rewritten(data, mapping.external.host, internal.host)
+            data = data.replace(_packed(mapping.external.host), _packed(internal.host))
         return Datagram(datagram.source, internal, data, transport)
 
     def _hairpin(self, table: _Table, datagram: Datagram, sender: Mapping, now: float) -> Datagram | None:
@@ -384,8 +383,8 @@ class Nat:
         return first + int.from_bytes(self._token_bytes(4), "big") % (last - first + 1)
 
 
-def _rewritten(data: bytes, external: str, internal: str) -> bytes:
-    return data.replace(ipaddress.ip_address(external).packed, ipaddress.ip_address(internal).packed)
+def _packed(host: str) -> bytes:
+    return ipaddress.ip_address(host).packed
 
 
 @dataclass(frozen=True, slots=True)

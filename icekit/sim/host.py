@@ -75,7 +75,7 @@ class Host:
         self._port_state = zlib.crc32(f"{internet.seed}/{name}/ports".encode())
         self._by_address: dict[str, Interface] = {}
         self._udp: dict[Address, SimDatagramTransport] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
         self._tokens: list[Token[Host]] = []
 
     def __repr__(self) -> str:
@@ -104,8 +104,8 @@ class Host:
         context.run(_current.set, self)
         loop = asyncio.get_running_loop()
         task = loop.create_task(coroutine, name=name, context=context)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[task] = None
+        task.add_done_callback(lambda done: self._tasks.pop(done, None))
         return task
 
     def kill(self) -> None:

@@ -135,7 +135,8 @@ class SimLoop(asyncio.BaseEventLoop):
     def finish(self) -> None:
         """Cancel what is left, as ``asyncio.Runner`` does, and close."""
         try:
-            left = asyncio.all_tasks(self)
+            # A set; its order is not the same in every process.
+            left = sorted(asyncio.all_tasks(self), key=lambda task: (len(task.get_name()), task.get_name()))
             for task in left:
                 task.cancel()
             if left:

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+import errno
+
+import pytest
+
+from icekit.sim import Internet, Link
+from tests.sim.sockets import connect, serve
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_every_byte_arrives_in_order_over_a_bad_link(seed: int) -> None:
+    link = Link(delay=0.02, jitter=0.02, loss=0.05, duplicate=0.05, reorder=0.1)
+    net = Internet(seed=seed, link=link)
+    server, client = net.host("server"), net.host("client", nat="port-restricted")
+    sent = bytes(range(256)) * 800
+
+    async def main() -> None:
+        await serve(server, 80)
+        reader, writer = await connect(client, server.address, 80)
+
+        async def send() -> None:
+            writer.write(sent)
+            await writer.drain()
+            writer.write_eof()
+
+        sending = asyncio.create_task(send())
+        assert await reader.read() == sent
+        await sending
+        writer.close()
+
+    net.run(main())
+    assert net.now > 0.5
+
+
+def test_a_silent_server_times_out_as_on_linux() -> None:
+    net = Internet()
+    server, client = net.host("server"), net.host("client")
+    server.down()
+
+    async def main() -> None:
+        with pytest.raises(TimeoutError) as caught:
+            await connect(client, server.address, 80)
+        assert caught.value.errno == errno.ETIMEDOUT
+        # 1 + 2 + 4 + 8 + 16 + 32 + 60 s: seven SYNs (Linux goes to 64 s; RFC 6298 §2.5 allows 60).
+        assert net.now == 123.0
+
+    net.run(main())
+
+
+def test_a_full_buffer_pauses_the_writer() -> None:
+    net = Internet(link=Link(delay=0.1))
+    server, client = net.host("server"), net.host("client")
+
+    async def main() -> None:
+        received = asyncio.Event()
+
+        async def count(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            assert len(await reader.readexactly(1_000_000)) == 1_000_000
+            received.set()
+            writer.close()
+
+        await serve(server, 80, count)
+        _, writer = await connect(client, server.address, 80)
+        writer.write(bytes(1_000_000))
+        assert writer.transport.get_write_buffer_size() > 65_536
+        began = net.now
+        await writer.drain()
+        # 262144 bytes a round trip.
+        assert net.now - began == pytest.approx(0.6)
+        await received.wait()
+        writer.close()
+
+    net.run(main())
+
+
+def test_a_killed_server_resets_and_a_dead_one_times_out() -> None:
+    net = Internet(link=Link(delay=0.01))
+    server, client = net.host("server"), net.host("client", nat="full-cone")
+
+    async def main() -> None:
+        await serve(server, 80)
+        reader, _writer = await connect(client, server.address, 80)
+        server.kill()
+        with pytest.raises(ConnectionResetError):
+            await reader.read()
+        with pytest.raises(ConnectionRefusedError):
+            await connect(client, server.address, 80)
+        await asyncio.sleep(1)
+        await serve(server, 80)
+        reader, writer = await connect(client, server.address, 80)
+        server.down()
+        writer.write(b"x")
+        with pytest.raises(TimeoutError):
+            await reader.read()
+
+    net.run(main())
