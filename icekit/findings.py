@@ -284,9 +284,12 @@ def _alg_rewrite(observed: Observations) -> Iterator[Finding]:
 
 def _sinkhole(observed: Observations) -> Iterator[Finding]:
     failed = _failed_hosts(observed)
+    # Documentation ranges are the public addresses of laboratories: who speaks STUN there is no sinkhole.
+    alive = {host_of(server.address) for server in observed.servers if server.mapped_address is not None}
+    alive |= {host_of(report.server_address) for report in observed.turn if report.ok}
     for name, queries in _by_name(observed.dns):
         answers = dict.fromkeys(answer for query in queries for answer in query.answers if is_literal(answer))
-        sunk = [answer for answer in answers if is_sinkhole(name, answer)]
+        sunk = [answer for answer in answers if is_sinkhole(name, answer) and answer not in alive]
         if sunk and name not in failed:
             yield _finding("ICE011", f"{name} resolves to {sunk[0]}, which leads nowhere.", *sunk)
 

@@ -211,6 +211,15 @@ RULES: list[tuple[str, str, Observations, Observations]] = [
         observed(dns=dns("stun.example.org", "10.0.0.1")),
     ),
     (
+        "ICE011",
+        "a laboratory's STUN server answers on a documentation address",
+        observed(dns=dns("stun.example.org", "192.0.2.7"), servers=(server("stun:192.0.2.8", "192.0.2.8:3478"),)),
+        observed(
+            dns=dns("stun.example.org", "192.0.2.7"),
+            servers=(replace(ANSWER, address="192.0.2.7:3478", mapped_address="198.51.100.2:40112"),),
+        ),
+    ),
+    (
         "ICE012",
         "one server costs more than a second",
         observed(servers=(replace(ANSWER, seconds=0.02), server("stun:192.0.2.7", "192.0.2.7:3478", seconds=4.9))),

@@ -261,7 +261,7 @@ def _nat(reports: NatReports) -> RenderableType:
         if any(value != _UNKNOWN for _, value in row) or row[0][0] in _ALWAYS:
             rows.append([row[0][0], *(value for _, value in row)])
     missing = (
-        _text(f"{family} {_REASONS[field]} not measured: {why}", "dim")
+        _text(f"{family} {_REASONS[field]}{' not measured' if getattr(nat, field) is None else ''}: {why}", "dim")
         for family, nat in columns
         for field, why in nat.reason.items()
         if field in _REASONS
