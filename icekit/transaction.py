@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from icekit import attributes as attr
@@ -24,7 +25,9 @@ from icekit.stun import (
     SecurityFeatures,
     long_term_key,
     nonce_features,
+    opaque_string,
     request,
+    userhash,
 )
 
 log = logging.getLogger(__name__)
@@ -62,14 +65,23 @@ class Path(NamedTuple):
     transport: Transport = Transport.UDP
 
 
-class LongTermCredential:
-    """A user name and password, and what the server told us about them (RFC 8489 §9.2). Shared by many requests."""
+# A server offers one or two algorithms without parameters; what it offers is sent back with every request.
+_MAX_OFFER: Final = 256
 
-    __slots__ = ("_algorithm", "_key", "_password", "algorithms", "nonce", "realm", "username")
+
+class LongTermCredential:
+    """A user name and password, and what one server told us about them (RFC 8489 §9.2). Shared by many requests.
+
+    ConfigError if the OpaqueString profile forbids one of the two, or the name is longer than 513 bytes.
+    """
+
+    __slots__ = ("_algorithm", "_key", "_name", "_password", "algorithms", "nonce", "realm", "username")
 
     def __init__(self, username: str, password: str) -> None:
         self.username = username
-        self._password = password
+        # Both are checked here: a name that cannot be sent must not surface when a challenge arrives.
+        self._name = attr.USERNAME(opaque_string(username))
+        self._password = opaque_string(password)
         self.realm: str | None = None
         self.nonce = b""
         # What the server offers: ``None`` means that it speaks RFC 5389 (MD5 and SHA-1 only).
@@ -101,16 +113,15 @@ class LongTermCredential:
         if realm is None or nonce is None:
             return False
         algorithm, integrity = PasswordAlgorithm.MD5, Integrity.SHA1
-        if SecurityFeatures.PASSWORD_ALGORITHMS in nonce_features(nonce):
-            # RFC 8489 §9.2.5: the bit without the list means that somebody removed it; such a response must be ignored.
-            if not offered:
-                return False
+        if offered is not None:
+            # RFC 8489 §9.2.5: the first algorithm of the list that we know must be used, with MESSAGE-INTEGRITY-SHA256
+            # only; without one there must be no second attempt.
             known = [number for number, parameters in offered if number in (1, 2) and not parameters]
-            if not known:
+            if not known or sum(4 + len(parameters) for _, parameters in offered) > _MAX_OFFER:
                 return False
             algorithm, integrity = PasswordAlgorithm(known[0]), Integrity.SHA256
-        else:
-            offered = None
+        elif _offer_removed(nonce, response):
+            return False
         try:
             self._key = long_term_key(self.username, realm, self._password, algorithm, integrity)
         except ConfigError:  # a realm that the OpaqueString profile forbids
@@ -123,12 +134,22 @@ class LongTermCredential:
         """The attributes that a signed request carries; none before the challenge."""
         if self.realm is None:
             return ()
-        items = (attr.USERNAME(self.username), attr.REALM(self.realm), attr.NONCE(self.nonce))
+        name = self._name
+        # RFC 8489 §9.2.5: where the nonce announces username anonymity, the name must go as its hash.
+        if SecurityFeatures.USERNAME_ANONYMITY in nonce_features(self.nonce):
+            name = attr.USERHASH(userhash(self.username, self.realm))
+        items = (name, attr.REALM(self.realm), attr.NONCE(self.nonce))
         if self.algorithms is None:
             return items
         # RFC 8489 §9.2.4: the list is sent back unchanged, with the chosen one beside it, so that a change of it shows.
         chosen = (int(self._algorithm), b"")
         return (*items, attr.PASSWORD_ALGORITHMS(self.algorithms), attr.PASSWORD_ALGORITHM(chosen))
+
+
+def _offer_removed(nonce: bytes, response: Message) -> bool:
+    """Whether the nonce announces PASSWORD-ALGORITHMS and somebody on the way took them out (RFC 8489 §9.2)."""
+    announced = SecurityFeatures.PASSWORD_ALGORITHMS in nonce_features(nonce)
+    return announced and not response.has(attr.PASSWORD_ALGORITHMS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +167,11 @@ class Succeeded:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """An error response. ``signed``: the request carried credentials."""
+    """An error response, or one that cannot be used: then ``error`` is a 500 of our own that says why.
+
+    ``signed``: the request carried credentials. ``authentic`` False: it did, and the response has no valid integrity
+    although it should; nothing better came (RFC 8489 §9.2.5).
+    """
 
     tag: Hashable
     response: Message
@@ -154,6 +179,7 @@ class Refused:
     signed: bool
     sent: int
     seconds: float
+    authentic: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,28 +213,35 @@ class _Open:
     credential: LongTermCredential | None
     any_source: bool
     fingerprint: bool
-    started: float
-    key: IntegrityKey | None
-    data: bytes
+    first_started: float
+    started: float = 0.0
+    # How much later than its schedule the request is, because the timer was: a loop that stood still must neither send
+    # what it missed in one burst nor give up before it asked again.
+    late: float = 0.0
+    transaction_id: bytes = b""
+    key: IntegrityKey | None = None
+    data: bytes = b""
     sent: int = 0
     retried: frozenset[int] = frozenset()
     held: Message | None = None
-    first_started: float = field(default=0.0)
 
     def due(self) -> float:
-        if self.sent < len(self.schedule.offsets):
-            return self.started + self.schedule.offsets[self.sent]
-        return self.started + self.schedule.timeout
-
-
-_MAX_OPEN: Final = 1024
+        offsets = self.schedule.offsets
+        offset = offsets[self.sent] if self.sent < len(offsets) else self.schedule.timeout
+        return self.started + offset + self.late
 
 
 class Transactions:
-    """The open requests of one core. ``tag`` is the owner's own name for a request; it comes back in the outcome."""
+    """The open requests of one core. ``tag`` is the owner's own name for a request; it comes back in the outcome.
 
-    def __init__(self, token_bytes: Callable[[int], bytes], software: str | None = None) -> None:
+    ``max_open``: how many there may be at a time.
+    """
+
+    def __init__(
+        self, token_bytes: Callable[[int], bytes], software: str | None = None, *, max_open: int = 1024
+    ) -> None:
         self._token_bytes = token_bytes
+        self._max_open = max_open
         self._software: tuple[Item, ...] = () if software is None else (attr.SOFTWARE(software),)
         self._open: dict[bytes, _Open] = {}
         self._out: list[Datagram] = []
@@ -231,19 +264,23 @@ class Transactions:
         fingerprint: bool = False,
     ) -> None:
         """Start a request. ``any_source``: its answer may come from another address (RFC 5780 CHANGE-REQUEST)."""
-        if len(self._open) >= _MAX_OPEN:
-            raise InvalidState(f"more than {_MAX_OPEN} open transactions")
+        if len(self._open) >= self._max_open:
+            raise InvalidState(f"more than {self._max_open} open transactions")
         if path.transport.is_stream:
             schedule = Schedule.once(schedule.timeout)
-        opened = _Open(
-            tag, method, path, items, schedule, credential, any_source, fingerprint, now, None, b"", first_started=now
-        )
-        self._transmit_anew(opened, now)
+        self._transmit_anew(_Open(tag, method, path, items, schedule, credential, any_source, fingerprint, now), now)
 
     def cancel(self, tag: Hashable) -> int:
         """Forget the requests with this tag; how many transmissions they had."""
         gone = [key for key, item in self._open.items() if item.tag == tag]
         return sum(self._open.pop(key).sent for key in gone)
+
+    def hush(self, tag: Hashable, now: float, wait: float) -> None:
+        """Send nothing more for this tag, but listen for the answer to what was sent for ``wait`` seconds."""
+        for opened in self._open.values():
+            if opened.tag == tag:
+                opened.schedule = Schedule.once(now + wait - opened.started - opened.late)
+                opened.credential = None
 
     def tag_of(self, transaction_id: bytes) -> Hashable | None:
         """The tag of the open request with this identifier."""
@@ -270,59 +307,65 @@ class Transactions:
             log.debug("! %r from %s belongs to no request", message, datagram.source)
             return []
         log.debug("< %r from %s", message, datagram.source)
-        # RFC 8489 §6.3.3, §6.3.4: a response with an unknown comprehension-required attribute must be discarded, and
-        # the transaction counts as failed. We wait for a better one instead: the timeout is the failure.
-        if message.unknown_required():
+        error = message.error() if message.message_class is Class.ERROR else None
+        challenge = error is not None and error.code in (401, 438)
+        if opened.key is not None and not challenge and not _trusted(opened.key, message):
+            # RFC 8489 §9.2.5: a response without right integrity must be discarded, and a request over a stream ends
+            # with it. The last one is kept: a request that ends without a better one must say that integrity failed.
             self.dropped += 1
-            return []
-        if message.message_class is Class.ERROR:
-            return self._refused(opened, message, now)
-        if opened.key is not None and not message.verify(opened.key):
-            # RFC 8489 §9.2.5: a response without right integrity must be ignored, as if it had not been received.
-            self.dropped += 1
-            return []
-        del self._open[message.transaction_id]
-        rtt = now - opened.started if opened.sent == 1 else None
+            opened.held = message
+            return [self._end_held(opened, now)] if opened.path.transport.is_stream else []
+        if unknown := message.unknown_required():
+            # RFC 8489 §6.3.3, §6.3.4: an unknown comprehension-required attribute fails the transaction.
+            numbers = ", ".join(f"0x{number:04x}" for number in unknown[:4])
+            error = ErrorCode(500, f"the answer has attributes that we must know and do not: {numbers}")
+        elif challenge and error is not None and self._answer_challenge(opened, message, error.code):
+            self._forget(opened)
+            self._transmit_anew(opened, now)
+            assert opened.credential is not None
+            assert opened.credential.realm is not None
+            return [Challenged(opened.tag, opened.credential.realm, now - opened.first_started)]
+        self._forget(opened)
         seconds = now - opened.first_started
+        if error is not None:
+            return [Refused(opened.tag, message, error, opened.key is not None, opened.sent, seconds)]
+        rtt = now - opened.started if opened.sent == 1 else None
         return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.sent, seconds, rtt)]
 
-    def _refused(self, opened: _Open, message: Message, now: float) -> list[Outcome]:
-        error = message.error()
+    def _answer_challenge(self, opened: _Open, message: Message, code: int) -> bool:
+        """Whether the request is to go out again with what the server told in ``message``."""
         credential = opened.credential
-        retriable = error.code == 438 or (error.code == 401 and opened.key is None)
-        if credential is not None and retriable and error.code not in opened.retried:
-            if credential.take_challenge(message):
-                # RFC 8489 §9.2.5: once with credentials after 401, once with the new nonce after 438.
-                del self._open[message.transaction_id]
-                opened.retried |= {error.code}
-                self._transmit_anew(opened, now)
-                assert credential.realm is not None
-                return [Challenged(opened.tag, credential.realm, now - opened.first_started)]
-        elif opened.key is not None and error.code not in (401, 438) and not message.verify(opened.key):
-            # RFC 8489 §9.2.5: an error without right integrity must be ignored. It is kept: if nothing better comes
-            # until the timeout, it is what a person needs to know.
-            opened.held = message
-            return []
-        del self._open[message.transaction_id]
-        seconds = now - opened.first_started
-        return [Refused(opened.tag, message, error, opened.key is not None, opened.sent, seconds)]
+        # RFC 8489 §9.2.5: after 401 only if the credentials change, which they do when there were none; after 438 with
+        # the new nonce. Each of them once: a server that refuses what it has just asked for will not stop.
+        if credential is None or code in opened.retried or (code == 401 and opened.key is not None):
+            return False
+        opened.retried |= {code}
+        return credential.take_challenge(message)
+
+    def _end_held(self, opened: _Open, now: float) -> Refused:
+        self._forget(opened)
+        held = opened.held
+        assert held is not None
+        if held.message_class is Class.ERROR:
+            error = held.error()
+        else:
+            error = ErrorCode(500, "the answer's MESSAGE-INTEGRITY is missing or wrong")
+        return Refused(opened.tag, held, error, True, opened.sent, now - opened.first_started, authentic=False)
 
     def handle_timer(self, now: float) -> list[Outcome]:
         """Send again what is due, and give up what had its time."""
         outcomes: list[Outcome] = []
-        for transaction_id, opened in list(self._open.items()):
-            while opened.due() <= now:
-                if opened.sent < len(opened.schedule.offsets):
-                    self._transmit(opened)
-                    continue
-                del self._open[transaction_id]
-                seconds = now - opened.first_started
-                if (held := opened.held) is not None:
-                    signed = opened.key is not None
-                    outcomes.append(Refused(opened.tag, held, held.error(), signed, opened.sent, seconds))
-                else:
-                    outcomes.append(TimedOut(opened.tag, opened.sent, seconds))
-                break
+        for opened in list(self._open.values()):
+            if (due := opened.due()) > now:
+                continue
+            if opened.sent < len(opened.schedule.offsets):
+                opened.late += now - due
+                self._transmit(opened)
+            elif opened.held is not None:
+                outcomes.append(self._end_held(opened, now))
+            else:
+                self._forget(opened)
+                outcomes.append(TimedOut(opened.tag, opened.sent, now - opened.first_started))
         return outcomes
 
     def get_timer(self) -> float | None:
@@ -334,15 +377,18 @@ class Transactions:
         out, self._out = self._out, []
         return out
 
+    def _forget(self, opened: _Open) -> None:
+        del self._open[opened.transaction_id]
+
     def _transmit_anew(self, opened: _Open, now: float) -> None:
-        transaction_id = self._token_bytes(12)
+        opened.transaction_id = transaction_id = self._token_bytes(12)
         items = opened.items + self._software
         if (credential := opened.credential) is not None:
             opened.key = credential.key
             items += credential.items()
         message = request(opened.method, transaction_id, *items)
         opened.data = message.encode(opened.key, fingerprint=opened.fingerprint)
-        opened.started, opened.sent, opened.held = now, 0, None
+        opened.started, opened.late, opened.sent, opened.held = now, 0.0, 0, None
         self._open[transaction_id] = opened
         log.debug("> %r to %s", message, opened.path.remote)
         self._transmit(opened)
@@ -350,3 +396,11 @@ class Transactions:
     def _transmit(self, opened: _Open) -> None:
         opened.sent += 1
         self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
+
+
+def _trusted(key: IntegrityKey, response: Message) -> bool:
+    nonce = None
+    with suppress(DecodeError):
+        nonce = response.get(attr.NONCE)
+    # RFC 8489 §9.2.5: a nonce that announces PASSWORD-ALGORITHMS in a response without them: it must be ignored.
+    return response.verify(key) and (nonce is None or not _offer_removed(nonce, response))

@@ -9,28 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Final
+from typing import Literal, cast
 
 from icekit import attributes as attr
-from icekit.attributes import Family
+from icekit.attributes import ErrorCode
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
-from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport, canonical_host
-from icekit.stun import (
-    FIRST_CHANNEL,
-    LAST_CHANNEL,
-    ChannelData,
-    Class,
-    Message,
-    Method,
-    StreamDecoder,
-    decode,
-    indication,
-    is_channel_data,
-)
+from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
+from icekit.peers import PeerTable, PeerTag, canonical_peer
+from icekit.stun import Class, Message, Method, StreamDecoder, decode, is_channel_data
 from icekit.transaction import (
     Challenged,
     LongTermCredential,
@@ -42,8 +30,8 @@ from icekit.transaction import (
     TimedOut,
     Transactions,
 )
+from icekit.turn_config import TurnConfig, read_allocation
 from icekit.turn_events import (
-    AllocationCreated,
     AllocationFailed,
     AllocationRefreshed,
     AllocationReleased,
@@ -61,65 +49,24 @@ from icekit.turn_events import (
     StreamError,
     TurnError,
     TurnEvent,
+    TurnState,
 )
+
+__all__ = ["TurnAllocation", "TurnConfig", "TurnState"]
 
 log = logging.getLogger(__name__)
 
-_PROTOCOL_UDP: Final = 17
-_PATIENT: Final = Schedule.exponential()
-# Nobody waits for a farewell as long as for a greeting; the server forgets the allocation by itself.
-_HASTY: Final = Schedule.exponential(0.25, 3, 2)
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TurnConfig:
-    """What an allocation asks for and how patient it is.
-
-    ``lifetime``: seconds to ask for, ``None`` leaves it to the server (RFC 8656 §7.1).
-    ``families``: relayed addresses wanted; empty asks for nothing and gets IPv4 (RFC 8656 §7.1).
-    ``schedule``: retransmissions of every request (RFC 8489 §6.2.1).
-    ``connect_timeout``: seconds for TCP and TLS together.
-    ``permission_refresh``: seconds; a permission lasts 300 (RFC 8656 §9).
-    ``channel_refresh``: seconds; a channel lasts 600 (RFC 8656 §12), its permission 300.
-    ``max_peers``: bound of the permission and channel tables.
-    ``max_redirects``: how often ALTERNATE-SERVER is followed (RFC 8489 §10).
-    """
-
-    lifetime: int | None = None
-    families: tuple[Family, ...] = ()
-    dont_fragment: bool = False
-    schedule: Schedule = _PATIENT
-    release_schedule: Schedule = _HASTY
-    connect_timeout: float = 10.0
-    permission_refresh: float = 240.0
-    channel_refresh: float = 240.0
-    max_peers: int = 256
-    max_events: int = 1024
-    max_redirects: int = 3
-    software: str | None = None
-
-
-class TurnState(StrEnum):
-    """Where an allocation is in its life."""
-
-    NEW = "new"
-    CONNECTING = "connecting"
-    ALLOCATING = "allocating"
-    ALLOCATED = "allocated"
-    RELEASING = "releasing"
-    CLOSED = "closed"
-
-
-_REFRESH: Final = "refresh"
-_RELEASE: Final = "release"
-_ALLOCATE: Final = "allocate"
+# The tags of the requests that are not about a peer; the first two are also where a failure happened.
+_Tag = Literal[Step.ALLOCATE, Step.REFRESH, "release"]
 
 
 class TurnAllocation:
     """One allocation on one server. ``server_name`` is the name that a TLS certificate must carry.
 
     Over UDP ``local`` is the bound socket; over a stream its host is the wanted source address (or ``None``), and
-    ``stream_id`` is the identifier that the stream is asked for with.
+    ``stream_id`` is the identifier that the stream is asked for with. Each redirection (ALTERNATE-SERVER) asks for
+    another stream, so the ``config.max_redirects`` identifiers behind ``stream_id`` belong to this allocation, too.
     """
 
     def __init__(
@@ -146,22 +93,19 @@ class TurnAllocation:
         self._local = local
         self._server_name = server_name
         self._stream_id = stream_id
-        self._stream_up = False
+        # Whether the driver works on our stream, or has opened it.
+        self._stream_wanted = False
         self._decoder = StreamDecoder()
-        self._transactions = Transactions(token_bytes, self._config.software)
+        self._transactions = self._no_transactions()
+        self._peers = PeerTable(self._config.permission_refresh, self._config.channel_refresh, self._config.max_peers)
         self._out: list[Datagram] = []
         self._events: deque[TurnEvent] = deque()
         self._path: Path | None = None
         self._began = 0.0
-        self._tls_began = 0.0
+        self._tls_began: float | None = None
         self._connect_deadline: float | None = None
+        # ``None`` while a Refresh is open.
         self._refresh_at: float | None = None
-        # Permissions by host, channels by peer: when each is to be refreshed; ``None`` while a request is open.
-        self._permissions: dict[str, float | None] = {}
-        self._channels: dict[Address, float | None] = {}
-        self._numbers: dict[Address, int] = {}
-        self._peers: dict[int, Address] = {}
-        self._bound: set[Address] = set()
         self._visited = {server}
 
     # What the owner calls.
@@ -174,66 +118,59 @@ class TurnAllocation:
         self._connect(now)
 
     def create_permission(self, host: str, now: float) -> None:
-        """Let any port of ``host`` send to the relay (RFC 8656 §9); refreshed until ``close``."""
+        """Let any port of ``host`` send to the relay (RFC 8656 §9); renewed until ``close``.
+
+        ConfigError if ``host`` is not an IP address; here and below, InvalidState without an allocation, or when the
+        table of peers is full.
+        """
         self._require_allocated("create_permission")
-        host = canonical_host(host)
-        if host not in self._permissions:
-            self._check_bound(len(self._permissions))
-            self._permissions[host] = None
-            self._request_permission(host, now)
+        tag = self._peers.add_permission(canonical_peer(Address(host, 0)).host)
+        if tag is not None:
+            self._ask_for(tag, now)
 
     def bind_channel(self, peer: Address, now: float) -> None:
-        """Use 4 bytes of framing instead of 36 with ``peer`` (RFC 8656 §12); refreshed until ``close``."""
+        """Use 4 bytes of framing instead of 36 with ``peer`` (RFC 8656 §12); renewed until ``close``."""
         self._require_allocated("bind_channel")
-        if peer in self._channels:
-            return
-        self._check_bound(len(self._numbers))
-        number = FIRST_CHANNEL + len(self._numbers)
-        if number > LAST_CHANNEL:
-            raise InvalidState("all 4,096 channel numbers are used")
-        # RFC 8656 §12: a number stays with its peer for the life of the allocation, also if binding it fails.
-        number = self._numbers.setdefault(peer, number)
-        self._peers[number] = peer
-        self._channels[peer] = None
-        self._request_channel(peer, now)
+        tag = self._peers.add_channel(canonical_peer(peer))
+        if tag is not None:
+            self._ask_for(tag, now)
 
     def send(self, peer: Address, data: bytes, now: float) -> None:
-        """Send ``data`` to ``peer`` through the relay; the permission is asked for on the way if it is missing."""
+        """Send ``data`` to ``peer`` through the relay; the permission is asked for on the way if it is missing.
+
+        ConfigError when ``data`` is too long for one message.
+        """
         self._require_allocated("send")
-        path = self._require_path()
-        if peer in self._bound:
-            message = ChannelData(self._numbers[peer], data).encode(padded=path.transport.is_stream)
-        else:
+        path = self._path
+        assert path is not None
+        message = self._peers.frame(peer, data, padded=path.transport.is_stream)
+        if message is None:
+            peer = canonical_peer(peer)
+            message = self._peers.indication(peer, data, self._token_bytes(12), self._config.dont_fragment)
+            # RFC 8656 §11.1: there must be a permission for the peer; its request leaves first, in the same drain.
             self.create_permission(peer.host, now)
-            items = (attr.XOR_PEER_ADDRESS(peer), attr.DATA(data))
-            message = indication(Method.SEND, self._token_bytes(12), *items).encode()
-            self._flush_transactions()
         self._out.append(Datagram(path.local, path.remote, message, path.transport))
 
     def refresh(self, now: float) -> None:
-        """Prolong the allocation now instead of when it is due."""
+        """Prolong the allocation now instead of when it is due; nothing happens while that is under way."""
         self._require_allocated("refresh")
-        self._refresh_at = None
-        items = () if self._config.lifetime is None else (attr.LIFETIME(self._config.lifetime),)
-        self._request(_REFRESH, Method.REFRESH, items, self._config.schedule, now)
+        if self._refresh_at is not None:
+            self._refresh_at = None
+            self._request(Step.REFRESH, Method.REFRESH, self._config.refresh_items(), self._config.schedule, now)
 
     # Endpoint.
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take what came from the server; anything else is counted and dropped."""
-        path = self._path
-        if path is None or self.state is TurnState.CLOSED:
+        if self.state is TurnState.CLOSED or self._path != (datagram.destination, datagram.source, datagram.transport):
             self.dropped += 1
             return
-        if (datagram.source, datagram.destination, datagram.transport) != (path.remote, path.local, path.transport):
-            self.dropped += 1
-            return
-        if path.transport.is_stream:
+        if datagram.transport.is_stream:
             try:
                 messages = self._decoder.feed(datagram.data)
             except DecodeError as error:
                 # Message borders are lost for good.
-                self._fail(StreamError(StreamFailure.RESET, f"the server does not speak TURN: {error}"), now)
+                self._stream_lost(StreamError(StreamFailure.RESET, f"the server does not speak TURN: {error}"), now)
                 return
         else:
             messages = [datagram.data]
@@ -246,37 +183,27 @@ class TurnAllocation:
         self._flush_transactions()
 
     def handle_timer(self, now: float) -> None:
-        """Retransmit, refresh, give up."""
+        """Retransmit, renew, give up."""
         if self._connect_deadline is not None and self._connect_deadline <= now:
-            self._connect_deadline = None
-            self._fail(StreamError(StreamFailure.TIMEOUT, "no answer"), now)
+            self._stream_lost(StreamError(StreamFailure.TIMEOUT, "no answer"), now)
         for outcome in self._transactions.handle_timer(now):
             self._take(outcome, now)
         if self.state is TurnState.ALLOCATED:
             if self._refresh_at is not None and self._refresh_at <= now:
                 self.refresh(now)
-            for host, due in list(self._permissions.items()):
-                if due is not None and due <= now:
-                    self._permissions[host] = None
-                    self._request_permission(host, now)
-            for peer, due in list(self._channels.items()):
-                if due is not None and due <= now:
-                    self._channels[peer] = None
-                    self._request_channel(peer, now)
+            for tag in self._peers.take_due(now):
+                self._ask_for(tag, now)
         self._flush_transactions()
 
     def get_timer(self) -> float | None:
-        """The earliest of retransmissions and refreshes."""
-        if self.state is TurnState.CLOSED:
-            return None
+        """The earliest of retransmissions and renewals."""
         due = [self._connect_deadline, self._transactions.get_timer()]
         if self.state is TurnState.ALLOCATED:
-            due += [self._refresh_at, *self._permissions.values(), *self._channels.values()]
+            due += [self._refresh_at, self._peers.get_timer()]
         return min((when for when in due if when is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """Drain."""
-        self._flush_transactions()
         out, self._out = self._out, []
         return out
 
@@ -285,60 +212,50 @@ class TurnAllocation:
         return self._events.popleft() if self._events else None
 
     def close(self, now: float) -> None:
-        """Give the relay back: Refresh with lifetime 0 (RFC 8656 §8), then AllocationReleased."""
+        """Give the relay back: Refresh with lifetime 0 (RFC 8656 §8), then AllocationReleased.
+
+        Nothing is told when there cannot be an allocation yet.
+        """
         match self.state:
             case TurnState.ALLOCATED:
-                self.state = TurnState.RELEASING
-                self._began = now
-                self._transactions = Transactions(self._token_bytes, self._config.software)
-                items = (attr.LIFETIME(0),)
-                self._request(_RELEASE, Method.REFRESH, items, self._config.release_schedule, now)
+                self._release(now)
             case TurnState.ALLOCATING if self._credential.key is not None:
-                # The server may have made it already: a released unknown allocation harms nobody.
-                self.state = TurnState.RELEASING
-                self._began = now
-                self._transactions.cancel(_ALLOCATE)
-                items = (attr.LIFETIME(0),)
-                self._request(_RELEASE, Method.REFRESH, items, self._config.release_schedule, now)
-            case TurnState.RELEASING | TurnState.CLOSED:
-                pass
-            case _:
+                # The server has made it, makes it now, or refuses. We let it go at once, because our owner may not
+                # wait, and still listen for the answer: if that comes behind our Refresh, it may have overtaken it.
+                self._release(now, undecided=True)
+            case TurnState.ALLOCATING:
+                self._ask_to_release(now)
+                self._end()
+            case TurnState.NEW | TurnState.CONNECTING:
                 self._end()
 
     # StreamUser.
 
     def stream_connected(self, id: int, now: float) -> None:
         """TCP is up and TLS begins."""
-        if self.state is TurnState.CONNECTING:
+        if self.state is TurnState.CONNECTING and id == self._stream_id:
             self._tls_began = now
             self._emit(ServerConnected(now - self._began))
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """The stream is up: allocate."""
-        if self.state is not TurnState.CONNECTING:
+        if self.state is not TurnState.CONNECTING or id != self._stream_id:
             return
         self._connect_deadline = None
-        self._stream_up = True
         if self.transport is Transport.TCP:
             self._emit(ServerConnected(now - self._began))
         else:
-            self._emit(ServerSecured(now - (self._tls_began or self._began)))
+            self._emit(ServerSecured(now - (self._began if self._tls_began is None else self._tls_began)))
         self._path = Path(local, remote, self.transport)
         self._request_allocation(now)
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         """The stream could not be opened, or the server hung up; the allocation went with it (RFC 8656 §7)."""
-        self._stream_up = False
-        match self.state:
-            case TurnState.CONNECTING | TurnState.ALLOCATING | TurnState.ALLOCATED:
-                self._fail(StreamError(failure, detail), now)
-            case TurnState.RELEASING:
-                self._emit(AllocationReleased(False, now - self._began))
-                self._end()
-            case _:
-                pass
+        if id == self._stream_id and self._stream_wanted:
+            self._stream_wanted = False
+            self._stream_lost(StreamError(failure, detail), now)
 
-    # Inside.
+    # Begin and end.
 
     def _connect(self, now: float) -> None:
         if self.transport is Transport.UDP:
@@ -349,210 +266,220 @@ class TurnAllocation:
             return
         self.state = TurnState.CONNECTING
         self._connect_deadline = now + self._config.connect_timeout
-        self._tls_began = 0.0
+        self._tls_began = None
         self._decoder = StreamDecoder()
+        self._stream_wanted = True
         source = self._local.host if self._local is not None else None
         self._emit(StreamWanted(self._stream_id, source, self.server, self.transport, self._server_name))
-
-    def _request_allocation(self, now: float) -> None:
-        self.state = TurnState.ALLOCATING
-        config = self._config
-        items = [attr.REQUESTED_TRANSPORT(_PROTOCOL_UDP)]
-        if config.lifetime is not None:
-            items.append(attr.LIFETIME(config.lifetime))
-        if config.dont_fragment:
-            items.append(attr.DONT_FRAGMENT(True))
-        if set(config.families) == {Family.IPV4, Family.IPV6}:
-            # RFC 8656 §7.1: ADDITIONAL-ADDRESS-FAMILY may only ask for IPv6, beside the IPv4 that comes by default.
-            items.append(attr.ADDITIONAL_ADDRESS_FAMILY(Family.IPV6))
-        elif config.families:
-            items.append(attr.REQUESTED_ADDRESS_FAMILY(config.families[0]))
-        self._request(_ALLOCATE, Method.ALLOCATE, tuple(items), config.schedule, now)
-
-    def _request_permission(self, host: str, now: float) -> None:
-        items = (attr.XOR_PEER_ADDRESS(Address(host, 0)),)
-        self._request((Step.PERMISSION, host), Method.CREATE_PERMISSION, items, self._config.schedule, now)
-
-    def _request_channel(self, peer: Address, now: float) -> None:
-        items = (attr.CHANNEL_NUMBER(self._numbers[peer]), attr.XOR_PEER_ADDRESS(peer))
-        self._request((Step.CHANNEL, peer), Method.CHANNEL_BIND, items, self._config.schedule, now)
-
-    def _request(
-        self, tag: Hashable, method: Method, items: tuple[attr.Item, ...], schedule: Schedule, now: float
-    ) -> None:
-        path = self._require_path()
-        self._transactions.send(tag, method, path, items, schedule, now, credential=self._credential)
-        self._flush_transactions()
-
-    def _receive_message(self, data: bytes, datagram: Datagram, now: float) -> None:
-        if is_channel_data(data):
-            frame = ChannelData.decode(data)
-            peer = self._peers.get(frame.channel)
-            if peer is None:
-                self.dropped += 1
-            else:
-                self._deliver(DataReceived(peer, frame.data, frame.channel))
-            return
-        message = decode(data)
-        if message.message_class is Class.INDICATION:
-            self._receive_indication(message)
-            return
-        for outcome in self._transactions.receive(message, datagram, now):
-            self._take(outcome, now)
-
-    def _receive_indication(self, message: Message) -> None:
-        peer = message.get(attr.XOR_PEER_ADDRESS)
-        # RFC 8656 §11.4: data from a peer without a permission of ours should be dropped.
-        if message.method != Method.DATA or peer is None or peer.host not in self._permitted():
-            self.dropped += 1
-            return
-        icmp = message.get(attr.ICMP)
-        data = message.get(attr.DATA)
-        if data is not None:
-            self._deliver(DataReceived(peer, data, None))
-        elif icmp is not None:
-            self._deliver(IcmpReceived(peer, icmp.type, icmp.code))
-        else:
-            self.dropped += 1
-
-    def _permitted(self) -> set[str]:
-        return {*self._permissions, *(peer.host for peer in self._channels)}
-
-    def _take(self, outcome: Outcome, now: float) -> None:
-        if self.state is TurnState.CLOSED:
-            return
-        match outcome:
-            case Challenged(tag=tag, realm=realm, seconds=seconds):
-                if tag == _ALLOCATE:
-                    self._emit(ServerChallenged(realm, seconds))
-            case Succeeded(tag=tag):
-                self._succeeded(tag, outcome, now)
-            case Refused(tag=tag, error=error):
-                if tag == _ALLOCATE and error.code == 300 and self._redirect(outcome.response, now):
-                    return
-                self._failed(tag, ErrorResponse(*error), outcome.seconds, now, signed=outcome.signed)
-            case TimedOut(tag=tag, sent=sent, seconds=seconds):
-                self._failed(tag, TransactionTimeout(sent, seconds), seconds, now, signed=False)
-
-    def _succeeded(self, tag: Hashable, outcome: Succeeded, now: float) -> None:
-        seconds = outcome.seconds
-        match tag:
-            case "allocate":
-                self._allocated(outcome, now)
-            case "refresh":
-                # A server that does not say prolongs as before.
-                with suppress(DecodeError):
-                    self.lifetime = outcome.response.get(attr.LIFETIME) or self.lifetime
-                self._schedule_refresh(now)
-                self._emit(AllocationRefreshed(self.lifetime, seconds))
-            case "release":
-                self._emit(AllocationReleased(True, seconds))
-                self._end()
-            case (Step.PERMISSION, str(host)):
-                self._permissions[host] = now + self._config.permission_refresh
-                self._emit(PermissionCreated(host, seconds))
-            case (Step.CHANNEL, Address() as peer):
-                self._channels[peer] = now + self._config.channel_refresh
-                if peer not in self._bound:
-                    self._bound.add(peer)
-                    self._emit(ChannelBound(peer, self._numbers[peer], seconds))
-            case _:
-                raise AssertionError(tag)
-
-    def _allocated(self, outcome: Succeeded, now: float) -> None:
-        response = outcome.response
-        try:
-            relayed = tuple(response.all(attr.XOR_RELAYED_ADDRESS))
-            lifetime = response.get(attr.LIFETIME)
-            mapped = response.get(attr.XOR_MAPPED_ADDRESS)
-            software = response.get(attr.SOFTWARE)
-            refused = tuple(response.all(attr.ADDRESS_ERROR_CODE))
-        except DecodeError as error:
-            self._fail(ErrorResponse(500, f"the server's answer cannot be read: {error}"), now)
-            return
-        if not relayed:
-            self._fail(ErrorResponse(500, "the server's answer has no XOR-RELAYED-ADDRESS"), now)
-            return
-        self.state = TurnState.ALLOCATED
-        self.relayed = relayed
-        self.lifetime = 600 if lifetime is None else lifetime
-        self._schedule_refresh(now)
-        self._emit(AllocationCreated(relayed, mapped, self.lifetime, outcome.seconds, outcome.rtt, software, refused))
-
-    def _schedule_refresh(self, now: float) -> None:
-        # RFC 8656 §8 suggests a minute before the end; a short lifetime is refreshed at half of it.
-        self._refresh_at = now + max(self.lifetime - 60.0, self.lifetime / 2, 1.0)
-
-    def _failed(self, tag: Hashable, error: TurnError, seconds: float, now: float, *, signed: bool) -> None:
-        match tag:
-            case "allocate" | "refresh":
-                self._fail(error, now, Step.REFRESH if tag == _REFRESH else Step.ALLOCATE, signed=signed)
-            case "release":
-                self._emit(AllocationReleased(False, seconds))
-                self._end()
-            case (Step.PERMISSION, str(host)):
-                del self._permissions[host]
-                self._emit(PermissionFailed(host, error, seconds))
-            case (Step.CHANNEL, Address() as peer):
-                del self._channels[peer]
-                self._bound.discard(peer)
-                self._emit(ChannelFailed(peer, error, seconds))
-            case _:
-                raise AssertionError(tag)
 
     def _redirect(self, response: Message, now: float) -> bool:
         """RFC 8489 §10: repeat the request with the named server; not in a circle, and not for ever."""
         try:
             server = response.get(attr.ALTERNATE_SERVER)
+            domain = response.get(attr.ALTERNATE_DOMAIN)
         except DecodeError:
             return False
         if server is None or server in self._visited or len(self._visited) > self._config.max_redirects:
             return False
-        if server.family != self.server.family:
+        # RFC 8489 §14.15: the address family must be that of the request.
+        if server.family != self.server.family or server.port == 0:
             return False
         self._visited.add(server)
         self.server = server
+        # RFC 8489 §10: the certificate must carry the named domain, or the name that it had to carry before.
+        self._server_name = domain or self._server_name
         self._emit(ServerRedirected(server))
         self._release_stream()
         self._stream_id += 1
-        # Realm and nonce belong to the server that gave them.
+        # RFC 8489 §10: the same user and password must be used; realm and nonce belong to the server that gave them.
         self._credential = self._credential.renewed()
+        self._path = None
         self._connect(now)
         return True
 
-    def _fail(self, error: TurnError, now: float, step: Step | None = None, *, signed: bool = False) -> None:
-        if step is None:
-            match self.state:
-                case TurnState.CONNECTING:
-                    step = Step.TLS if self._tls_began else Step.CONNECT
-                case TurnState.ALLOCATING:
-                    step = Step.ALLOCATE
-                case _:
-                    step = Step.REFRESH
+    def _release(self, now: float, *, undecided: bool = False) -> None:
+        """Begin the farewell. ``undecided``: our Allocate is not answered yet."""
+        self.state = TurnState.RELEASING
+        self._began = now
+        if undecided:
+            self._transactions.hush(Step.ALLOCATE, now, self._config.release_schedule.timeout)
+        else:
+            self._transactions = self._no_transactions()
+        self._ask_to_release(now)
+
+    def _ask_to_release(self, now: float) -> None:
+        self._request("release", Method.REFRESH, (attr.LIFETIME(0),), self._config.release_schedule, now)
+
+    def _released(self, now: float, *, confirmed: bool) -> None:
+        self._emit(AllocationReleased(confirmed, now - self._began))
+        self._end()
+
+    def _stream_lost(self, error: StreamError, now: float) -> None:
+        match self.state:
+            case TurnState.RELEASING:
+                self._released(now, confirmed=False)
+            case TurnState.CONNECTING:
+                self._fail(Step.CONNECT if self._tls_began is None else Step.TLS, error, now)
+            case state:
+                self._fail(Step.ALLOCATE if state is TurnState.ALLOCATING else Step.REFRESH, error, now)
+
+    def _fail(self, step: Step, error: TurnError, now: float, *, signed: bool = False) -> None:
         self._emit(AllocationFailed(step, error, signed, now - self._began))
         self._end()
+
+    def _reject(self, step: Step, why: str, now: float) -> None:
+        """The server says that there is an allocation, and we cannot use it (RFC 8656 §7.3: delete it)."""
+        signed = self._credential.key is not None
+        error = ErrorResponse(500, f"the server's answer cannot be used: {why}")
+        self._emit(AllocationFailed(step, error, signed, now - self._began))
+        self._release(now)
 
     def _end(self) -> None:
         self._flush_transactions()
         self._release_stream()
         self.state = TurnState.CLOSED
-        self._connect_deadline = self._refresh_at = None
-        self._transactions = Transactions(self._token_bytes)
-        self._permissions.clear()
-        self._channels.clear()
-        self._bound.clear()
+        self._connect_deadline = None
+        self._transactions = self._no_transactions()
 
     def _release_stream(self) -> None:
-        if self.transport is not Transport.UDP and (self._stream_up or self.state is TurnState.CONNECTING):
-            self._stream_up = False
+        if self._stream_wanted:
+            self._stream_wanted = False
             self._emit(StreamReleased(self._stream_id))
+
+    # Requests.
+
+    def _no_transactions(self) -> Transactions:
+        # One for each entry of both tables, and Allocate, Refresh, release.
+        return Transactions(self._token_bytes, self._config.software, max_open=2 * self._config.max_peers + 3)
+
+    def _request_allocation(self, now: float) -> None:
+        self.state = TurnState.ALLOCATING
+        self._request(Step.ALLOCATE, Method.ALLOCATE, self._config.allocate_items(), self._config.schedule, now)
+
+    def _ask_for(self, tag: PeerTag, now: float) -> None:
+        self._request(tag, *self._peers.request(tag), self._config.schedule, now)
+
+    def _request(
+        self, tag: _Tag | PeerTag, method: Method, items: tuple[attr.Item, ...], schedule: Schedule, now: float
+    ) -> None:
+        path = self._path
+        assert path is not None
+        self._transactions.send(tag, method, path, items, schedule, now, credential=self._credential)
+        self._flush_transactions()
+
+    # What arrives.
+
+    def _receive_message(self, data: bytes, datagram: Datagram, now: float) -> None:
+        message = None if is_channel_data(data) else decode(data)
+        if message is None or message.message_class is Class.INDICATION:
+            received = None
+            if self.state is TurnState.ALLOCATED:
+                received = self._peers.channel_data(data) if message is None else self._peers.data_indication(message)
+            self._deliver(received)
+            return
+        before = self._transactions.dropped
+        for outcome in self._transactions.receive(message, datagram, now):
+            self._take(outcome, now)
+        self.dropped += self._transactions.dropped - before
+
+    def _take(self, outcome: Outcome, now: float) -> None:
+        # Of several outcomes at one time, an earlier one may have ended the allocation.
+        if self.state is TurnState.CLOSED:
+            return
+        if self.state is TurnState.RELEASING:
+            self._take_farewell(outcome, now)
+            return
+        tag = cast("_Tag | PeerTag", outcome.tag)
+        match outcome:
+            case Challenged(realm=realm, seconds=seconds):
+                if tag is Step.ALLOCATE:
+                    self._emit(ServerChallenged(realm, seconds))
+            case Succeeded():
+                self._succeeded(tag, outcome, now)
+            case Refused(response=response, error=error, authentic=authentic):
+                if tag is Step.ALLOCATE and error.code == 300 and authentic and self._redirect(response, now):
+                    return
+                self._failed(tag, ErrorResponse(*error), outcome, now)
+            case TimedOut(sent=sent, seconds=seconds):
+                self._failed(tag, TransactionTimeout(sent, seconds), outcome, now)
+
+    def _succeeded(self, tag: _Tag | PeerTag, outcome: Succeeded, now: float) -> None:
+        match tag:
+            case Step.ALLOCATE:
+                self._allocated(outcome, now)
+            case Step.REFRESH:
+                self._refreshed(outcome, now)
+            case (_, Address() as peer):
+                if self._peers.granted(tag, now):
+                    self._emit(ChannelBound(peer, self._peers.number_of(peer), outcome.seconds))
+            case (_, str(host)):
+                if self._peers.granted(tag, now):
+                    self._emit(PermissionCreated(host, outcome.seconds))
+
+    def _failed(self, tag: _Tag | PeerTag, error: TurnError, outcome: Refused | TimedOut, now: float) -> None:
+        match tag:
+            case Step() as step:
+                # There may be an allocation of which we could not hear; nobody has to wait for its end.
+                refused = isinstance(outcome, Refused) and outcome.response.message_class is Class.ERROR
+                if step is Step.ALLOCATE and not refused:
+                    self._ask_to_release(now)
+                self._fail(step, error, now, signed=isinstance(outcome, Refused) and outcome.signed)
+            case (_, Address() as peer):
+                self._peers.refused(tag)
+                self._emit(ChannelFailed(peer, error, outcome.seconds))
+            case (_, str(host)):
+                self._peers.refused(tag)
+                self._emit(PermissionFailed(host, error, outcome.seconds))
+
+    def _take_farewell(self, outcome: Outcome, now: float) -> None:
+        """RELEASING: "release" is open, and "allocate" if we left before its answer."""
+        match outcome:
+            case Challenged():
+                pass
+            case Succeeded(tag=Step.ALLOCATE):
+                self._release(now)
+            # RFC 8656 §8.3: 437 says that there is no allocation any more; or not yet, if Allocate is still open.
+            case Refused(tag=Step.ALLOCATE) | TimedOut(tag=Step.ALLOCATE) | Refused(error=ErrorCode(code=437)):
+                if not len(self._transactions):
+                    self._released(now, confirmed=isinstance(outcome, Refused))
+            case _:
+                self._released(now, confirmed=isinstance(outcome, Succeeded))
+
+    def _allocated(self, outcome: Succeeded, now: float) -> None:
+        try:
+            created = read_allocation(outcome, self._config.families)
+        except DecodeError as error:
+            self._reject(Step.ALLOCATE, str(error), now)
+            return
+        self.state = TurnState.ALLOCATED
+        self.relayed = created.relayed
+        self._prolonged(created.lifetime, now)
+        self._emit(created)
+
+    def _refreshed(self, outcome: Succeeded, now: float) -> None:
+        lifetime: int | None = None
+        # A server that does not say prolongs as before.
+        with suppress(DecodeError):
+            lifetime = outcome.response.get(attr.LIFETIME)
+        if lifetime == 0:
+            self._reject(Step.REFRESH, "LIFETIME: 0 seconds", now)
+            return
+        self._prolonged(lifetime or self.lifetime, now)
+        self._emit(AllocationRefreshed(self.lifetime, outcome.seconds))
+
+    def _prolonged(self, lifetime: int, now: float) -> None:
+        self.lifetime = lifetime
+        # RFC 8656 §8 suggests a minute before the end; a short lifetime is refreshed at half of it.
+        self._refresh_at = now + max(lifetime - 60.0, lifetime / 2)
+
+    # Small things.
 
     def _flush_transactions(self) -> None:
         self._out += self._transactions.datagrams_to_send()
 
-    def _deliver(self, event: DataReceived | IcmpReceived) -> None:
+    def _deliver(self, event: DataReceived | IcmpReceived | None) -> None:
         # Peers decide how much arrives: what nobody takes is dropped, as a full socket buffer would.
-        if len(self._events) < self._config.max_events:
+        if event is not None and len(self._events) < self._config.max_events:
             self._events.append(event)
         else:
             self.dropped += 1
@@ -564,11 +491,3 @@ class TurnAllocation:
     def _require_allocated(self, what: str) -> None:
         if self.state is not TurnState.ALLOCATED:
             raise InvalidState(f"{what}() on an allocation that is {self.state}")
-
-    def _require_path(self) -> Path:
-        assert self._path is not None
-        return self._path
-
-    def _check_bound(self, used: int) -> None:
-        if used >= self._config.max_peers:
-            raise InvalidState(f"more than {self._config.max_peers} peers on one allocation")

@@ -10,6 +10,17 @@ from icekit.errors import ConnectivityError, ErrorResponse, TransactionTimeout
 from icekit.net import Address, StreamFailure, StreamReleased, StreamWanted
 
 
+class TurnState(StrEnum):
+    """Where an allocation is in its life."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    ALLOCATING = "allocating"
+    ALLOCATED = "allocated"
+    RELEASING = "releasing"
+    CLOSED = "closed"
+
+
 class Step(StrEnum):
     """What an allocation was doing when something failed."""
 
@@ -80,7 +91,11 @@ class AllocationCreated:
 
 @dataclass(frozen=True, slots=True)
 class AllocationFailed:
-    """There is no allocation, or it is gone. ``signed``: the refused request carried credentials."""
+    """There is no allocation, or it is gone. ``signed``: the refused request carried credentials.
+
+    ``error`` is a 500 of our own when the server's answer cannot be used. Is there something on the server to give
+    back, an AllocationReleased follows.
+    """
 
     step: Step
     error: TurnError
@@ -106,7 +121,7 @@ class AllocationReleased:
 
 @dataclass(frozen=True, slots=True)
 class PermissionCreated:
-    """Peers at ``host`` may send to the relay."""
+    """Peers at ``host`` may send to the relay. Told once; renewing it is silent until it fails."""
 
     host: str
     seconds: float
