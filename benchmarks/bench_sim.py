@@ -57,7 +57,7 @@ def handshakes(count: int) -> int:
 
 async def handshake(net: Internet, server, alice, bob) -> None:  # type: ignore[no-untyped-def]
     await server.run(serve_stun(server.address))
-    one, other = await connect_aioice(alice, bob, (server.address, 3478))
+    one, other = await connect_aioice(alice, bob, stun_server=(server.address, 3478))
     assert abs(net.now - 0.1) < 1e-9
     await one.close()
     await other.close()

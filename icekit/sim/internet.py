@@ -191,16 +191,18 @@ class Internet:
     def _world(self) -> Iterator[None]:
         """What programs take from the process and not from the loop, while a simulation runs.
 
-        ``ifaddr`` knows the interfaces of the current host, and the shared ``random`` is drawn from our seed: programs
-        take intervals from it.
+        ``ifaddr`` knows the interfaces of the current host; the shared ``random`` and ``os.urandom`` are drawn from
+        our seed, because programs take intervals and ports from them. TLS keys are still OpenSSL's own.
         """
-        original, dice = ifaddr.get_adapters, random.getstate()
+        adapters, dice, urandom = ifaddr.get_adapters, random.getstate(), os.urandom
         ifaddr.get_adapters = _adapters
         random.seed(zlib.crc32(f"{self.seed}/programs/{self._now}".encode()))
+        os.urandom = random.Random(zlib.crc32(f"{self.seed}/bytes/{self._now}".encode())).randbytes  # noqa: S311
         try:
             yield
         finally:
-            ifaddr.get_adapters = original
+            ifaddr.get_adapters = adapters
+            os.urandom = urandom
             random.setstate(dice)
             self._now = self.now
             self._loop = None

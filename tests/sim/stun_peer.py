@@ -30,11 +30,11 @@ async def serve_stun(address: str) -> asyncio.DatagramTransport:
     return transport
 
 
-async def connect_aioice(alice: Host, bob: Host, stun_server: tuple[str, int]) -> tuple[aioice.Connection, ...]:
+async def connect_aioice(alice: Host, bob: Host, **servers: Any) -> tuple[aioice.Connection, ...]:
     """Two unmodified ``aioice.Connection`` exchange candidates and connect."""
 
     async def gather(controlling: bool) -> aioice.Connection:
-        connection = aioice.Connection(ice_controlling=controlling, stun_server=stun_server)
+        connection = aioice.Connection(ice_controlling=controlling, **servers)
         await connection.gather_candidates()
         return connection
 

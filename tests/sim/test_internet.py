@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
 import socket
 
 import pytest
 
+from icekit.aio.server import serve
+from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Internet, Link
 from tests.sim.sockets import open_ear, two_hosts
 from tests.sim.stun_peer import connect_aioice, serve_stun
@@ -58,7 +62,7 @@ def handshake(seed: int, nats: tuple[str, str], *, link: Link) -> tuple[Internet
 
     async def main() -> tuple[float, str]:
         await server.run(serve_stun(server.address))
-        one, other = await connect_aioice(alice, bob, (server.address, 3478))
+        one, other = await connect_aioice(alice, bob, stun_server=(server.address, 3478))
         took = net.now
         for _ in range(20):
             await one.send(b"through both")
@@ -93,3 +97,63 @@ def test_equal_seeds_give_equal_timelines() -> None:
 def test_two_symmetric_nats_do_not_connect_without_a_relay() -> None:
     with pytest.raises(ConnectionError, match="ICE negotiation failed"):
         handshake(1, ("symmetric", "symmetric"), link=Link(delay=0.02))
+
+
+def test_chance_is_drawn_from_the_seed_only_while_it_runs() -> None:
+    real = os.urandom
+    random.seed(5)
+    first = random.random()
+
+    async def main() -> tuple[bytes, float]:
+        return os.urandom(16), random.random()
+
+    random.seed(5)
+    drawn = [Internet(seed).run(main()) for seed in (1, 1, 2)]
+    assert random.random() == first
+    assert os.urandom is real
+    assert drawn[0] == drawn[1]
+    assert {drawn[0][0], drawn[2][0]} == {value for value, _ in drawn}
+    assert drawn[0] != drawn[2]
+
+
+def aioice_over_turn(nats: tuple[str, str], transport: str, *, seed: int = 3) -> tuple[tuple[str, str], str]:
+    """Stock aioice through icekit's own TURN server: the kinds of the selected pair, and the timeline."""
+    net = Internet(seed, link=Link(delay=0.02, jitter=0.005, loss=0.02), timeline=True)
+    server = net.host("turn")
+    alice, bob = (net.host(name, nat=nat) for name, nat in zip(("alice", "bob"), nats, strict=True))
+    turn = TurnConfig(users={"user": "password"}, relay_ipv4=server.address)
+    address = (server.address, 443 if transport == "tcp" else 3478)
+
+    async def service() -> None:
+        async with serve(ServerConfig(turn=turn), hosts=[server.address], ports=(3478, 443)):
+            await asyncio.Event().wait()
+
+    async def main() -> tuple[str, str]:
+        server.run(service())
+        await asyncio.sleep(0.1)
+        one, other = await connect_aioice(
+            alice, bob, turn_server=address, turn_username="user", turn_password="password", turn_transport=transport
+        )
+        for _ in range(10):
+            await one.send(b"relayed")
+        assert await other.recv() == b"relayed"
+        pair = one._nominated[1]
+        await one.close()
+        await other.close()
+        return pair.local_candidate.type, pair.remote_candidate.type
+
+    return net.run(main()), str(net.timeline)
+
+
+@pytest.mark.parametrize(
+    ("nats", "transport"),
+    [
+        (("symmetric", "symmetric"), "udp"),
+        (("symmetric", "udp-blocked"), "tcp"),
+        (("tcp-443-only", "tcp-443-only"), "tcp"),
+    ],
+)
+def test_stock_aioice_is_relayed_where_nothing_else_passes(nats: tuple[str, str], transport: str) -> None:
+    kinds, timeline = aioice_over_turn(nats, transport)
+    assert kinds == ("relay", "relay")
+    assert aioice_over_turn(nats, transport) == (kinds, timeline)
