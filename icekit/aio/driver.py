@@ -32,7 +32,7 @@ from icekit.net import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +40,8 @@ EventT = TypeVar("EventT")
 
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
+# Seconds that ``close`` gives to connections for what they still have to send.
+_LINGER = 0.05
 
 
 class Driver(Generic[EventT]):
@@ -94,7 +96,7 @@ class Driver(Generic[EventT]):
         self._servers.append(server)
         return _address(server.sockets[0].getsockname())
 
-    async def events(self) -> AsyncIterator[EventT]:
+    async def events(self) -> AsyncGenerator[EventT, None]:
         """The core's own events in order, until ``close``."""
         while True:
             while self._waiting:
@@ -142,14 +144,20 @@ class Driver(Generic[EventT]):
         # Transports tell connection_lost in the next turns of the loop; leaving earlier would leak them.
         for _ in range(20):
             if not self._udp and not self._streams:
-                break
+                return
             await asyncio.sleep(0)
-        else:
-            await asyncio.sleep(0.05)
+        # A peer that does not read, or does not answer the end of TLS, keeps its connection open.
+        await asyncio.sleep(_LINGER)
+        for stream in list(self._streams.values()):
+            stream.abandon()
+        for _ in range(3):
+            await asyncio.sleep(0)
 
     # What the sockets call.
 
     def _received(self, source: Address, destination: Address, data: bytes, transport: Transport) -> None:
+        if self._closed:
+            return
         self.endpoint.receive_datagram(Datagram(source, destination, data, transport), self.now())
         self._pump()
 
@@ -229,6 +237,8 @@ class Driver(Generic[EventT]):
         self._pump()
 
     def _socket_error(self, id: int, error: OSError) -> None:
+        if self._closed:
+            return
         cast("SocketUser", self.endpoint).socket_failed(id, socket_failure(error), self.now())
         self._pump()
 
@@ -253,7 +263,7 @@ class Driver(Generic[EventT]):
                 upgraded = await self._loop.start_tls(transport, stream, context, server_hostname=name)
                 assert upgraded is not None
                 stream.transport = upgraded
-        except (OSError, ssl.SSLError) as error:
+        except (OSError, ValueError) as error:  # ValueError: a server name that TLS cannot ask for
             stream.abandon()
             failure, detail = stream_failure(error)
             endpoint.stream_closed(wanted.id, failure, self.now(), detail)
@@ -263,6 +273,9 @@ class Driver(Generic[EventT]):
         else:
             stream.register()
             endpoint.stream_opened(wanted.id, stream.local, stream.remote, self.now())
+            if stream.lost:
+                # It went between its opening and this task's turn.
+                stream.connection_lost(None)
         self._pump()
 
     def _release_stream(self, id: int) -> None:
@@ -277,6 +290,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._driver = driver
         self._connected_id = connected_id
         self._transport: asyncio.DatagramTransport | None = None
+        self._paused = False
         self.local = Address("", 0)
 
     def connection_made(self, transport: Any) -> None:
@@ -295,9 +309,16 @@ class _Udp(asyncio.DatagramProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._driver._udp.pop(self.local, None)
 
+    def pause_writing(self) -> None:
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        self._paused = False
+
     def send(self, data: bytes, destination: Address) -> None:
         assert self._transport is not None
-        if not self._transport.is_closing():
+        # The system takes no more: what it would do with more is to drop it.
+        if not self._paused and not self._transport.is_closing():
             self._transport.sendto(data, None if self._connected_id is not None else destination)
 
     def close(self) -> None:
@@ -313,6 +334,7 @@ class _Stream(asyncio.Protocol):
         self._accepted = accepted
         self._announced = False
         self._paused = False
+        self.lost = False
         self.transport: Any = None
         self.local = Address("", 0)
         self.remote = Address("", 0)
@@ -341,6 +363,7 @@ class _Stream(asyncio.Protocol):
             self._driver._received(self.remote, self.local, bytes(data), self._kind)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
         if not self._announced:
             return
         driver = self._driver
@@ -370,7 +393,7 @@ class _Stream(asyncio.Protocol):
         self.transport.close()
 
     def abandon(self) -> None:
-        """Drop a connection that never opened."""
+        """Drop the connection with what it has to send."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -419,7 +442,7 @@ def stream_failure(error: Exception) -> tuple[StreamFailure, str]:
             return StreamFailure.RESET, str(error)
         case TimeoutError():
             return StreamFailure.TIMEOUT, "no answer"
-        case OSError(errno=errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN | errno.EHOSTDOWN):
-            return StreamFailure.UNREACHABLE, str(error)
+        case ValueError():
+            return StreamFailure.TLS_NAME, str(error)
         case _:
             return StreamFailure.UNREACHABLE, str(error)

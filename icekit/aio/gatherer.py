@@ -1,0 +1,100 @@
+"""Gathering on real sockets: ``async for event in gather(servers)``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+
+from icekit.aio.dns import Resolver
+from icekit.aio.driver import Driver
+from icekit.aio.interfaces import interfaces
+from icekit.errors import ConfigError
+from icekit.gathering import Gatherer
+from icekit.gathering_events import GatherEvent, GatheringComplete
+from icekit.gathering_plan import GatherConfig, GatherServer, gather_servers
+from icekit.net import AddressClass
+from icekit.report import Interface
+from icekit.servers import IceServer
+
+# What a peer elsewhere cannot reach, or what only containers of this host use.
+_LEFT_OUT = (AddressClass.UNSPECIFIED, AddressClass.LOOPBACK, AddressClass.LINK_LOCAL, AddressClass.MULTICAST)
+# Cheap and quick networks first; a VPN is a detour (RFC 8445 §5.1.2.2).
+_ORDER = ("ethernet", "wifi", None, "cellular", "vpn")
+
+
+def local_addresses(found: Sequence[Interface] | None = None) -> tuple[str, ...]:
+    """The addresses of this host to gather from, most preferred first; by default of all its interfaces.
+
+    Without loopback, link-local addresses and bridges (containers), which nobody elsewhere can reach. Blocks briefly.
+    """
+    usable = [
+        item
+        for item in (interfaces() if found is None else found)
+        if item.address_class not in _LEFT_OUT and item.kind in _ORDER
+    ]
+    return tuple(dict.fromkeys(item.address for item in sorted(usable, key=lambda item: _ORDER.index(item.kind))))
+
+
+async def gather(
+    servers: Sequence[IceServer],
+    *,
+    local_addresses: Sequence[str] | None = None,
+    config: GatherConfig | None = None,
+    resolver: Resolver | None = None,
+    ssl_context: ssl.SSLContext | None = None,
+    token_bytes: Callable[[int], bytes] = os.urandom,
+) -> AsyncGenerator[GatherEvent, None]:
+    """Everything that gathering finds, as it is found; ends after ``GatheringComplete``.
+
+    Names are resolved side by side, each server is asked as soon as its own name is known. When the iterator is closed
+    all relays are given back: leave early only inside ``async with contextlib.aclosing(gather(…))``. ConfigError for
+    servers without credentials, and where there is no local address.
+    """
+    wanted = gather_servers(servers)
+    hosts = _default_hosts() if local_addresses is None else local_addresses
+    core = Gatherer(hosts, wanted, token_bytes, config=config)
+    driver: Driver[GatherEvent] = Driver(core, ssl_context=ssl_context)
+    resolver = resolver or Resolver()
+    core.start(driver.now())
+    driver.wake()
+    tasks = [
+        asyncio.create_task(_resolve(driver, core, resolver, place, server), name=f"icekit-resolve {server.uri}")
+        for place, server in enumerate(wanted)
+    ]
+    try:
+        async with aclosing(driver.events()) as events:
+            async for event in events:
+                yield event
+                if isinstance(event, GatheringComplete):
+                    return
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await driver.close()
+
+
+def _default_hosts() -> tuple[str, ...]:
+    hosts = local_addresses()
+    if not hosts:
+        raise ConfigError(
+            "this host has no address that others can reach; connect it to a network, or name an address with "
+            "--local-address (127.0.0.1 reaches servers on this host)"
+        )
+    return hosts
+
+
+async def _resolve(
+    driver: Driver[GatherEvent], core: Gatherer, resolver: Resolver, place: int, server: GatherServer
+) -> None:
+    resolution = await resolver.resolve(server.uri)
+    if resolution.endpoints:
+        core.server_resolved(place, resolution.endpoints, driver.now())
+    else:
+        core.server_unresolved(
+            place, f"the name {server.uri.host} does not resolve: {resolution.failure}", driver.now()
+        )
+    driver.wake()

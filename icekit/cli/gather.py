@@ -1,0 +1,122 @@
+"""``icekit gather``: the candidates of this host, as they come."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from icekit.cli.command import run
+from icekit.cli.options import Credential, JsonOutput, ServersFile, ServerUrls, Username, read_servers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from icekit.gathering_events import AskedServer, CandidateGathered, GatherEvent, GatherReport
+    from icekit.servers import IceServer
+
+LocalAddresses = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--local-address",
+        metavar="ADDRESS",
+        help="Gather from this address of this host only; may be given more than once.",
+    ),
+]
+
+
+def gather(
+    urls: ServerUrls = None,
+    servers: ServersFile = None,
+    username: Username = None,
+    credential: Credential = None,
+    local_address: LocalAddresses = None,
+    json: JsonOutput = False,
+) -> None:
+    """List the candidates that this host would offer, as they come: from all servers, on all interfaces.
+
+    Exit code 1: no server answered.
+    """
+    # --help does without them.
+    from icekit.cli.render import print_json
+    from icekit.gathering_events import CandidateGathered, gather_report
+
+    asked = read_servers(urls, servers, username, credential)
+    events: list[GatherEvent] = []
+
+    def take(event: GatherEvent) -> None:
+        events.append(event)
+        if isinstance(event, CandidateGathered) and not json:
+            typer.echo(_line(event))
+
+    def finish() -> None:
+        report = gather_report(events)
+        if json:
+            print_json(report)
+        else:
+            typer.echo(_summary(report))
+
+    run(_gather(asked, local_address, take), finish)
+    finish()
+    if not gather_report(events).successful:
+        raise typer.Exit(1)
+
+
+async def _gather(
+    servers: Sequence[IceServer], local_addresses: Sequence[str] | None, take: Callable[[GatherEvent], None]
+) -> None:
+    from contextlib import aclosing
+
+    from icekit.aio.gatherer import gather as gather_events
+
+    async with aclosing(gather_events(servers, local_addresses=local_addresses)) as events:
+        async for event in events:
+            take(event)
+
+
+def _line(event: CandidateGathered) -> str:
+    candidate = event.candidate
+    address = f"[{candidate.address}]" if ":" in candidate.address else candidate.address
+    source = "" if event.url is None else f"from {event.base.host} by {event.url}"
+    where = f"{address}:{candidate.port}"
+    kind = candidate.address_class.value
+    return f"{_milliseconds(event.seconds):>9}  {candidate.type:<5}  {kind:<13}  {where:<21}  {source}".rstrip()
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.1f} ms"
+
+
+def _summary(report: GatherReport) -> str:
+    from icekit.gathering_events import ServerOutcome
+
+    lines = [""]
+    for item in report.unusable_addresses:
+        lines.append(f"{item.address} cannot be used: {item.error}.")
+    failed: dict[tuple[str, str], list[AskedServer]] = {}
+    for server in report.servers:
+        if server.outcome is ServerOutcome.FAILED:
+            failed.setdefault((server.url, server.error or ""), []).append(server)
+        elif server.mapped_address == server.base:
+            lines.append(f"{server.url} sees {server.base} as it is: there is no NAT in between.")
+    for (url, error), legs in failed.items():
+        hosts = ", ".join(leg.base for leg in legs if leg.base is not None)
+        lines.append(_printable(f"{url} failed{f' from {hosts}' if hosts else ''}: {error}."))
+    counts = Counter(candidate.type for candidate in report.candidates)
+    kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("host", "srflx", "relay"))
+    total = len({server.url for server in report.servers})
+    good = len({server.url for server in report.servers if server.outcome is ServerOutcome.ANSWERED})
+    end = "" if report.complete else ", interrupted"
+    lines.append(
+        f"{len(report.candidates)} candidates ({kinds}); {good} of {total} servers answered; "
+        f"{_milliseconds(report.duration)}{end}"
+    )
+    return "\n".join(lines)
+
+
+def _printable(text: str) -> str:
+    """Texts of servers may hold anything: what is not printable is shown as an escape."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
+    )

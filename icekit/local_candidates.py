@@ -1,0 +1,100 @@
+"""What gathering finds, as candidates: each with its priority and foundation, each only once (RFC 8445 §5.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from icekit import attributes as attr
+from icekit.candidate import Candidate, CandidateType
+from icekit.errors import DecodeError
+from icekit.net import Address, AddressClass, Transport, classify_host
+from icekit.priority import MAX_LOCAL_PREFERENCE, compute_foundation, compute_priority, local_preferences
+from icekit.stun import Message
+
+# Relays over UDP are the quickest, then TCP, then TLS.
+_TRANSPORTS = {Transport.UDP: 0, Transport.DTLS: 0, Transport.TCP: 1, Transport.TLS: 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A server: its place in the list (0 is the most preferred), how it was reached, and its address."""
+
+    place: int
+    transport: Transport
+    address: Address
+
+
+class LocalCandidates:
+    """The candidates of one component, gathered from ``hosts`` (most preferred first) and up to ``max_servers``.
+
+    Each method gives the candidate, or ``None`` for a redundant one.
+    """
+
+    def __init__(self, hosts: Sequence[str], max_servers: int) -> None:
+        # RFC 8421 §4: the families are mixed.
+        self._ranks = {host: MAX_LOCAL_PREFERENCE - value for host, value in local_preferences(hosts).items()}
+        self._max_servers = max_servers
+        self._known: set[tuple[Address, Address]] = set()
+
+    def host(self, host: str, local: Address) -> Candidate | None:
+        """``local``: the socket on ``host``."""
+        foundation = compute_foundation(CandidateType.HOST, host, "udp")
+        return self._add(CandidateType.HOST, local, local, foundation, self._preference(host))
+
+    def server_reflexive(self, host: str, local: Address, mapped: Address, source: Source) -> Candidate | None:
+        """``mapped``: the socket ``local`` as the server sees it."""
+        kind = CandidateType.SERVER_REFLEXIVE
+        foundation = compute_foundation(kind, host, source.transport, source.address.host)
+        return self._add(kind, mapped, local, foundation, self._preference(host, source), local)
+
+    def relayed(
+        self, host: str, relayed: Address, related: Address | None, source: Source, *, second: bool = False
+    ) -> Candidate | None:
+        """``related``: our mapped address (RFC 8839 §5.1). ``second``: of two addresses of one allocation."""
+        kind = CandidateType.RELAYED
+        # RFC 8445 §5.1.1.2: the base of a relayed candidate is the candidate itself.
+        foundation = compute_foundation(kind, relayed.host, source.transport, source.address.host)
+        return self._add(kind, relayed, relayed, foundation, self._preference(host, source, second=second), related)
+
+    def _preference(self, host: str, source: Source | None = None, *, second: bool = False) -> int:
+        """RFC 8445 §5.1.2.1: a local preference that no other candidate of the type has.
+
+        By transport to the server, then the order of servers, then of local addresses.
+        """
+        place = 0
+        if source is not None:
+            place = 2 * (_TRANSPORTS[source.transport] * self._max_servers + source.place) + second
+        return MAX_LOCAL_PREFERENCE - (place * len(self._ranks) + self._ranks[host])
+
+    def _add(
+        self,
+        kind: CandidateType,
+        address: Address,
+        base: Address,
+        foundation: str,
+        preference: int,
+        related: Address | None = None,
+    ) -> Candidate | None:
+        # RFC 8445 §5.1.3: redundant is what has the same address and the same base. The first stays, although a later
+        # one may have a higher priority: it may have been told to the peer already (RFC 8838 §10).
+        if (address, base) in self._known:
+            return None
+        self._known.add((address, base))
+        priority = compute_priority(kind, local_preference=preference)
+        raddr, rport = (None, None) if related is None else related
+        return Candidate(foundation, 1, "udp", priority, address.host, address.port, kind, raddr, rport)
+
+
+def is_usable(address: Address) -> bool:
+    """Whether a server's word for an address names one that packets can be sent to."""
+    return address.port != 0 and classify_host(address.host) not in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST)
+
+
+def mapped_address(response: Message) -> Address | None:
+    """The mapped address of a Binding response, if it is usable; RFC 3489 servers have only the plain attribute."""
+    try:
+        mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
+    except DecodeError:
+        return None
+    return mapped if mapped is not None and is_usable(mapped) else None
