@@ -60,11 +60,8 @@ class TurnConfig:
         if self.relay_ipv4 is None and self.relay_ipv6 is None:
             raise ConfigError("a TURN server needs a host to relay on: give relay_ipv4, relay_ipv6 or both")
         for host, family in ((self.relay_ipv4, 4), (self.external_ipv4, 4), (self.relay_ipv6, 6)):
-            try:
-                if host is not None and Address(canonical_host(host), 0).family != family:
-                    raise ValueError(f"{host!r} is not an IPv{family} address")
-            except ValueError as error:
-                raise ConfigError(f"relay host: {error}") from None
+            if host is not None and not _is_literal(host, family):
+                raise ConfigError(f"relay host: {host!r} is not an IPv{family} address")
         first, last = self.relay_ports
         if not 1 <= first <= last <= 65535:
             raise ConfigError(f"relay ports {first} to {last}: give the first and the last of a range in 1–65535")
@@ -211,3 +208,10 @@ class Reservation:
 def family_of(address: Address) -> int:
     """The address's family in the words of REQUESTED-ADDRESS-FAMILY (RFC 8656 §18.6)."""
     return Family.IPV6 if ":" in address.host else Family.IPV4
+
+
+def _is_literal(host: str, family: int) -> bool:
+    try:
+        return Address(canonical_host(host), 0).family == family
+    except ValueError:
+        return False

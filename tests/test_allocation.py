@@ -20,7 +20,7 @@ from tests.turn_client import CLIENT, PEER, SERVER
         ({"relay_ipv4": None}, "a host to relay on"),
         ({"relay_ipv4": "::1"}, "not an IPv4 address"),
         ({"relay_ipv6": "127.0.0.1"}, "not an IPv6 address"),
-        ({"relay_ipv4": "localhost"}, "does not appear to be an IPv4 or IPv6 address"),
+        ({"relay_ipv4": "localhost"}, "'localhost' is not an IPv4 address"),
         ({"external_ipv4": "2001:db8::1"}, "not an IPv4 address"),
         ({"relay_ports": (0, 100)}, "relay ports 0 to 100"),
         ({"relay_ports": (100, 99)}, "relay ports 100 to 99"),
