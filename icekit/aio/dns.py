@@ -14,14 +14,9 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import dns.asyncbackend
-import dns.asyncresolver
-import dns.exception
-import dns.nameserver
-import dns.resolver
+from typing import TYPE_CHECKING
 
 from icekit.aio.interfaces import host_of
 from icekit.report import DnsReport
@@ -44,11 +39,10 @@ from icekit.servers import is_localhost
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from icekit.aio.nameserver import NameServers
     from icekit.net import Address
     from icekit.servers import ServerUri
 
-# A lost query is sent again after this many seconds.
-_TRY_SECONDS = 1.0
 # Home routers that swallow SRV and NAPTR are common; addresses, which the fallback needs, get the whole time.
 _DISCOVERY_SECONDS = 2.5
 # No real server has more; what is left out changes nothing.
@@ -88,7 +82,8 @@ class Resolver:
         self._timeout = timeout
         self._randbelow = randbelow
         self._hosts = _names_in(hosts_file or _system_hosts_file())
-        self._dns = None if system_only else _dns_resolver(nameservers)
+        self._system_only = system_only
+        self._nameservers = nameservers
         self._tasks: dict[Query, asyncio.Task[_Outcome]] = {}
 
     @property
@@ -134,12 +129,18 @@ class Resolver:
         outcomes = await asyncio.gather(*(asyncio.shield(task) for task in waiting.values()))
         return answers | {query: outcome.answer for query, outcome in zip(waiting, outcomes, strict=True)}
 
+    @cached_property
+    def _dns(self) -> NameServers | None:
+        # dnspython costs 0.15 s to import, which a probe of literal addresses can do without.
+        from icekit.aio.nameserver import NameServers
+
+        return NameServers.configured(self._nameservers)
+
     def _is_for_system(self, name: str) -> bool:
-        if self._dns is None:
-            return True
         # The host of _turn._udp.host.
         host = ".".join(label for label in name.lower().removesuffix(".").split(".") if not label.startswith("_"))
-        return "." not in host or host.endswith(".local") or is_localhost(host) or host in self._hosts
+        known = "." not in host or host.endswith(".local") or is_localhost(host) or host in self._hosts
+        return self._system_only or known or self._dns is None
 
     async def _run(self, query: Query, deadline: float) -> _Outcome:
         loop = asyncio.get_running_loop()
@@ -151,17 +152,19 @@ class Resolver:
         detail = ""
         try:
             async with asyncio.timeout_at(deadline):
-                if self._dns is None or self._is_for_system(query.name):
+                if self._is_for_system(query.name):
                     records = await _by_system(query)
                 else:
+                    assert self._dns is not None
                     # Our own limit ends it, on the clock of the loop; dnspython looks at the wall clock.
-                    records = await _by_dns(self._dns, query, deadline - started + 1)
-            failure = None if records else QueryFailure.NO_SUCH_RECORD
-        except (TimeoutError, dns.exception.Timeout):
+                    records, failure, detail = await self._dns.ask(query, deadline - started + 1)
+            failure = None if records else failure or QueryFailure.NO_SUCH_RECORD
+        except TimeoutError:
             failure = QueryFailure.TIMED_OUT
-            detail = f" after {loop.time() - started:.1f} s"
-        except (OSError, UnicodeError, dns.exception.DNSException) as error:
+        except (OSError, UnicodeError) as error:
             failure, detail = _failure_of(error)
+        if failure is QueryFailure.TIMED_OUT:
+            detail = f" after {loop.time() - started:.1f} s"
         records = tuple(records[:_MAX_RECORDS])
         texts = tuple(_text_of(record) for record in records)
         report = DnsReport(
@@ -178,44 +181,10 @@ def _names_in(hosts_file: Path) -> frozenset[str]:
     return frozenset(name.removesuffix(".") for line in lines for name in line.partition("#")[0].split()[1:])
 
 
-def _dns_resolver(nameservers: Sequence[Address]) -> dns.asyncresolver.Resolver | None:
-    try:
-        resolver = dns.asyncresolver.Resolver(configure=not nameservers)
-    except (dns.resolver.NoResolverConfiguration, OSError):
-        return None
-    if nameservers:
-        resolver.nameservers = [dns.nameserver.Do53Nameserver(host, port) for host, port in nameservers]
-    resolver.timeout = _TRY_SECONDS
-    return resolver
-
-
 async def _by_system(query: Query) -> list[Record]:
     loop = asyncio.get_running_loop()
     found = await loop.getaddrinfo(query.name, None, family=_FAMILIES[query.type], type=socket.SOCK_DGRAM)
     return list(dict.fromkeys(host_of(sockaddr) for *_, sockaddr in found))
-
-
-async def _by_dns(resolver: dns.asyncresolver.Resolver, query: Query, lifetime: float) -> list[Record]:
-    answer = await resolver.resolve(
-        query.name,
-        query.type.value,
-        lifetime=lifetime,
-        raise_on_no_answer=False,
-        search=False,
-        backend=dns.asyncbackend.get_backend("asyncio"),
-    )
-    return [_record_of(query.type, data) for data in answer.rrset or ()]
-
-
-def _record_of(kind: RecordType, data: Any) -> Record:
-    match kind:
-        case RecordType.A | RecordType.AAAA:
-            return str(data.address)
-        case RecordType.SRV:
-            return SrvRecord(data.priority, data.weight, data.port, data.target.to_text())
-        case RecordType.NAPTR:
-            flags, service = (field.decode("ascii", "replace") for field in (data.flags, data.service))
-            return NaptrRecord(data.order, data.preference, flags, service, data.replacement.to_text())
 
 
 def _text_of(record: Record) -> str:
@@ -234,26 +203,14 @@ _NO_NAME = {getattr(socket, name, None) for name in ("EAI_NONAME",)}
 _NO_ADDRESS = {getattr(socket, name, None) for name in ("EAI_NODATA", "EAI_ADDRFAMILY", "EAI_FAMILY")}
 
 
-def _failure_of(error: Exception) -> tuple[QueryFailure, str]:
+def _failure_of(error: OSError | UnicodeError) -> tuple[QueryFailure, str]:
     """Why, and what to write behind it."""
     match error:
-        case dns.resolver.NXDOMAIN():
-            return QueryFailure.NO_SUCH_NAME, ""
-        case dns.resolver.NoNameservers():
-            return QueryFailure.SERVER_FAILURE, _last_complaint(error)
         case socket.gaierror() if error.errno in _NO_NAME:
             return QueryFailure.NO_SUCH_NAME, ""
         case socket.gaierror() if error.errno in _NO_ADDRESS:
             return QueryFailure.NO_SUCH_RECORD, ""
         case OSError():
             return QueryFailure.SERVER_FAILURE, f": {error.strerror or error}"
-        case UnicodeError() | dns.exception.SyntaxError() | dns.exception.FormError():
-            return QueryFailure.NO_SUCH_NAME, ": this cannot be a name"
         case _:
-            return QueryFailure.SERVER_FAILURE, f": {error}"[:200]
-
-
-def _last_complaint(error: dns.resolver.NoNameservers) -> str:
-    errors = error.kwargs.get("errors") or []
-    # Each is (name server, TCP?, port, exception or text, response).
-    return f": {errors[-1][3]}"[:200] if errors else ""
+            return QueryFailure.NO_SUCH_NAME, ": this cannot be a name"
