@@ -10,6 +10,7 @@ import ipaddress
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from math import ceil
 
 from icekit.attributes import (
     ERROR_CODE,
@@ -192,12 +193,12 @@ class Nonces:
 
     def __init__(self, key: bytes, lifetime: float, features: SecurityFeatures) -> None:
         self._key = IntegrityKey(key, Integrity.SHA256)
-        self._lifetime = lifetime
+        self._lifetime = ceil(lifetime)
         self._features = features
 
     def make(self, source: Address, transport: Transport, now: float) -> bytes:
         """A nonce for the client at ``source``."""
-        expiry = (int(now + self._lifetime) & 0xFFFFFFFF).to_bytes(4)
+        expiry = (int(now) + self._lifetime & 0xFFFFFFFF).to_bytes(4)
         rest = b64encode(expiry + self._proof(expiry, source, transport))
         return make_nonce(self._features, rest) if self._features else rest
 
