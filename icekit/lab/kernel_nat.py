@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from icekit.report import Behavior, NatReport, PortAssignment
+from icekit.report import Behavior, NatReport, Pooling, PortAssignment
 
 # A NAT with one inside and one outside interface. Unsolicited packets to the router itself are dropped before conntrack
 # keeps them, as home routers do. Without that, an inbound packet from the very address that an inside socket contacts
@@ -154,6 +154,9 @@ def _behaves(
         port_assignment=port_assignment,
         behind_nat=True,
         udp=True,
+        # Each router has one outside address.
+        address_pooling=Pooling.PAIRED,
+        parity=True if port_assignment is PortAssignment.PRESERVING else None,
         alg=False,
         cgnat=nats > 1,
         nats=nats,

@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,12 +43,38 @@ class LabWithServer:
 
     def run_icekit(self, *arguments: str, timeout: float = 30.0) -> subprocess.CompletedProcess[str]:
         """``python -m icekit …`` on the client, of this checkout; it trusts the server's certificate."""
+        with self.start_icekit(*arguments) as process:
+            stdout, stderr = process.communicate(timeout=timeout)
+        return subprocess.CompletedProcess(process.args, process.returncode, stdout, stderr)
+
+    def start_icekit(self, *arguments: str) -> subprocess.Popen[str]:
+        """The same, while it still runs."""
         environment = os.environ | {"SSL_CERT_FILE": str(self.coturn.ca_file), "PYTHONPATH": str(REPOSITORY)}
         command = [sys.executable, "-m", "icekit", *arguments]
-        return self.lab.run(Place.CLIENT, command, timeout=timeout, env=environment)
+        pipe = subprocess.PIPE
+        return self.lab.popen(
+            Place.CLIENT, command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, env=environment
+        )
+
+    @property
+    def credentials(self) -> tuple[str, ...]:
+        """The options that every icekit command takes for them."""
+        return "--username", self.coturn.username, "--credential", self.coturn.password
 
 
 StartLab = Callable[[KernelNat], LabWithServer]
+
+
+@contextmanager
+def lab_with_server(nat: KernelNat) -> Iterator[LabWithServer]:
+    """A laboratory for more than one test; ``start_lab`` has one that ends with the test."""
+    require_netns()
+    require_program("turnserver")
+    config = CoturnConfig(
+        hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, certificate_names=(SERVER_NAME, SERVER_ADDRESSES[0])
+    )
+    with Lab(nat) as lab, Coturn(config, command=lab.namespace(Place.SERVER).command) as server:
+        yield LabWithServer(lab, server)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -61,16 +87,5 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 @pytest.fixture
 def start_lab() -> Iterator[StartLab]:
     """``start_lab(nat)`` builds a laboratory that ends with the test."""
-    require_netns()
-    require_program("turnserver")
-    config = CoturnConfig(
-        hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, certificate_names=(SERVER_NAME, SERVER_ADDRESSES[0])
-    )
     with ExitStack() as stack:
-
-        def start(nat: KernelNat) -> LabWithServer:
-            lab = stack.enter_context(Lab(nat))
-            server = stack.enter_context(Coturn(config, command=lab.namespace(Place.SERVER).command))
-            return LabWithServer(lab, server)
-
-        yield start
+        yield lambda nat: stack.enter_context(lab_with_server(nat))

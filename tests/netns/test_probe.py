@@ -1,0 +1,241 @@
+"""``icekit`` behind the kernel's NATs: the probe reports what each of them declares, and relays are proven to work.
+
+The server's own log is the second witness: what it relayed, and that every allocation was given back.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import pytest
+
+from icekit.lab import KernelNat, Place
+from icekit.lab.topology import NAT_ADDRESS, SERVER_ADDRESSES, SERVER_NAME
+from icekit.report import to_dict
+from tests.interop.coturn import STANDARD_PORTS, Coturn
+from tests.netns.conftest import LabWithServer, StartLab, lab_with_server
+
+pytestmark = [pytest.mark.netns, pytest.mark.interop("turnserver")]
+
+SERVER = SERVER_ADDRESSES[0]
+UDP, TCP, TLS = f"turn:{SERVER}?transport=udp", f"turn:{SERVER}?transport=tcp", f"turns:{SERVER_NAME}"
+URLS = (f"stun:{SERVER}", UDP, TCP, TLS)
+
+# From inside nobody can tell one NAT from two: what they see of each is the outermost address, which is public, and the
+# address between the two (100.64.0.2) appears nowhere. So these stay unknown, whatever is declared.
+UNSEEN = {
+    "nats": "one at least; how many cannot be seen from here",
+    "cgnat": "no shared address (100.64.0.0/10) is seen from here; the gateway may have one",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    report: dict[str, Any]
+    exit_code: int
+    stderr: str
+    relayed: list[Relayed]
+
+    @property
+    def nat(self) -> dict[str, Any]:
+        nat: dict[str, Any] = self.report["nat"]["ipv4"]
+        return nat
+
+    @property
+    def turn(self) -> dict[str, dict[str, Any]]:
+        return {item["url"]: item for item in self.report["turn"]}
+
+
+@dataclass(frozen=True, slots=True)
+class Relayed:
+    """One allocation in coturn's log. ``to_peer`` and ``from_peer`` are packets, ``None`` while it is open."""
+
+    released: bool
+    peers: frozenset[str]
+    to_peer: int | None
+    from_peer: int | None
+
+
+def allocations(coturn: Coturn) -> list[Relayed]:
+    log = coturn.log()
+    found = []
+    for session in dict.fromkeys(re.findall(r"session (\d+): new, realm", log)):
+        lines = "\n".join(re.findall(rf"session {session}: (.*)", log))
+        usage = re.search(r"peer usage: .*?rp=(\d+), rb=\d+, sp=(\d+)", lines)
+        peers = frozenset(re.findall(r"peer (\S+) lifetime updated", lines))
+        found.append(
+            Relayed("lifetime=0" in lines, peers, usage and int(usage[2]), usage and int(usage[1])),
+        )
+    return found
+
+
+def wait_for_log(coturn: Coturn, done: Callable[[list[Relayed]], bool]) -> list[Relayed]:
+    """coturn answers first and writes afterwards."""
+    deadline = time.monotonic() + 5.0
+    while not done(found := allocations(coturn)):
+        if time.monotonic() > deadline:
+            pytest.fail(f"not in coturn's log: {found}")
+        time.sleep(0.01)
+    return found
+
+
+def released(found: list[Relayed]) -> bool:
+    return bool(found) and all(item.released for item in found)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+    with process:
+        stdout, stderr = process.communicate(timeout=30)
+    assert stdout, stderr
+    return process.returncode, json.loads(stdout), stderr
+
+
+@cache
+def probe(nat: KernelNat) -> Probed:
+    """One probe in a laboratory of its own: what an earlier one left in a NAT would be part of the next."""
+    with lab_with_server(nat) as net:
+        exit_code, report, stderr = finish(net.start_icekit("probe", "--json", *URLS, *net.credentials))
+        return Probed(report, exit_code, stderr, wait_for_log(net.coturn, released))
+
+
+@pytest.mark.parametrize("nat", KernelNat)
+def test_it_reports_what_the_nat_declares(nat: KernelNat) -> None:
+    seen = probe(nat).nat
+    declared = {name: value for name, value in to_dict(nat.declared).items() if value is not None}
+    promised = {name: value for name, value in declared.items() if name not in UNSEEN and value not in ({}, [])}
+    assert {name: seen[name] for name in promised} == promised
+    if nat.declared.udp:
+        assert {name: (seen[name], seen["reason"][name]) for name in UNSEEN} == {
+            name: (None, reason) for name, reason in UNSEEN.items()
+        }
+        assert {address.rpartition(":")[0] for address in seen["mapped_addresses"]} == {NAT_ADDRESS}
+
+
+@pytest.mark.parametrize("nat", KernelNat)
+def test_what_it_does_not_know_has_a_reason(nat: KernelNat) -> None:
+    seen = probe(nat).nat
+    unknown = {name for name, value in seen.items() if value is None and name != "port_step"}
+    assert set(seen["reason"]) - {"udp"} == unknown
+    assert probe(nat).report["nat"]["ipv6"] is None
+
+
+DIRECT = {"open": "direct", "endpoint-independent": "direct", "udp-blocked": "relay"}
+WORKS = "Calls work: direct to most peers, and a relay is there for the others."
+FILTERED = ("OK", WORKS, DIRECT | {"address-and-port-dependent": "relay"}, [])
+OPEN = ("OK", WORKS, DIRECT | {"address-and-port-dependent": "direct"}, [])
+CONCLUSIONS = {
+    KernelNat.MASQUERADE: FILTERED,
+    KernelNat.FULLY_RANDOM: (
+        "RELAY-ONLY",
+        "Calls work through the relay over UDP; direct ones fail to most peers, because the NAT here is symmetric.",
+        dict.fromkeys(DIRECT, "relay") | {"open": "direct", "address-and-port-dependent": "relay"},
+        [],
+    ),
+    KernelNat.FULL_CONE: OPEN,
+    KernelNat.ADDRESS_RESTRICTED: OPEN,
+    KernelNat.UDP_DROPPED: (
+        "UDP-BLOCKED",
+        "UDP is blocked here, but calls work through the relay over TCP.",
+        dict.fromkeys((*DIRECT, "address-and-port-dependent"), "relay"),
+        [("TURN-NO-ANSWER", "warning"), ("ICE024", "info")],
+    ),
+    KernelNat.DOUBLE: FILTERED,
+    KernelNat.HAIRPIN: FILTERED,
+}
+
+
+@pytest.mark.parametrize("nat", KernelNat)
+def test_its_verdict_and_its_outlook(nat: KernelNat) -> None:
+    done = probe(nat)
+    verdict = done.report["verdict"]
+    outlook = {item["peer"]: item["path"] for item in done.report["outlook"]}
+    findings = [(item["code"], item["severity"]) for item in done.report["findings"]]
+    assert (verdict["code"], verdict["summary"], outlook, findings) == CONCLUSIONS[nat]
+    assert (done.exit_code, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("nat", KernelNat)
+def test_it_reaches_the_servers(nat: KernelNat) -> None:
+    servers = probe(nat).report["servers"]
+    reached = {(item["transport"], item["address"]): item["reachable"] for item in servers}
+    assert reached == {
+        ("udp", f"{SERVER}:3478"): nat.declared.udp,
+        ("tcp", f"{SERVER}:3478"): True,
+        ("tls", f"{SERVER}:5349"): True,
+        ("tcp", f"{SERVER}:443"): False,
+    }
+    for item in servers:
+        if item["reachable"]:
+            assert item["mapped_address"].startswith(f"{NAT_ADDRESS}:")
+            assert item["behavior_discovery"] is True
+            assert 0 < item["rtt"] < 1
+        else:
+            assert item["error"].startswith("timeout" if item["transport"] == "udp" else "refused")
+
+
+AFTER_CONNECTING = ["challenge", "allocate", "relay-address", "permission", "channel", "echo", "refresh", "release"]
+STAGES = {
+    UDP: ["resolve", *AFTER_CONNECTING],
+    TCP: ["resolve", "connect", *AFTER_CONNECTING],
+    TLS: ["resolve", "connect", "tls", *AFTER_CONNECTING],
+}
+# Where UDP passes the peer is a socket behind the same NAT, else a second allocation.
+BY_SOCKET = rf"both ways with an independent socket at {re.escape(NAT_ADDRESS)}:\d+"
+BY_RELAY = rf"both ways with a second allocation at {re.escape(SERVER)}:49\d\d\d"
+
+
+def check_relay(report: dict[str, Any], url: str, *, udp: bool) -> None:
+    """Every stage passed, with data both ways; over UDP where that is dropped, the first stage failed."""
+    stages = {item["name"]: item for item in report["stages"]}
+    if url == UDP and not udp:
+        assert (report["ok"], report["failed_stage"], report["code"]) == (False, "challenge", "TURN-NO-ANSWER")
+        assert {name: item["ok"] for name, item in stages.items()} == {"resolve": True, "challenge": False}
+        return
+    assert (report["ok"], report["failed_stage"], report["code"], report["cause"]) == (True, None, None, None)
+    assert {name: item["ok"] for name, item in stages.items()} == dict.fromkeys(STAGES[url], True)
+    assert list(stages) == STAGES[url]
+    assert (report["not_tested"], report["warnings"], report["lifetime"]) == ([], [], 600)
+    host, _, port = report["relayed_address"].rpartition(":")
+    assert host == SERVER
+    assert STANDARD_PORTS.first_relay <= int(port) <= STANDARD_PORTS.last_relay
+    assert re.fullmatch(BY_SOCKET if udp else BY_RELAY, stages["echo"]["detail"])
+
+
+@pytest.mark.parametrize("nat", KernelNat)
+def test_it_proves_every_relay_and_gives_it_back(nat: KernelNat) -> None:
+    done = probe(nat)
+    udp = nat.declared.udp is True
+    assert list(done.turn) == [UDP, TCP, TLS]
+    for url, report in done.turn.items():
+        check_relay(report, url, udp=udp)
+    # One allocation for each URL, or two over TCP and two over TLS.
+    assert [(item.released, item.peers) for item in done.relayed] == (
+        [(True, {NAT_ADDRESS})] * 3 if udp else [(True, {SERVER})] * 4
+    )
+
+
+@pytest.mark.parametrize("nat", [KernelNat.MASQUERADE, KernelNat.DOUBLE, KernelNat.UDP_DROPPED])
+def test_one_turn_server_over_each_transport(start_lab: StartLab, nat: KernelNat) -> None:
+    net = start_lab(nat)
+    udp = nat.declared.udp is True
+    running = {url: net.start_icekit("turn", "--json", url, *net.credentials) for url in (UDP, TCP, TLS)}
+    for url, process in running.items():
+        exit_code, report, stderr = finish(process)
+        assert (report["schema"], report["url"]) == ("icekit/turn/1", url)
+        check_relay(report, url, udp=udp)
+        assert [item["code"] for item in report["findings"]] == ([] if report["ok"] else ["TURN-NO-ANSWER"])
+        assert (exit_code, stderr) == (0 if report["ok"] else 1, "")
+    # coturn looks at its allocations once a second, and counts when it is done with them.
+    relayed = wait_for_log(
+        net.coturn, lambda found: released(found) and all(item.to_peer is not None for item in found)
+    )
+    assert len(relayed) == (3 if udp else 4)
+    assert all(item.to_peer and item.from_peer for item in relayed)
