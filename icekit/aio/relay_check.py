@@ -21,13 +21,6 @@ from icekit.stages import StagePassed, TurnStages, TurnTested
 
 EventT = TypeVar("EventT")
 
-_CAUSES = {
-    QueryFailure.NO_SUCH_NAME: "nxdomain",
-    QueryFailure.NO_SUCH_RECORD: "nxdomain",
-    QueryFailure.TIMED_OUT: "timeout",
-    QueryFailure.SERVER_FAILURE: "timeout",
-}
-
 # Where the test of a sinkhole ends: nobody is there, or it is a web server that shows a page.
 _NOBODY_THERE = (StageName.CONNECT, StageName.TLS, StageName.CHALLENGE)
 
@@ -143,7 +136,7 @@ class RelayCheck:
             self._fail(StageName.RESOLVE, "TURN-RESOLVE", "sinkhole", f"{self._uri.host} is {host}", seconds)
             return
         failure = resolution.failure or QueryFailure.NO_SUCH_RECORD
-        self._fail(StageName.RESOLVE, "TURN-RESOLVE", _CAUSES[failure], f"{self._uri.host}: {failure}", seconds)
+        self._fail(StageName.RESOLVE, "TURN-RESOLVE", failure.value, f"{self._uri.host}: {failure}", seconds)
 
     def _fail(self, stage: StageName, code: str, cause: str, detail: str, seconds: float) -> None:
         self._pass(StageResult(stage, False, seconds, detail))
