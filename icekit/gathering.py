@@ -14,6 +14,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Final
 
 from icekit.candidate import Candidate
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
@@ -44,10 +45,14 @@ from icekit.net import (
 from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
-from icekit.turn import TurnAllocation, TurnState
-from icekit.turn_events import AllocationCreated, AllocationFailed, ServerRedirected, Step
+from icekit.turn import TurnAllocation
+from icekit.turn_events import AllocationCreated, AllocationFailed, ServerRedirected, Step, TurnState
 
 log = logging.getLogger(__name__)
+
+# A request that nobody answers ends by its own schedule and tells how often it was sent; the deadline of a server is a
+# little later, and ends what hangs between two requests.
+_GRACE: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -303,7 +308,7 @@ class Gatherer:
         if leg is not None and now >= self._next_start:
             self._next_start = now + self._config.ta
             self._queue.remove(leg)
-            leg.deadline = leg.deadline or now + self._config.patience
+            leg.deadline = leg.deadline or now + self._config.patience + _GRACE
             self._ask(leg, now)
         if self._complete or self._began is None or self._unresolved:
             return

@@ -147,7 +147,8 @@ def gather_report(events: Iterable[GatherEvent]) -> GatherReport:
     unusable: list[UnusableAddress] = []
     duration, complete = 0.0, False
     for event in events:
-        duration = event.seconds
+        if not complete:
+            duration = event.seconds
         match event:
             case CandidateGathered(candidate=candidate, base=base, url=url, seconds=seconds):
                 kind = candidate.address_class.value

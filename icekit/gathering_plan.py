@@ -10,7 +10,7 @@ from icekit.errors import ConfigError
 from icekit.net import AddressClass, canonical_host, classify_host
 from icekit.servers import IceServer, ServerUri
 from icekit.transaction import Schedule
-from icekit.turn import TurnConfig
+from icekit.turn_config import TurnConfig
 
 MAX_HOSTS: Final = 32
 """How many local addresses are used at most."""
@@ -24,7 +24,7 @@ class GatherConfig:
     """How fast and how patient the gathering is; times in seconds.
 
     ``ta``: between two new transactions (RFC 8445 §14.2); retransmissions are not counted.
-    ``patience``: what a server has from the moment it is asked until it counts as failed, from one local address.
+    ``patience``: how long a server that does not answer is waited for, from each local address.
     ``max_addresses``: how many addresses of one URL and family are tried, one after the other (RFC 5928 §3); they share
     the patience.
     ``schedule``: retransmissions, cut at the patience (RFC 8445 §14.3: the first not before 500 ms).

@@ -94,12 +94,15 @@ def _summary(report: GatherReport) -> str:
     lines = [""]
     for item in report.unusable_addresses:
         lines.append(f"{item.address} cannot be used: {item.error}.")
+    seen_as_is: dict[str, list[str]] = {}
     failed: dict[tuple[str, str], list[AskedServer]] = {}
     for server in report.servers:
         if server.outcome is ServerOutcome.FAILED:
             failed.setdefault((server.url, server.error or ""), []).append(server)
-        elif server.mapped_address == server.base:
-            lines.append(f"{server.url} sees {server.base} as it is: there is no NAT in between.")
+        elif server.mapped_address == server.base and server.base is not None:
+            host = server.base.rpartition(":")[0]
+            seen_as_is.setdefault(host, []).append(server.url)
+    lines += [f"There is no NAT between {host} and {', '.join(urls)}." for host, urls in seen_as_is.items()]
     for (url, error), legs in failed.items():
         hosts = ", ".join(leg.base for leg in legs if leg.base is not None)
         lines.append(_printable(f"{url} failed{f' from {hosts}' if hosts else ''}: {error}."))
@@ -109,10 +112,14 @@ def _summary(report: GatherReport) -> str:
     good = len({server.url for server in report.servers if server.outcome is ServerOutcome.ANSWERED})
     end = "" if report.complete else ", interrupted"
     lines.append(
-        f"{len(report.candidates)} candidates ({kinds}); {good} of {total} servers answered; "
+        f"{_count(len(report.candidates), 'candidate')} ({kinds}); {good} of {_count(total, 'server')} answered; "
         f"{_milliseconds(report.duration)}{end}"
     )
     return "\n".join(lines)
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def _printable(text: str) -> str:
