@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations, pairwise
+from itertools import combinations, groupby, pairwise
 from math import gcd
 
 from icekit.attributes import Change
-from icekit.net import Address, AddressClass, classify_host
+from icekit.net import Address, AddressClass, classify_host, scope_of
 from icekit.report import Behavior, NatReport, NatTest, Pooling, PortAssignment, ServerReport
 
 # A negative test counts only after so many transmissions: at 5 % loss in each direction three are wrong in 1.9 of 1,000
@@ -21,13 +21,18 @@ MIN_TRANSMISSIONS = 4
 MIN_PARITY_SAMPLES = 10
 # Sequential assignment is shared with other hosts behind the NAT: what they open lies between our ports.
 MAX_SEQUENTIAL_GAP = 64
+# The tests whose sockets send in one burst, so that their order is that of the NAT.
+BURST = ("port", "hairpin")
+# Of three gaps between random ports two are that small, with the same sign, in 1 of 100,000 runs.
+MIN_SEQUENTIAL_SAMPLES = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One answered Binding request from ``local`` to ``server``. ``plain`` is MAPPED-ADDRESS, if it was there.
+    """One answered Binding request from ``local`` to ``server``. ``plain`` is MAPPED-ADDRESS, if both forms were there.
 
-    ``order`` counts first transmissions over all sockets; ``sent`` is the number of transmissions.
+    ``order`` counts first transmissions over all sockets; ``sent`` is the number of transmissions until the answer,
+    ``seconds`` the time from the first of them.
     """
 
     test: str
@@ -37,7 +42,7 @@ class Sample:
     plain: Address | None
     order: int
     sent: int
-    rtt: float | None
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +75,13 @@ class HairpinTrial:
 
 @dataclass(frozen=True, slots=True)
 class Silence:
-    """A Binding request that nobody answered."""
+    """A Binding request without a usable answer; ``heard`` says what came instead, ``error 401`` for example."""
 
     test: str
     server: Address
     sent: int
     seconds: float
+    heard: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +102,10 @@ class NatObservations:
     filters: tuple[FilterTrial, ...] = ()
     hairpin: HairpinTrial | None = None
     lifetime: tuple[LifetimeTrial, ...] = ()
+    lifetime_reason: str = ""
+    """Why the lifetime test, if it was asked for, has no trials."""
     others: tuple[tuple[Address, Address], ...] = ()
-    """Servers with the OTHER-ADDRESS that each of them named."""
+    """Servers, alternate addresses too, with the OTHER-ADDRESS that each of them named."""
     seconds: float = 0.0
 
 
@@ -135,22 +143,32 @@ _NO_ANSWER = "no STUN server answered over UDP"
 
 
 def _udp(seen: NatObservations, servers: Sequence[ServerReport], reason: dict[str, str]) -> bool | None:
-    if seen.samples or any(server.reachable for server in servers if server.transport == "udp"):
+    over_udp = [server for server in servers if server.transport == "udp"]
+    heard = [item for item in seen.silences if item.heard]
+    if seen.samples or heard or any(server.reachable for server in over_udp):
         return True
-    silent = {item.server for item in seen.silences if item.sent >= MIN_TRANSMISSIONS}
-    spoken = {server.address for server in servers if server.transport == "udp" and _by_icmp(server)}
-    quiet = {address for address in silent if str(address) not in spoken}
-    hosts = {address.host for address in quiet}
-    reached = {_host(server.address) for server in servers if server.transport != "udp" and server.reachable}
-    if not seen.silences and not servers:
+    refused = {server.address for server in over_udp if _by_icmp(server)}
+    asked = {str(item.server) for item in seen.silences}
+    asked |= {server.address for server in over_udp if server.address is not None}
+    patient = {str(item.server) for item in seen.silences if item.sent >= MIN_TRANSMISSIONS}
+    patient |= {server.address for server in over_udp if server.address is not None and _timed_out(server)}
+    silent = {Address.parse(address).host for address in patient - refused}
+    reached = {
+        Address.parse(server.address).host
+        for server in servers
+        if server.transport != "udp" and server.reachable and server.address is not None
+    }
+    if not asked:
         reason["udp"] = "no server of this family to ask"
-    elif hosts & reached:
+    elif asked - refused - patient:
+        reason["udp"] = "the test was cut short"
+    elif silent & reached:
         reason["udp"] = "silent over UDP, while the same host answers over TCP"
         return False
-    elif len(hosts) >= 2:
-        reason["udp"] = f"{len(hosts)} servers are silent"
+    elif len(silent) >= 2:
+        reason["udp"] = f"{len(silent)} servers are silent"
         return False
-    elif spoken:
+    elif refused:
         reason["udp"] = "the server is there and refuses (ICMP): it may be down"
     else:
         reason["udp"] = "one silent server: it may be down; name a second one"
@@ -161,8 +179,8 @@ def _by_icmp(server: ServerReport) -> bool:
     return (server.error or "").startswith(("refused", "unreachable"))
 
 
-def _host(address: str | None) -> str:
-    return "" if address is None else Address.parse(address).host
+def _timed_out(server: ServerReport) -> bool:
+    return server.reachable is False and (server.error or "").startswith("timeout")
 
 
 def _behind_nat(seen: NatObservations, reason: dict[str, str]) -> bool | None:
@@ -213,26 +231,53 @@ def _filtering_at(seen: NatObservations, server: Address) -> tuple[Behavior | No
     if far is None or near is None:
         return None, f"server {server} was not asked"
     other = far.other or near.other
+    error = far.error or near.error
     if not (far.control and near.control):
-        return None, f"server {server} did not answer"
+        return None, f"server {server} answers with error {error}" if error else f"server {server} did not answer"
     if other is None:
         return None, f"server {server} has no OTHER-ADDRESS (RFC 5780)"
-    if other.host == server.host or other.port == server.port:
-        return None, f"server {server} names {other} as its other address, which does not differ in IP and port"
-    if far.error is not None or near.error is not None:
-        return None, f"server {server} refuses CHANGE-REQUEST ({far.error or near.error})"
-    if server in (far.source, near.source):
+    if (flaw := alternate_flaw(server, other)) is not None:
+        return None, f"server {server} names {other} as its other address, {flaw}"
+    if error is not None:
+        return None, f"server {server} refuses CHANGE-REQUEST (error {error})"
+    sources = [source for source in (far.source, near.source) if source is not None]
+    if server in sources:
         return None, f"server {server} ignores CHANGE-REQUEST and answers from the same address"
-    if far.source == other:
+    # The sockets of this test sent to ``server`` alone, so whatever else got through was not waited for.
+    if any(source.host != server.host for source in sources):
         return Behavior.ENDPOINT_INDEPENDENT, ""
-    # Silence means something only if the alternate address is known to be able to answer us.
-    if not any(sample.server.host == other.host for sample in seen.samples):
+    # A silence means something only if the address that should have answered is known to reach us.
+    answered = {sample.server for sample in seen.samples}
+    if other not in answered:
         return None, f"the other address of server {server}, {other}, does not answer at all"
-    if near.source == Address(server.host, other.port):
+    # RFC 5780 §6.1: asked at its alternate address a server names the primary one; coturn 4.6 names what was asked.
+    # Anything else is a stranger's server, whose answers prove nothing.
+    names = dict(seen.others).get(other)
+    if names is None or names.host not in (server.host, other.host):
+        return None, f"server {server} names {other} as its other address, which is another server"
+    if far.sent < MIN_TRANSMISSIONS:
+        return None, f"the test with server {server} was cut short"
+    if sources:
         return Behavior.ADDRESS_DEPENDENT, ""
-    if far.sent < MIN_TRANSMISSIONS or near.sent < MIN_TRANSMISSIONS:
+    if (beside := Address(server.host, other.port)) not in answered:
+        return None, f"the other port of server {server}, {beside}, does not answer at all"
+    if near.sent < MIN_TRANSMISSIONS:
         return None, f"the test with server {server} was cut short"
     return Behavior.ADDRESS_AND_PORT_DEPENDENT, ""
+
+
+def alternate_flaw(server: Address, other: Address) -> str | None:
+    """Why ``other`` cannot be the alternate address of ``server`` (RFC 5780 §7.4); ``None``: it can be."""
+    if other.family != server.family:
+        return "of another family"
+    if other.host == server.host or other.port == server.port:
+        return "which does not differ in IP and port"
+    kind = classify_host(other.host)
+    if other.port == 0 or kind in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST, AddressClass.RESERVED):
+        return "which is no address of a server"
+    if scope_of(other.host) < scope_of(server.host):
+        return "which cannot be reached from outside its network"
+    return None
 
 
 def _hairpinning(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> bool | None:
@@ -264,21 +309,34 @@ def _ports(
         reason["port_assignment"] = _NO_NAT if behind is False else _NO_ANSWER
         return None, None
     firsts = _first_contacts(seen)
-    if len(firsts) < 3:
-        reason["port_assignment"] = "fewer than three sockets were answered"
-        return None, None
     kept = sum(sample.mapped.port == sample.local.port for sample in firsts)
-    if 2 * kept > len(firsts):
+    if len(firsts) >= 3 and 2 * kept > len(firsts):
         return PortAssignment.PRESERVING, None
-    # Only sockets that were answered at once say in which order the NAT saw them.
-    burst = [sample for sample in firsts if sample.test == "port" and sample.rtt is not None]
-    gaps = [two.mapped.port - one.mapped.port for one, two in pairwise(burst)]
-    steps = [gap for gap in gaps if abs(gap) <= MAX_SEQUENTIAL_GAP]
-    # One gap may be the end of the port range, or the border between two public addresses.
-    if len(gaps) >= 3 and len(steps) >= len(gaps) - 1 and (min(steps) > 0 or max(steps) < 0):
-        step = gcd(*steps)
-        return PortAssignment.SEQUENTIAL, step if steps[0] > 0 else -step
-    return PortAssignment.RANDOM, None
+    burst = [sample.mapped for sample in firsts if sample.test in BURST]
+    if len(burst) < MIN_SEQUENTIAL_SAMPLES:
+        reason["port_assignment"] = f"fewer than {MIN_SEQUENTIAL_SAMPLES} sockets were answered"
+        return None, None
+    # A NAT with several public addresses counts over all of them, or at each of them.
+    by_host = sorted(burst, key=lambda mapped: mapped.host)
+    step = _step([[mapped.port for mapped in burst]]) or _step(
+        [[mapped.port for mapped in group] for _, group in groupby(by_host, key=lambda mapped: mapped.host)]
+    )
+    return (PortAssignment.RANDOM, None) if step is None else (PortAssignment.SEQUENTIAL, step)
+
+
+def _step(rows: list[list[int]]) -> int | None:
+    """The step from port to port, in the order of sending; ``None`` if there is none.
+
+    A third of the gaps may be large or go back: the port range ended, or a first transmission was lost before it
+    reached the NAT, which then saw that socket later than the others.
+    """
+    gaps = [two - one for row in rows for one, two in pairwise(row)]
+    near = [gap for gap in gaps if 0 < abs(gap) <= MAX_SEQUENTIAL_GAP]
+    forward = sum(gap > 0 for gap in near)
+    agreeing = max(forward, len(near) - forward)
+    if len(gaps) < MIN_SEQUENTIAL_SAMPLES - 1 or 3 * agreeing < 2 * len(gaps):
+        return None
+    return gcd(*near) if 2 * forward > len(near) else -gcd(*near)
 
 
 def _pooling(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> Pooling | None:
@@ -333,24 +391,29 @@ def _nats(behind: bool | None, reason: dict[str, str]) -> int | None:
 
 
 def _lifetime(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> float | None:
-    """The longest idle time that a binding survived, if a longer one did not."""
-    if not seen.lifetime:
-        reason["binding_lifetime"] = "not asked for (--lifetime)" if behind is not False else _NO_NAT
-        return None
+    """The longest idle time that a binding survived, if a longer one did not. It holds for a firewall as well."""
     alive = max((trial.idle for trial in seen.lifetime if trial.alive), default=None)
-    dead = min((trial.idle for trial in seen.lifetime if not trial.alive), default=None)
-    if alive is None:
-        reason["binding_lifetime"] = f"less than {dead:.0f} s"
-    elif dead is None:
-        reason["binding_lifetime"] = f"more than {alive:.0f} s, the longest time that was waited"
-    return alive
+    gone = min((trial.idle for trial in seen.lifetime if not trial.alive), default=None)
+    if alive is None and gone is None:
+        not_asked = _NO_NAT if behind is False else "not asked for (--lifetime)"
+        reason["binding_lifetime"] = seen.lifetime_reason or not_asked
+    elif gone is None:
+        reason["binding_lifetime"] = f"more than {alive:g} s, the longest time that was waited"
+    elif alive is None:
+        reason["binding_lifetime"] = f"less than {gone:g} s, the shortest time that was waited"
+    elif gone < alive:
+        reason["binding_lifetime"] = f"contradictory: gone after {gone:g} s, and another one there after {alive:g} s"
+    else:
+        reason["binding_lifetime"] = f"between {alive:g} and {gone:g} s"
+        return alive
+    return None
 
 
 def _tests(seen: NatObservations) -> tuple[NatTest, ...]:
     """What was sent and answered, summed by test."""
     rows: dict[str, list[tuple[int, int, float]]] = {}
     for sample in seen.samples:
-        rows.setdefault(sample.test, []).append((sample.sent, 1, sample.rtt or 0.0))
+        rows.setdefault(sample.test, []).append((sample.sent, 1, sample.seconds))
     for silence in seen.silences:
         rows.setdefault(silence.test, []).append((silence.sent, 0, silence.seconds))
     for trial in seen.filters:

@@ -2,9 +2,9 @@
 
 Mapping and filtering are measured apart, side by side, each from a fresh socket. The plan has two waves:
 
-1. from one socket a Binding request to every server, and to their alternate addresses as they become known (mapping);
-   for every server two sockets that ask for an answer from another address and from another port (filtering). Those
-   two never send to the alternate address, and nobody needs to know it before they start.
+1. from one socket a Binding request to every server (mapping); for every server two sockets that ask for an answer from
+   another address and from another port (filtering). Those two send to that server alone. When both are decided, the
+   mapping socket asks the server's alternate address: for the mapping, and as a control that it can answer at all.
 2. after the first answer, in one burst to that server: sockets for the port assignment, and two that then send to each
    other's mapped address (hairpinning).
 
@@ -19,10 +19,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from icekit import attributes as attr
-from icekit.attributes import Change, Item
+from icekit.attributes import Attribute, Change, Item
 from icekit.errors import DecodeError
-from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence
+from icekit.net import (
+    Address,
+    AddressClass,
+    Datagram,
+    SocketFailure,
+    SocketReleased,
+    SocketWanted,
+    classify_host,
+)
+from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
 
@@ -35,7 +43,8 @@ class ProbeConfig:
     handful of 20-byte requests once, and must not depend on a lost one, so it repeats them every ``interval``.
 
     ``transmissions``: per request. ``patience``: how long the first answer may take after the last of them.
-    ``rtt_factor`` and ``margin``: a silence counts after that many round-trip times and that margin.
+    ``rtt_factor`` and ``margin``: a silence counts after that many round-trip times and that margin; ``stranger``: so
+    much later if the time was measured with another server, which may be nearer.
     ``port_sockets``: sockets of the port test. ``max_servers``: how many of the given servers are used.
     """
 
@@ -44,6 +53,7 @@ class ProbeConfig:
     patience: float = 2.0
     rtt_factor: float = 2.5
     margin: float = 0.1
+    stranger: float = 0.3
     port_sockets: int = 8
     max_servers: int = 8
 
@@ -85,16 +95,25 @@ ProbeEvent = NatObserved | SocketWanted | SocketReleased
 
 @dataclass(slots=True)
 class _Filter:
-    """What is known of one CHANGE-REQUEST so far."""
+    """What is known of one CHANGE-REQUEST so far; ``seconds`` is set when it is decided."""
 
     trial: Trial
     started: float
     sent: int = 0
     source: Address | None = None
-    control: bool | None = None
+    control: bool = False
     other: Address | None = None
     error: int | None = None
     seconds: float | None = None
+
+
+@dataclass(slots=True)
+class _Asked:
+    """An open request: where it went, when, and how many first transmissions there were before."""
+
+    server: Address
+    started: float
+    order: int
 
 
 _CONTROL: Final = "control"
@@ -125,11 +144,14 @@ class NatProbe:
         self._awaited: set[int] = set()
         self._wave = 0
         self._best: Address | None = None
-        self._rtt: float | None = None
-        self._give_up: dict[Hashable, float] = {}
-        self._orders: dict[Hashable, int] = {}
+        # Round-trip times by host, and the one that TCP told.
+        self._rtts: dict[str, float] = {}
+        self._expected: float | None = None
+        self._open: dict[Hashable, _Asked] = {}
         self._order = 0
+        self._mapping_local: Address | None = None
         self._asked: set[Address] = set()
+        self._garbled: set[Address] = set()
         self._filters: dict[Address, _Filter] = {}
         self._samples: list[Sample] = []
         self._silences: list[Silence] = []
@@ -151,10 +173,9 @@ class NatProbe:
         else:
             self._finish(now)
 
-    def expect_rtt(self, rtt: float, now: float) -> None:
+    def expect_rtt(self, rtt: float) -> None:
         """Tell what TCP needed to reach these servers: then silence over UDP need not be waited for so long."""
-        if self._rtt is None:
-            self._shorten(rtt, now)
+        self._expected = rtt if self._expected is None else min(rtt, self._expected)
 
     # Endpoint.
 
@@ -162,22 +183,28 @@ class NatProbe:
         """Take an answer, or a request of our own that came back through the NAT."""
         try:
             message = decode(datagram.data)
-            if message.message_class is Class.REQUEST:
-                self._receive_request(message, datagram, now)
-            else:
-                for outcome in self._transactions.receive(message, datagram, now):
-                    self._take(outcome, now)
         except DecodeError:
             self.dropped += 1
+            if datagram.source in self._servers:
+                self._garbled.add(datagram.source)
+            return
+        if message.message_class is Class.REQUEST:
+            self._receive_request(message, datagram, now)
+        else:
+            for outcome in self._transactions.receive(message, datagram, now):
+                self._take(outcome, now)
         self._check_done(now)
 
     def handle_timer(self, now: float) -> None:
         """Retransmit, and believe silences whose time has come."""
+        if (due := self.get_timer()) is not None and now - due > self._config.margin:
+            # This host stood still: what was lost meanwhile is no silence of the network.
+            for asked in self._open.values():
+                asked.started += now - due
         for outcome in self._transactions.handle_timer(now):
             self._take(outcome, now)
-        for tag, when in list(self._give_up.items()):
-            if when <= now:
-                del self._give_up[tag]
+        for tag, asked in list(self._open.items()):
+            if (deadline := self._deadline(tag, asked)) is not None and deadline <= now and tag in self._open:
                 self._silent(tag, self._transactions.cancel(tag), now)
         self._check_done(now)
 
@@ -185,7 +212,7 @@ class NatProbe:
         """The earliest retransmission or decision."""
         if self._done:
             return None
-        due = [self._transactions.get_timer(), *self._give_up.values()]
+        due = [self._transactions.get_timer(), *(self._deadline(tag, asked) for tag, asked in self._open.items())]
         return min((when for when in due if when is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -205,7 +232,7 @@ class NatProbe:
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """A socket of the current wave is there; the wave sends when all of it are."""
-        if self._done:
+        if self._done or id not in self._awaited:
             self._events.append(SocketReleased(local))
             return
         self._sockets[id] = local
@@ -214,7 +241,7 @@ class NatProbe:
 
     def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
         """A test without its socket does not take part."""
-        if not self._done:
+        if not self._done and id in self._awaited:
             self._ready(id, now)
 
     # Inside.
@@ -239,8 +266,9 @@ class NatProbe:
 
     def _begin(self, trial: Trial, local: Address, now: float) -> None:
         if trial.test == "mapping":
+            self._mapping_local = local
             for server in self._servers:
-                self._ask(local, server, now)
+                self._ask_for_mapping(server, now)
         elif trial.change is not None:
             assert trial.server is not None
             self._filters[local] = _Filter(trial, now)
@@ -248,14 +276,12 @@ class NatProbe:
             self._send((_CONTROL, local), local, trial.server, now)
         else:
             assert self._best is not None
-            self._ask(local, self._best, now)
+            self._send(("ask", local, self._best), local, self._best, now)
 
-    def _ask(self, local: Address, server: Address, now: float) -> None:
-        if self._tests[local].test == "mapping":
-            if server in self._asked:
-                return
+    def _ask_for_mapping(self, server: Address, now: float) -> None:
+        if self._mapping_local is not None and server not in self._asked:
             self._asked.add(server)
-        self._send(("ask", local, server), local, server, now)
+            self._send(("ask", self._mapping_local, server), self._mapping_local, server, now)
 
     def _send(
         self, tag: Hashable, local: Address, server: Address, now: float, *items: Item, any_source: bool = False
@@ -263,88 +289,116 @@ class NatProbe:
         config = self._config
         schedule = Schedule.even(config.transmissions, config.interval, config.patience)
         self._order += 1
-        self._orders[tag] = self._order
+        self._open[tag] = _Asked(server, now, self._order)
         path = Path(local, server)
         self._transactions.send(tag, Method.BINDING, path, items, schedule, now, any_source=any_source)
-        if self._rtt is not None:
-            self._give_up[tag] = now + config.burst + config.rtt_factor * self._rtt + config.margin
+
+    def _deadline(self, tag: Hashable, asked: _Asked) -> float | None:
+        """When the silence of a request counts: its transmissions, some round-trip times, a margin."""
+        config = self._config
+        rtt = self._rtts.get(asked.server.host)
+        stranger = 0.0
+        if rtt is None and isinstance(tag, tuple) and tag[0] == _HAIRPIN:
+            # The way to our own NAT is a part of every other way.
+            rtt = min(self._rtts.values(), default=None)
+        elif rtt is None:
+            rtt = min(self._rtts.values(), default=self._expected)
+            stranger = config.stranger
+        if rtt is None:
+            return None
+        return asked.started + config.burst + config.rtt_factor * rtt + config.margin + stranger
 
     def _take(self, outcome: Outcome, now: float) -> None:
         tag = outcome.tag
-        self._give_up.pop(tag, None)
         match outcome:
             case Succeeded():
                 self._answered(tag, outcome, now)
             case Refused(error=error):
-                match tag:
-                    case ("filter", Address() as local):
-                        found = self._filters[local]
-                        found.error, found.sent, found.seconds = error.code, outcome.sent, outcome.seconds
-                    case _:
-                        self._silent(tag, outcome.sent, now)
+                self._refused(tag, error.code, outcome.sent, now)
             case TimedOut(sent=sent):
                 self._silent(tag, sent, now)
             case _:
                 pass
 
     def _answered(self, tag: Hashable, outcome: Succeeded, now: float) -> None:
+        asked = self._open.pop(tag)
         response = outcome.response
-        mapped = response.get(attr.XOR_MAPPED_ADDRESS)
-        plain = response.get(attr.MAPPED_ADDRESS)
-        other = response.get(attr.OTHER_ADDRESS) or response.get(attr.CHANGED_ADDRESS)
-        if self._rtt is None:
-            self._shorten(outcome.seconds, now)
+        if outcome.source == asked.server:
+            host = asked.server.host
+            self._rtts[host] = min(outcome.seconds, self._rtts.get(host, outcome.seconds))
+        other = _readable(response, attr.OTHER_ADDRESS) or _readable(response, attr.CHANGED_ADDRESS)
         match tag:
             case ("filter", Address() as local):
                 found = self._filters[local]
                 found.source, found.sent, found.seconds = outcome.source, outcome.sent, outcome.seconds
+                self._ask_alternates(found.trial.server, now)
                 return
             case (kind, Address() as local, *_) if kind == _CONTROL:
-                self._controlled(self._filters[local], outcome, other)
                 test = _CONTROL
-            case ("ask", Address() as local, Address() as server):
+                self._controlled(self._filters[local], outcome, other)
+            case ("ask", Address() as local, *_):
                 test = self._tests[local].test
-                if test == "mapping":
-                    self._learn_alternate(local, server, other, now)
             case _:
                 return
+        if other is not None:
+            self._others.setdefault(asked.server, other)
+        self._ask_alternates(asked.server, now)
+        mapped, plain = _readable(response, attr.XOR_MAPPED_ADDRESS), _readable(response, attr.MAPPED_ADDRESS)
         address = mapped or plain
-        if address is None:
+        if address is None or not _is_mapped(address):
+            self._silences.append(
+                Silence(test, asked.server, outcome.sent, outcome.seconds, "no usable mapped address")
+            )
             return
-        server = outcome.path.remote
-        self._samples.append(Sample(test, local, server, address, plain, self._orders[tag], outcome.sent, outcome.rtt))
+        self._samples.append(
+            Sample(
+                test,
+                local,
+                asked.server,
+                address,
+                None if mapped is None else plain,
+                asked.order,
+                outcome.sent,
+                outcome.seconds,
+            )
+        )
         if test == "hairpin":
             self._hairpin_mapped[local] = address
             if len(self._hairpin_mapped) == 2:
                 self._start_hairpin(now)
-        if self._wave == 1 and not self._awaited:
-            self._best = server
+        if self._wave == 1:
+            self._best = asked.server
             self._open_wave(2)
 
     def _controlled(self, found: _Filter, outcome: Succeeded, other: Address | None) -> None:
         found.control = True
         found.other = other
-        if other is None:
+        if other is None and found.seconds is None:
             # Nothing can come from an address that the server does not have.
             tag = ("filter", outcome.path.local)
-            if found.seconds is None:
-                found.sent = self._transactions.cancel(tag)
-                found.seconds = outcome.seconds
-            self._give_up.pop(tag, None)
+            found.sent, found.seconds = self._transactions.cancel(tag), outcome.seconds
+            del self._open[tag]
 
-    def _learn_alternate(self, local: Address, server: Address, other: Address | None, now: float) -> None:
-        """RFC 5780 §4.3: the alternate address with the primary port, and with the alternate port; both at once."""
-        if other is None or server not in self._servers or server in self._others:
+    def _ask_alternates(self, server: Address | None, now: float) -> None:
+        """RFC 5780 §4.3: the alternate address with the primary port, and with the alternate port.
+
+        The alternate port of the primary address comes on top: it is the control of the second filtering test. Nothing
+        is sent to them before filtering is decided: some firewalls open for the whole host and not for a socket.
+        """
+        if server not in self._servers or (other := self._others.get(server)) is None:
             return
-        self._others[server] = other
-        if other.family == server.family and other.host != server.host and other.port != server.port and other.port:
-            self._ask(local, Address(other.host, server.port), now)
-            self._ask(local, other, now)
+        if alternate_flaw(server, other) is not None:
+            return
+        if any(item.trial.server == server and item.seconds is None for item in self._filters.values()):
+            return
+        for address in (Address(other.host, server.port), other, Address(server.host, other.port)):
+            self._ask_for_mapping(address, now)
 
     def _start_hairpin(self, now: float) -> None:
         """Both send, so that a NAT that filters has been told by each side to expect the other."""
         (one, one_mapped), (two, two_mapped) = self._hairpin_mapped.items()
-        if one_mapped.host in self._local_hosts:
+        hosts = {one_mapped.host, two_mapped.host}
+        if hosts & set(self._local_hosts) or {one_mapped.family, two_mapped.family} != {one.family}:
             return
         self._hairpin_started = now
         self._send((_HAIRPIN, one), one, two_mapped, now, any_source=True)
@@ -353,56 +407,71 @@ class NatProbe:
     def _receive_request(self, message: Message, datagram: Datagram, now: float) -> None:
         """A request can only be ours: through the NAT and back."""
         tag = self._transactions.tag_of(message.transaction_id)
-        if self._hairpin_started is None or not isinstance(tag, tuple) or tag[0] != _HAIRPIN or self._hairpin:
+        if self._hairpin_started is None or not isinstance(tag, tuple) or tag[0] != _HAIRPIN:
             self.dropped += 1
             return
-        sent = 0
+        sent = 0 if self._hairpin is None else self._hairpin.sent
         for local in self._hairpin_mapped:
-            self._give_up.pop((_HAIRPIN, local), None)
+            self._open.pop((_HAIRPIN, local), None)
             sent += self._transactions.cancel((_HAIRPIN, local))
         self._hairpin = HairpinTrial(sent, 1, now - self._hairpin_started)
 
-    def _silent(self, tag: Hashable, sent: int, now: float) -> None:
+    def _refused(self, tag: Hashable, code: int, sent: int, now: float) -> None:
         match tag:
-            case ("ask", Address() as local, Address() as server):
-                self._silences.append(Silence(self._tests[local].test, server, sent, now - self._began))
+            case ("filter", Address() as local):
+                del self._open[tag]
+                found = self._filters[local]
+                found.error, found.sent, found.seconds = code, sent, now - found.started
+                self._ask_alternates(found.trial.server, now)
+            case (kind, Address() as local) if kind == _CONTROL:
+                del self._open[tag]
+                self._filters[local].error = code
+            case _:
+                self._silent(tag, sent, now, f"error {code}")
+
+    def _silent(self, tag: Hashable, sent: int, now: float, heard: str = "") -> None:
+        asked = self._open.pop(tag)
+        match tag:
+            case ("ask", Address() as local, *_):
+                if not heard and asked.server in self._garbled:
+                    heard = "something that is not STUN"
+                self._silences.append(Silence(self._tests[local].test, asked.server, sent, now - asked.started, heard))
             case ("filter", Address() as local):
                 found = self._filters[local]
                 found.sent, found.seconds = sent, now - found.started
-            case (kind, Address() as local) if kind == _CONTROL:
-                self._filters[local].control = False
+                self._ask_alternates(found.trial.server, now)
             case (kind, Address()) if kind == _HAIRPIN and self._hairpin_started is not None:
                 before = 0 if self._hairpin is None else self._hairpin.sent
                 self._hairpin = HairpinTrial(before + sent, 0, now - self._hairpin_started)
             case _:
                 pass
 
-    def _shorten(self, rtt: float, now: float) -> None:
-        """From now on a silence has a measure: the transmissions, some round-trip times, a margin."""
-        config = self._config
-        self._rtt = rtt
-        # Another server may be farther away than the one that we know.
-        wait = config.burst + config.rtt_factor * rtt + config.margin
-        for tag in self._transactions.tags():
-            foreign = isinstance(tag, tuple) and tag[0] in ("ask", _CONTROL)
-            self._give_up[tag] = max(now, self._began) + wait + (0.5 if foreign else 0.0)
-
     def _check_done(self, now: float) -> None:
-        if not self._done and not self._awaited and not len(self._transactions):
+        if not self._done and not self._awaited and not self._open:
             self._finish(now)
 
     def _finish(self, now: float) -> None:
         self._done = True
+        for tag in list(self._open):
+            sent = self._transactions.cancel(tag)
+            match tag:
+                case ("filter", Address() as local):
+                    self._filters[local].sent = sent
+                case ("ask", Address(), *_):
+                    self._silent(tag, sent, now)
+                case _:
+                    pass
+        self._open.clear()
         filters = tuple(
             FilterTrial(
                 found.trial.server,
                 found.trial.change,
                 found.sent,
                 found.source,
-                bool(found.control),
+                found.control,
                 found.other,
                 found.error,
-                found.seconds or now - found.started,
+                now - found.started if found.seconds is None else found.seconds,
             )
             for found in self._filters.values()
             if found.trial.server is not None and found.trial.change is not None
@@ -418,7 +487,17 @@ class NatProbe:
         )
         for local in self._tests:
             self._events.append(SocketReleased(local))
-        for tag in self._transactions.tags():
-            self._transactions.cancel(tag)
-        self._give_up.clear()
         self._events.append(NatObserved(observations))
+
+
+def _readable(message: Message, attribute: Attribute[Address]) -> Address | None:
+    """An address of a server that may be careless or hostile: one that cannot be read is not there."""
+    try:
+        return message.get(attribute)
+    except DecodeError:
+        return None
+
+
+def _is_mapped(address: Address) -> bool:
+    """Whether packets can come from it."""
+    return address.port != 0 and classify_host(address.host) not in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST)

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from icekit import attributes as attr
+from icekit.attributes import Attribute
 from icekit.errors import DecodeError
 from icekit.net import (
     Address,
@@ -23,7 +25,7 @@ from icekit.net import (
     Transport,
 )
 from icekit.report import ServerReport
-from icekit.stun import Method, StreamDecoder, decode
+from icekit.stun import Message, Method, StreamDecoder, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, Transactions
 
 
@@ -51,6 +53,14 @@ CheckEvent = ServerChecked | SocketWanted | SocketReleased | StreamWanted | Stre
 # Six transmissions in half a second and two seconds for the last one: a mobile network needs that after waking up.
 _SCHEDULE = Schedule((0.0, 0.1, 0.2, 0.3, 0.5, 1.0), 3.0)
 _CONNECT_TIMEOUT = 3.0
+# Systems send a second SYN after one second; three waits for a third in vain.
+_SECOND_SYN = 1.0
+# Five of the six transmissions of a UDP check; the last one is for a network that nobody has measured.
+_BURST = 0.5
+_RTT_FACTOR = 2.5
+_MARGIN = 0.1
+# So much longer if the time was measured with another host, which may be nearer.
+_STRANGER = 0.3
 
 
 class ServerCheck:
@@ -74,6 +84,7 @@ class ServerCheck:
         self._events: deque[CheckEvent] = deque()
         self._local: Address | None = None
         self._deadline: float | None = None
+        self._deadline_is_final = False
         self._began = 0.0
         self._connected: float | None = None
         self._done = False
@@ -91,10 +102,14 @@ class ServerCheck:
                 StreamWanted(self._id, self._host, target.address, target.transport, target.server_name)
             )
 
-    def expect_answer_by(self, deadline: float) -> None:
-        """Give up at ``deadline``: others have answered, so a longer silence says nothing new."""
-        if not self._done:
-            self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
+    def expect_rtt(self, server: Address, rtt: float) -> None:
+        """Tell what ``server``, or another transport, needed (seconds): a much longer silence says nothing new."""
+        if self._done or self._deadline_is_final:
+            return
+        burst = _BURST if self._target.transport is Transport.UDP else _SECOND_SYN
+        stranger = 0.0 if server.host == self._target.address.host else _STRANGER
+        deadline = self._began + burst + _RTT_FACTOR * rtt + _MARGIN + stranger
+        self._deadline = deadline if self._deadline is None else min(self._deadline, deadline)
 
     # Endpoint.
 
@@ -143,21 +158,30 @@ class ServerCheck:
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """Ask."""
+        if self._done:
+            self._events.append(SocketReleased(local))
+            return
         self._local = local
         self._ask(local, now)
 
     def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
         """The socket could not be bound, or ICMP says that nobody is there."""
+        if self._target.transport is not Transport.UDP:
+            return
         self._finish(now, error=f"{failure}: {_SOCKET_TEXT[failure]}")
 
     def stream_connected(self, id: int, now: float) -> None:
-        """TCP is up; TLS has the rest of the time."""
+        """TCP is up; TLS has its own time."""
+        if not self._done:
+            self._deadline = now + _CONNECT_TIMEOUT
+            self._deadline_is_final = True
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """The port is open; ask, unless that was the question."""
         if self._done:
             return
         self._deadline = None
+        self._deadline_is_final = True
         self._connected = now - self._began
         if self._target.connect_only:
             self._finish(now, reachable=True)
@@ -174,22 +198,20 @@ class ServerCheck:
     # Inside.
 
     def _ask(self, local: Address, now: float) -> None:
-        if self._done:
-            return
         path = Path(local, self._target.address, self._target.transport)
         self._transactions.send("binding", Method.BINDING, path, (), _SCHEDULE, now)
 
     def _take(self, outcome: Outcome, now: float) -> None:
         match outcome:
             case Succeeded(response=response, rtt=rtt, seconds=seconds):
-                mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
+                mapped = _readable(response, attr.XOR_MAPPED_ADDRESS) or _readable(response, attr.MAPPED_ADDRESS)
                 self._finish(
                     now,
                     reachable=True,
                     rtt=seconds if rtt is None else rtt,
                     mapped_address=None if mapped is None else str(mapped),
                     behavior_discovery=response.has(attr.OTHER_ADDRESS),
-                    software=response.get(attr.SOFTWARE),
+                    software=_readable(response, attr.SOFTWARE),
                 )
             case Refused(error=error):
                 # It answered: there is a server, and the network lets its packets through.
@@ -230,8 +252,20 @@ class ServerCheck:
             error,
             self._interface,
             software,
+            now - self._began,
         )
         self._events.append(ServerChecked(report, self._connected))
+
+
+T = TypeVar("T")
+
+
+def _readable(message: Message, attribute: Attribute[T]) -> T | None:
+    """A value of a server that may be careless or hostile: one that cannot be read is not there."""
+    try:
+        return message.get(attribute)
+    except DecodeError:
+        return None
 
 
 _SOCKET_TEXT = {

@@ -61,6 +61,7 @@ class Prober:
         self._ports: list[ServerReport] = []
         self._nat: dict[int, NatObservations] = {}
         self._probes: dict[int, tuple[NatProbe, Driver[NatObserved]]] = {}
+        self._checks: dict[ServerCheck, Driver[ServerChecked]] = {}
         self._relays: list[RelayCheck] = []
         self._candidates: tuple[str, ...] = ()
         self._began = 0.0
@@ -126,14 +127,12 @@ class Prober:
                 servers = [
                     target.address
                     for target in targets
-                    if target.transport is Transport.UDP
-                    and target.address.family == family
-                    and sources[target.address.host]
+                    if target.transport is Transport.UDP and target.address.family == family
                 ]
-                if servers:
-                    source = sources[servers[0].host]
-                    assert source is not None
-                    tasks.create_task(self._probe_nat(family, source, servers))
+                source = next((host for server in servers if (host := sources[server.host])), None)
+                if source is not None:
+                    same = [server for server in servers if sources[server.host] == source]
+                    tasks.create_task(self._probe_nat(family, source, same))
             for target in targets:
                 for host in self._hosts(target.address, sources[target.address.host]):
                     tasks.create_task(self._check(target, host))
@@ -193,17 +192,31 @@ class Prober:
             if isinstance(event, ServerChecked):
                 self._server_checked(target, event)
 
-        await drive(core, ServerChecked, take, ssl_context=self._ssl_context)
+        def started(driver: Driver[ServerChecked]) -> None:
+            self._checks[core] = driver
+
+        try:
+            await drive(core, ServerChecked, take, started=started, ssl_context=self._ssl_context)
+        finally:
+            self._checks.pop(core, None)
 
     def _server_checked(self, target: Target, event: ServerChecked) -> None:
         (self._ports if target.connect_only else self._checked).append(event.report)
-        if event.connected is not None and (running := self._probes.get(target.address.family)) is not None:
-            # TCP shows how far the server is: a silence over UDP can be believed sooner.
-            core, driver = running
-            core.expect_rtt(event.connected, driver.now())
-            driver.wake()
+        answered = event.report.reachable or (event.report.error or "").startswith("refused")
+        if answered and event.report.seconds is not None:
+            self._expect_rtt(target.address, event.report.rtt or event.report.seconds)
         word = "answers" if event.report.reachable else "does not answer"
         self._progress(f"{event.report.address} {word} over {event.report.transport.upper()}")
+
+    def _expect_rtt(self, server: Address, rtt: float) -> None:
+        """An answer shows how far the servers are: the silence of another one can be believed sooner."""
+        if (running := self._probes.get(server.family)) is not None:
+            core, driver = running
+            core.expect_rtt(rtt)
+            driver.wake()
+        for check, driving in list(self._checks.items()):
+            check.expect_rtt(server, rtt)
+            driving.wake()
 
     def _nat_report(self, family: int, servers: Sequence[ServerReport]) -> NatReport | None:
         observations = self._nat.get(family)
