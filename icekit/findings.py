@@ -34,6 +34,7 @@ from icekit.servers import ServerUri, decode_username, is_literal
 # An entry that takes a second, and three times as long as the fastest of its sort, is what people wait for.
 SLOW_SECONDS, SLOW_RATIO = 1.0, 3.0
 MAX_SERVERS = 4
+MAX_EVIDENCE = 8
 SHORT_LIFETIME = 300
 # Credentials should outlive the call that they start; an hour is what one may expect of a call.
 SHORT_CREDENTIALS = 3600
@@ -347,17 +348,24 @@ def _slow_servers(observed: Observations) -> Iterator[tuple[str, ServerReport]]:
 
 
 def _slow_entry(observed: Observations) -> Iterator[Finding]:
-    for query in observed.dns:
-        if query.seconds is not None and query.seconds >= SLOW_SECONDS:
-            message = f"The {query.type} question for {query.name} cost {query.seconds:.1f} s."
-            yield _finding("ICE012", message, fix="Check this host's DNS servers, or write the server's address.")
+    questions = [query for query in observed.dns if (query.seconds or 0.0) >= SLOW_SECONDS]
+    if questions:
+        slowest = max(questions, key=lambda query: query.seconds or 0.0)
+        message = f"The {slowest.type} question for {slowest.name} cost {slowest.seconds:.1f} s."
+        if len(questions) > 1:
+            message = f"{len(questions)} DNS questions cost up to {slowest.seconds:.1f} s each."
+        evidence = [f"{query.type} {query.name}: {query.seconds:.1f} s" for query in questions[:MAX_EVIDENCE]]
+        fix = "Check this host's DNS servers, or write the server's address."
+        yield _finding("ICE012", message, *evidence, fix=fix)
     for url, server in _slow_servers(observed):
         on = f" on {server.interface}" if server.interface else ""
         message = f"{url}{on} cost {server.seconds:.1f} s, while others are done sooner."
         yield _finding(
             "ICE012", message, f"{server.address} over {server.transport}: {server.error or 'answered late'}"
         )
-    setups = [(report, _setup_seconds(report)) for report in observed.turn if report.ok]
+    # What the name cost is told above already, and is not the fault of the entry.
+    stages = _SETUP[1:] if questions else _SETUP
+    setups = [(report, _seconds(report, stages)) for report in observed.turn if report.ok]
     fastest = min((seconds for _, seconds in setups), default=0.0)
     for report, seconds in setups:
         if seconds >= max(SLOW_SECONDS, SLOW_RATIO * fastest) and len(setups) > 1:
@@ -368,8 +376,8 @@ def _slow_entry(observed: Observations) -> Iterator[Finding]:
 _SETUP = (StageName.RESOLVE, StageName.CONNECT, StageName.TLS, StageName.CHALLENGE, StageName.ALLOCATE)
 
 
-def _setup_seconds(report: TurnReport) -> float:
-    return sum(stage.seconds for stage in report.stages if stage.name in _SETUP)
+def _seconds(report: TurnReport, stages: Collection[StageName]) -> float:
+    return sum(stage.seconds for stage in report.stages if stage.name in stages)
 
 
 def _consent_rtt(observed: Observations) -> Iterator[Finding]:

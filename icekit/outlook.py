@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from icekit.errors import ConfigError, UriError
-from icekit.net import Address, Transport
+from icekit.net import Address, AddressClass, Transport
 from icekit.report import (
     Behavior,
     DnsReport,
@@ -273,16 +273,22 @@ def _gap(observed: Observations) -> str:
     return nat.reason.get("mapping", "the mapping of the NAT was not measured").rstrip(".")
 
 
+_NO_NETWORK = (AddressClass.LOOPBACK, AddressClass.LINK_LOCAL)
+
+
 def _unknown(observed: Observations) -> Verdict:
     """Nothing tells whether UDP passes, and no relay works."""
-    if not observed.interfaces and not observed.servers:
+    reached = any(server.reachable for server in observed.servers)
+    if not reached and all(item.address_class in _NO_NETWORK for item in observed.interfaces):
         return _error(VerdictCode.BLOCKED, "Calls cannot work from here: this host has no network address.")
-    if any(server.reachable for server in observed.servers):
+    if reached:
         why = f"whether UDP passes could not be measured, and {_no_relay(observed)}"
     elif observed.dns and not any(query.answers for query in observed.dns):
         why = "no server name could be resolved"
     elif not observed.servers:
         why = "no server was asked"
+    elif all((server.error or "").startswith("unreachable") for server in observed.servers):
+        why = "there is no route from here to any of the servers; check this host's network"
     elif len({server.address for server in observed.servers if server.address}) > 1:
         why = "no server answered"
     else:

@@ -478,6 +478,15 @@ def test_a_password_in_a_url_is_not_repeated() -> None:
     assert "hunter2" not in str(to_dict(finding))
 
 
+def test_slow_name_servers_are_one_finding_and_not_the_entry_s_fault() -> None:
+    slow = replace(RELAY_TCP_OK, url=TURNS, stages=(StageResult(StageName.RESOLVE, True, 5.0),))
+    questions = (*dns("turn.example.org", seconds=5.0), *dns("stun.example.org", seconds=2.5))
+    (finding,) = diagnose(observed(dns=questions, turn=(RELAY_OK, slow))).findings
+    assert (finding.code, finding.message) == ("ICE012", "2 DNS questions cost up to 5.0 s each.")
+    assert finding.fix == "Check this host's DNS servers, or write the server's address."
+    assert finding.evidence == ("A turn.example.org: 5.0 s", "A stun.example.org: 2.5 s")
+
+
 def test_the_worst_comes_first_and_nothing_twice() -> None:
     nat = replace(NAT, alg=True)
     report = diagnose(observed(nat, turn=(REFUSED, REFUSED), candidates=(srflx("198.51.100.2", "198.51.100.2"),) * 2))

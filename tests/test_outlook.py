@@ -12,6 +12,7 @@ from icekit.findings import diagnose
 from icekit.outlook import PEERS, Observations, Requirement, exit_code, missing, outlook
 from icekit.report import (
     Behavior,
+    Interface,
     NatReport,
     NatReports,
     NatTest,
@@ -215,6 +216,23 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
         Observations(),
         "BLOCKED",
         "Calls cannot work from here: this host has no network address.",
+        1,
+    ),
+    (
+        "only addresses that lead nowhere",
+        Observations(
+            interfaces=(Interface("lo", "127.0.0.1", "loopback"), Interface("eth0", "fe80::1%eth0", "link-local")),
+            servers=(replace(SILENT, error="unreachable: no route to the server"),),
+        ),
+        "BLOCKED",
+        "Calls cannot work from here: this host has no network address.",
+        1,
+    ),
+    (
+        "no route",
+        observed(None, servers=(replace(SILENT, error="unreachable: no route to the server"),), turn=()),
+        "UNKNOWN",
+        "Not enough could be measured: there is no route from here to any of the servers; check this host's network.",
         1,
     ),
     (

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import os
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
@@ -439,10 +440,16 @@ def stream_failure(error: Exception) -> tuple[StreamFailure, str]:
         case ConnectionRefusedError():
             return StreamFailure.REFUSED, "connection refused"
         case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return StreamFailure.RESET, str(error)
+            return StreamFailure.RESET, _system_text(error)
         case TimeoutError():
             return StreamFailure.TIMEOUT, "no answer"
         case ValueError():
             return StreamFailure.TLS_NAME, str(error)
         case _:
-            return StreamFailure.UNREACHABLE, str(error)
+            return StreamFailure.UNREACHABLE, _system_text(error)
+
+
+def _system_text(error: Exception) -> str:
+    """What the system says of the error, without the number and the address that asyncio writes around it."""
+    number = error.errno if isinstance(error, OSError) else None
+    return str(error) if number is None else os.strerror(number).lower()

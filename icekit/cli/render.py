@@ -144,7 +144,8 @@ def probe_text(report: ProbeReport) -> RenderableType:
 
 def turn_text(report: TurnReport, findings: Sequence[Finding]) -> RenderableType:
     """The sentence, the findings, the stages."""
-    line = Text("OK" if report.ok else report.code or "FAILED", style="bold green" if report.ok else "bold red")
+    word = "INTERRUPTED" if _is_interrupted(report) else report.code or "FAILED"
+    line = Text("OK" if report.ok else word, style="bold green" if report.ok else "bold red")
     parts: list[RenderableType] = [line + _text(f"  {report.url} {_turn_summary(report)}")]
     if findings:
         parts += _section("Findings", _findings(findings))
@@ -307,10 +308,16 @@ def _servers(servers: Iterable[ServerReport]) -> RenderableType:
     return _grid(rows, labels=1)
 
 
+def _is_interrupted(report: TurnReport) -> bool:
+    return not report.ok and report.failed_stage is None
+
+
 def _turn_summary(report: TurnReport) -> str:
+    if _is_interrupted(report):
+        return "was interrupted before it was tested to the end"
     if not report.ok:
         cause = f" ({report.cause})" if report.cause else ""
-        return f"fails at {report.failed_stage or 'an unknown stage'}{cause}"
+        return f"fails at {report.failed_stage}{cause}"
     trip = f", {_milliseconds(report.rtt)} through it and back" if report.rtt is not None else ""
     return f"relays as {report.relayed_address}{trip}"
 

@@ -248,6 +248,22 @@ Stages
     )
 
 
+def test_an_interrupted_turn_test_has_not_failed() -> None:
+    to = Console(file=io.StringIO(), width=80)
+    unfinished = TurnReport("turn:203.0.113.10", False, stages=BAD.stages[:1], not_tested=(StageName.ALLOCATE,))
+    print_turn(unfinished, (), to)
+    assert isinstance(to.file, io.StringIO)
+    assert to.file.getvalue() == (
+        """\
+INTERRUPTED  turn:203.0.113.10 was interrupted before it was tested to the end
+
+Stages
+  ✓  resolve   0.001 s  203.0.113.10
+  –  allocate           not tested
+"""
+    )
+
+
 def test_both_families_stand_side_by_side_and_say_what_is_not_known() -> None:
     six = NatReport(udp=True, behind_nat=False, reason={"mapping": "no NAT", "filtering": "no OTHER-ADDRESS"})
     text = printed(ProbeReport(0.1, REPORT.verdict, nat=NatReports(NAT, six)), 80)
