@@ -14,7 +14,7 @@ from icekit.aio.driver import Driver
 from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive
 from icekit.findings import diagnose
-from icekit.net import Address, AddressClass, Transport, classify_host
+from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
 from icekit.observations import NatObservations, classify
 from icekit.outlook import ConfiguredServer, Observations
 from icekit.probe import NatObserved, NatProbe
@@ -122,6 +122,9 @@ class Prober:
         self._resolutions = list(await asyncio.gather(*(self._resolver.resolve(uri) for uri in uris)))
         targets = self._targets()
         sources = {target.address.host: await source_address(target.address) for target in targets}
+        if not any(sources.values()):
+            # No route in one family is an everyday thing, no route at all is the answer.
+            self._checked += [_unreachable(target) for target in targets if not target.connect_only]
         async with asyncio.TaskGroup() as tasks:
             for family in (4, 6):
                 servers = [
@@ -228,3 +231,13 @@ class Prober:
             if server.address is not None and Address.parse(server.address).family == family
         ]
         return classify(observations, same)
+
+
+def _unreachable(target: Target) -> ServerReport:
+    return ServerReport(
+        url=target.url,
+        address=str(target.address),
+        transport=target.transport.value,
+        reachable=False,
+        error=f"{SocketFailure.UNREACHABLE}: no route to the server",
+    )
