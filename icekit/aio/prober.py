@@ -14,6 +14,7 @@ from icekit.aio.driver import Driver
 from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive
 from icekit.findings import diagnose
+from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
 from icekit.observations import NatObservations, classify
 from icekit.outlook import ConfiguredServer, Observations
@@ -30,9 +31,17 @@ _NOT_TRIED = (AddressClass.LOOPBACK, AddressClass.LINK_LOCAL, AddressClass.UNSPE
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProberConfig:
-    """What to measure. ``local``: the servers are on loopback, and only they are judged."""
+    """What to measure. ``local``: the servers are on loopback, and only they are judged.
+
+    ``lifetime``: measure the binding lifetime, too, and wait so long for it, 5 to 3600 seconds (else ConfigError).
+    """
 
     local: bool = False
+    lifetime: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.lifetime is not None:
+            idle_times(self.lifetime)
 
 
 class Prober:
@@ -141,7 +150,7 @@ class Prober:
                     tasks.create_task(self._check(target, host))
 
     def _targets(self) -> list[Target]:
-        """Every address and transport once, and TCP 443 of every host."""
+        """Every address and transport once; whether its port and 443 take TCP tells a dead server from blocked UDP."""
         found: dict[tuple[Address, Transport], Target] = {}
         for resolution in self._resolutions:
             for endpoint in resolution.endpoints:
@@ -149,11 +158,12 @@ class Prober:
                 found.setdefault((endpoint.address, endpoint.transport), target)
         if not self._config.local:
             for target in list(found.values()):
-                https = Address(target.address.host, 443)
-                if not {(https, Transport.TCP), (https, Transport.TLS)} & found.keys():
-                    found[https, Transport.TCP] = replace(
-                        target, address=https, transport=Transport.TCP, connect_only=True
-                    )
+                ports = (target.address.port, 443) if target.transport is Transport.UDP else (443,)
+                for address in (Address(target.address.host, port) for port in ports):
+                    if not {(address, Transport.TCP), (address, Transport.TLS)} & found.keys():
+                        found[address, Transport.TCP] = replace(
+                            target, address=address, transport=Transport.TCP, connect_only=True
+                        )
         return list(found.values())
 
     def _hosts(self, server: Address, source: str | None) -> list[str]:
@@ -186,6 +196,28 @@ class Prober:
 
         await drive(core, NatObserved, take, started=started)
         self._probes.pop(family, None)
+        if self._config.lifetime is not None:
+            # Not side by side: its many sockets would disturb the test of the port assignment.
+            await self._watch_bindings(family, source, self._config.lifetime)
+
+    async def _watch_bindings(self, family: int, source: str, longest: float) -> None:
+        seen = self._nat[family]
+        given = dict.fromkeys(sample.server for sample in seen.samples if sample.test == "mapping")
+        # A server that knows RFC 5780 is likely to know RESPONSE-PORT as well.
+        discovering = {server for server, _ in seen.others}
+        servers = sorted(given, key=lambda server: server not in discovering)
+        core = LifetimeProbe(source, servers, os.urandom, config=LifetimeConfig(longest=longest))
+
+        def take(event: object) -> None:
+            match event:
+                case TrialEnded(idle=idle, alive=alive):
+                    word = {True: "still there", False: "gone", None: "not known"}[alive]
+                    self._progress(f"IPv{family}: binding after {idle:g} s of silence: {word}")
+                case LifetimeObserved(trials=trials, reason=reason):
+                    self._nat[family] = replace(seen, lifetime=trials, lifetime_reason=reason)
+
+        self._progress(f"IPv{family}: binding lifetime, waiting up to {longest:g} s")
+        await drive(core, LifetimeObserved, take)
 
     async def _check(self, target: Target, host: str) -> None:
         names = {item.address: item.name for item in self._interfaces}

@@ -12,14 +12,27 @@ from icekit.errors import ConfigError
 from icekit.outlook import Requirement
 
 if TYPE_CHECKING:
-    from icekit.aio.prober import Prober
+    from icekit.aio.prober import Prober, ProberConfig
     from icekit.cli import render
     from icekit.report import ProbeReport
     from icekit.servers import IceServer
 
+LIFETIME_WAIT = 180.0
+"""The longest silence of ``--lifetime``, in seconds."""
+
 Local = Annotated[
     bool,
     typer.Option("--local", help="Start STUN and TURN servers on 127.0.0.1 and probe them; nothing leaves this host."),
+]
+Lifetime = Annotated[
+    bool,
+    typer.Option("--lifetime", help="Measure, too, how long the NAT remembers a silent socket: takes up to 3 min."),
+]
+LifetimeWait = Annotated[
+    float | None,
+    typer.Option(
+        "--lifetime-wait", metavar="SECONDS", help="--lifetime, with this as the longest silence (180 otherwise)."
+    ),
 ]
 Require = Annotated[
     list[Requirement] | None,
@@ -33,6 +46,8 @@ def probe(
     username: Username = None,
     credential: Credential = None,
     local: Local = False,
+    lifetime: Lifetime = False,
+    lifetime_wait: LifetimeWait = None,
     require: Require = None,
     json: JsonOutput = False,
 ) -> None:
@@ -40,9 +55,13 @@ def probe(
 
     Exit code 1: no call can be made from here, or what --require names is missing.
     """
+    from icekit.aio.prober import ProberConfig
     from icekit.cli import render
     from icekit.outlook import exit_code
 
+    if lifetime and lifetime_wait is None:
+        lifetime_wait = LIFETIME_WAIT
+    config = ProberConfig(local=local, lifetime=lifetime_wait)
     if local and (urls or servers_file):
         raise ConfigError("--local probes its own servers; leave out the URLs, or leave out --local")
     servers = () if local else read_servers(urls, servers_file, username, credential)
@@ -56,20 +75,20 @@ def probe(
             for prober in probers:
                 show(prober.report)
 
-        report = run(_probe(servers, local, progress.show, probers), interrupted)
+        report = run(_probe(servers, config, progress.show, probers), interrupted)
     show(report)
     raise typer.Exit(exit_code(report, require or ()))
 
 
 async def _probe(
-    servers: tuple[IceServer, ...], local: bool, on_progress: render.Show, probers: list[Prober]
+    servers: tuple[IceServer, ...], config: ProberConfig, on_progress: render.Show, probers: list[Prober]
 ) -> ProbeReport:
     from icekit.aio.local import local_servers
-    from icekit.aio.prober import Prober, ProberConfig
+    from icekit.aio.prober import Prober
 
-    if not local:
-        probers.append(Prober(servers, on_progress=on_progress))
+    if not config.local:
+        probers.append(Prober(servers, config=config, on_progress=on_progress))
         return await probers[0].run()
     async with local_servers() as embedded:
-        probers.append(Prober(embedded, config=ProberConfig(local=True), on_progress=on_progress))
+        probers.append(Prober(embedded, config=config, on_progress=on_progress))
         return await probers[0].run()

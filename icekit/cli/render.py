@@ -274,11 +274,22 @@ _ALWAYS = ("UDP", "behind a NAT", "mapping", "filtering")
 _REASONS = {"udp": "UDP", "behind_nat": "NAT", "mapping": "mapping", "filtering": "filtering"}
 
 
+# Reasons that answer no question of the user's.
+_NOT_ASKED = ("not asked for (--lifetime)", "no NAT")
+
+
+def _lifetime(nat: NatReport) -> str:
+    """The reason is the better half of the answer: it says between which times, or more than which."""
+    why = nat.reason.get("binding_lifetime", _UNKNOWN)
+    if nat.binding_lifetime is None:
+        return _UNKNOWN if why in _NOT_ASKED else why
+    return f"{nat.binding_lifetime:g} s" + (f" ({why})" if why != _UNKNOWN else "")
+
+
 def _nat_rows(nat: NatReport) -> list[tuple[str, str]]:
     ports = _UNKNOWN if nat.port_assignment is None else nat.port_assignment.value
     if nat.port_step is not None:
         ports += f", step {nat.port_step}"
-    lifetime = _UNKNOWN if nat.binding_lifetime is None else f"{nat.binding_lifetime:.0f} s"
     return [
         ("UDP", {True: "works", False: "blocked", None: _UNKNOWN}[nat.udp]),
         ("behind a NAT", _yes_no(nat.behind_nat)),
@@ -289,7 +300,7 @@ def _nat_rows(nat: NatReport) -> list[tuple[str, str]]:
         ("ports", ports),
         ("keeps port parity", _yes_no(nat.parity)),
         ("addresses", _UNKNOWN if nat.address_pooling is None else nat.address_pooling.value),
-        ("binding lifetime", lifetime),
+        ("binding lifetime", _lifetime(nat)),
         ("translations", _UNKNOWN if nat.nats is None else str(nat.nats)),
         ("carrier's NAT", _yes_no(nat.cgnat)),
         ("rewrites STUN", _yes_no(nat.alg)),
