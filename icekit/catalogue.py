@@ -438,8 +438,13 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "Give the server the whole certificate chain of a public issuer.",
     ),
     ("TURN-TLS", "not-tls"): StageText(
-        "port {port} does not speak TLS",
-        "Write turn: for this port, or use the server's TLS port (usually 5349 or 443).",
+        "port {port} does not speak TLS", "Write turn: for this port, or use the server's TLS port (often 5349 or 443)."
+    ),
+    ("TURN-NO-ANSWER", "wants-tls"): StageText(
+        "port {port} speaks TLS, and this URL comes without", "Write turns: in place of turn: for port {port}."
+    ),
+    ("TURN-NO-ANSWER", "hangs-up"): StageText(
+        "it cuts the connection instead of answering", "Check the port: another service may use it, or a proxy cuts in."
     ),
     ("TURN-PERMISSION", "no-peer"): StageText(
         "it allocates, but the test found no peer address to send to",
@@ -451,15 +456,13 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "Look into the server's log; until it ends by itself, the allocation counts against the user's quota.",
     ),
     ("TURN-401", "expired"): StageText(
-        "the time-limited credentials have expired",
-        "Get fresh credentials; the number before the colon of the user name is when they end.",
+        "the time-limited credentials have expired", "Get fresh credentials; the user name begins with their end."
     ),
     ("TURN-401", "milliseconds"): StageText(
         "the time in the user name is in milliseconds", "Make the user name with Unix time in seconds."
     ),
     ("TURN-401", "empty"): StageText(
-        "it wants a user name and a password, and one of them is empty",
-        "Give both: --username and --credential.",
+        "it wants a user name and a password, and one of them is empty", "Give both: --username and --credential."
     ),
     ("TURN-401", "wrong"): StageText(
         "it refuses the credentials: wrong password, unknown user, or the shared secret in place of a password",

@@ -1,21 +1,20 @@
 """One TURN server, stage by stage, with data proven through the relay in both directions (an ``Endpoint``).
 
-Beside the allocation under test there is an *echo peer*: a UDP socket of its own, that is no client of the relay. It
-learns its mapped address from the server, sends to the relayed address first, so that its own NAT is open, and the
-permission is for that mapped address. Where UDP does not pass, a second allocation over the same transport is the peer.
-
-The first failure ends the test; the relay is given back in any case.
+Beside the allocation under test there are an ``EchoPeer``, which is no client of the relay, and a plain Binding request
+(``ServerCheck``), which tells a STUN server from a silent one. The first failure ends the test; the relay is given back
+in any case.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from icekit import attributes as attr
-from icekit.errors import DecodeError, ErrorResponse, TransactionTimeout
+from icekit.echo import EchoPeer, PeerFailed, PeerReady
+from icekit.errors import ErrorResponse
 from icekit.net import (
     Address,
     Datagram,
@@ -30,9 +29,17 @@ from icekit.net import (
 )
 from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.report import StageName, StageResult, TurnReport
-from icekit.servers import decode_username
-from icekit.stun import Method, decode, is_stun
-from icekit.transaction import LongTermCredential, Path, Schedule, Succeeded, Transactions
+from icekit.stage_failures import (
+    StageFailure,
+    connection_failure,
+    credentials_failure,
+    echo_failure,
+    refusal,
+    request_failure,
+    silence,
+)
+from icekit.stage_record import StageRecord
+from icekit.transaction import LongTermCredential, Schedule
 from icekit.turn import TurnAllocation, TurnConfig, TurnState
 from icekit.turn_events import (
     AllocationCreated,
@@ -51,7 +58,6 @@ from icekit.turn_events import (
     Step,
     StreamError,
     TurnError,
-    TurnEvent,
 )
 
 
@@ -71,23 +77,26 @@ class TurnTested:
 
 StageEvent = StagePassed | TurnTested | SocketWanted | SocketReleased | StreamWanted | StreamReleased
 
-_ORDER: Final = tuple(StageName)
-_DATAGRAM_ONLY: Final = (StageName.CONNECT, StageName.TLS)
-# 0, 0.25, 0.75 and 1.75 s, then two seconds: enough for a satellite, and a silent server costs four seconds.
-_SCHEDULE: Final = Schedule.exponential(0.25, 4, 8)
-_PEER_SCHEDULE: Final = Schedule.even(5, 0.1, 0.4)
-_PING_INTERVAL: Final = 0.05
-_PING_COUNT: Final = 24
-# How long the channel waits for the peer's first packet, which shows from which port its NAT really sends.
-_PEER_PATIENCE: Final = 0.6
-_CLIENT_SOCKET, _PEER_SOCKET, _CHECK, _CLIENT_STREAM, _PEER_STREAM = 1, 2, 3, 100, 200
-_UNSIGNED_REFUSALS: Final = (400, 404, 405, 500, 501)
+# Five transmissions in two seconds: at 5 % loss each way one request in 100,000 is given up. A satellite has its time,
+# and a silent server costs four seconds.
+_SCHEDULE: Final = Schedule((0.0, 0.25, 0.6, 1.2, 2.0), 4.0)
+_RELEASE_SCHEDULE: Final = Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0)
+_CONNECT_TIMEOUT: Final = 5.0
+_MAX_REDIRECTS: Final = 3
+_QUESTION_INTERVAL: Final = 0.05
+# How long the channel waits for the peer's first packet, which shows from which port its NAT really sends, and how long
+# an answer of the peer may take: seconds, or as many round trips to the server where those take longer.
+_PEER_PATIENCE: Final = (0.6, 2.0)
+_ECHO_PATIENCE: Final = (1.2, 5.0)
+_CLIENT_SOCKET, _PEER_SOCKET, _CHECK, _TLS_CHECK, _CLIENT_STREAM, _PEER_STREAM = 1, 2, 3, 4, 100, 200
+_Part = TurnAllocation | EchoPeer | ServerCheck
 
 
 class TurnStages:
     """Tests one server address from ``host``; emits ``StagePassed`` as it goes and ``TurnTested`` once.
 
     ``done`` are the stages before this (``resolve``); ``unix_time`` tells expired user names from wrong passwords.
+    ConfigError if the OpaqueString profile forbids ``username`` or ``password`` (RFC 8265).
     """
 
     def __init__(
@@ -107,62 +116,62 @@ class TurnStages:
         self._password = password
         self._token_bytes = token_bytes
         self._unix_time = unix_time
-        self._stages = list(done)
+        self._record = StageRecord(target.url, target.transport, done)
         self._events: deque[StageEvent] = deque()
-        self._client = self._allocation(_CLIENT_STREAM, Address(host, 0))
-        self._check = ServerCheck(target, host, token_bytes, id=_CHECK)
-        self._checked: ServerChecked | None = None
-        self._peer_transactions = Transactions(token_bytes)
-        self._peer_out: list[Datagram] = []
-        self._peer_local: Address | None = None
-        self._peer_mapped: Address | None = None
-        self._peer_failed = False
-        self._peer_relay: TurnAllocation | None = None
-        self._peer_relay_done = False
-        self._peer: Address | None = None
+        self._redirects = 0
+        self._client = self._allocation(target.address, _CLIENT_STREAM, Address(host, 0))
         self._client_local: Address | None = None
-        self._relayed: Address | None = None
-        self._lifetime: int | None = None
-        self._rtt: float | None = None
-        self._warnings: list[str] = []
-        self._failure: tuple[StageName, str, str | None] | None = None
-        self._ping_in, self._ping_out, self._pong = (token_bytes(16) for _ in range(3))
-        self._pings = 0
-        self._ping_at: float | None = None
+        servers = (target.address, Address(target.address.host, 3478))
+        self._peer = EchoPeer(_PEER_SOCKET, host, servers, token_bytes, self._allocate_for_peer)
+        self._check = ServerCheck(target, host, token_bytes, id=_CHECK)
+        self._answers_binding = False
+        # Asked only when a TCP port takes the connection and does not speak TURN.
+        self._tls_check: ServerCheck | None = None
+        self._unanswered: TurnError | None = None
+        # Which part has which socket or stream; streams of one local port differ in their remote address.
+        self._owners: dict[tuple[Transport, Address, Address | None], _Part] = {}
+        self._mapped: Address | None = None
+        self._channel_peer: Address | None = None
+        self._server_rtt: float | None = None
+        self._asked_at: list[float] = []
+        self._question_at: float | None = None
         self._patience_until: float | None = None
-        self._stage = StageName.CHALLENGE
-        self._stage_began = 0.0
-        self._heard_in = False
-        self._heard_out = False
-        self._first_out: float | None = None
+        self._is_heard = False
         self._closing = False
         self._finished = False
         self.dropped = 0
 
-    def _allocation(self, stream_id: int, local: Address) -> TurnAllocation:
-        target = self._target
+    def _allocation(self, server: Address, stream_id: int, local: Address | None) -> TurnAllocation:
         return TurnAllocation(
-            target.address,
-            target.transport,
+            server,
+            self._target.transport,
             LongTermCredential(self._username, self._password),
             self._token_bytes,
             local=local,
-            server_name=target.server_name,
+            server_name=self._target.server_name,
             stream_id=stream_id,
-            config=TurnConfig(schedule=_SCHEDULE, connect_timeout=5.0),
+            config=TurnConfig(
+                schedule=_SCHEDULE,
+                release_schedule=_RELEASE_SCHEDULE,
+                connect_timeout=_CONNECT_TIMEOUT,
+                max_redirects=_MAX_REDIRECTS - self._redirects,
+            ),
         )
+
+    def _allocate_for_peer(self, local: Address | None) -> TurnAllocation:
+        local = local if self._target.transport is Transport.UDP else Address(self._host, 0)
+        return self._allocation(self._client.server, _PEER_STREAM, local)
 
     # What the owner calls.
 
     def start(self, now: float) -> None:
         """Begin: the server under test, the echo peer and a plain Binding request, side by side."""
-        self._stage_began = now
+        self._record.began = now
         if self._target.transport is Transport.UDP:
             self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), self._target.address))
         else:
-            self._stage = StageName.CONNECT
             self._client.allocate(now)
-        self._events.append(SocketWanted(_PEER_SOCKET, Address(self._host, 0)))
+        self._peer.start(now)
         self._check.start(now)
         self._after(now)
 
@@ -170,53 +179,34 @@ class TurnStages:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Hand it to the part whose socket or stream it came to."""
-        if datagram.transport is Transport.UDP and datagram.destination == self._peer_local:
-            self._receive_peer(datagram, now)
+        remote = None if datagram.transport is Transport.UDP else datagram.source
+        part = self._owners.get((datagram.transport, datagram.destination, remote))
+        if part is None:
+            self.dropped += 1
         else:
-            self._client.receive_datagram(datagram, now)
-            if self._peer_relay is not None:
-                self._peer_relay.receive_datagram(datagram, now)
-            self._check.receive_datagram(datagram, now)
+            part.receive_datagram(datagram, now)
         self._after(now)
 
     def handle_timer(self, now: float) -> None:
-        """Retransmit, ping, give up."""
-        self._client.handle_timer(now)
-        self._check.handle_timer(now)
-        if self._peer_relay is not None:
-            self._peer_relay.handle_timer(now)
-        for outcome in self._peer_transactions.handle_timer(now):
-            self._peer_answered(outcome, now)
-        if self._ping_at is not None and self._ping_at <= now:
-            self._ping(now)
+        """Retransmit, ask the peer again, give up."""
+        for part in self._parts():
+            part.handle_timer(now)
+        self._after(now)
+        if self._question_at is not None and self._question_at <= now:
+            self._ask_peer(now)
         if self._patience_until is not None and self._patience_until <= now:
-            self._patience_until = None
             self._bind_channel(now)
         self._after(now)
 
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
-        if self._finished:
-            return None
-        due = [
-            self._client.get_timer(),
-            self._check.get_timer(),
-            self._peer_transactions.get_timer(),
-            self._ping_at,
-            self._patience_until,
-        ]
-        if self._peer_relay is not None:
-            due.append(self._peer_relay.get_timer())
+        due = [part.get_timer() for part in self._parts()]
+        due += [self._question_at, self._patience_until]
         return min((when for when in due if when is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """Drain."""
-        out, self._peer_out = self._peer_out, []
-        out += self._peer_transactions.datagrams_to_send()
-        out += self._client.datagrams_to_send()
-        if self._peer_relay is not None:
-            out += self._peer_relay.datagrams_to_send()
-        return out + self._check.datagrams_to_send()
+        return [datagram for part in self._parts() for datagram in part.datagrams_to_send()]
 
     def next_event(self) -> StageEvent | None:
         """Drain."""
@@ -224,28 +214,30 @@ class TurnStages:
 
     def close(self, now: float) -> None:
         """Stop: the stage that runs counts as not tested, and the relay is given back."""
-        if not self._closing and not self._finished:
-            self._release(now)
-            self._after(now)
+        self._release(now)
+        self._after(now)
+
+    def _parts(self) -> list[_Part]:
+        # The client first: its CreatePermission should be there before what the peer sends.
+        parts: list[_Part] = [self._client, self._peer, self._check]
+        return parts if self._tls_check is None else [*parts, self._tls_check]
 
     # SocketUser and StreamUser.
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """The client's, the peer's or the check's socket is there."""
-        if id == _CHECK:
-            self._check.socket_opened(id, local, now)
+        if id != _CLIENT_SOCKET:
+            part = self._peer if id == _PEER_SOCKET else self._check
+            self._owners[Transport.UDP, local, None] = part
+            part.socket_opened(id, local, now)
         elif self._closing:
             self._events.append(SocketReleased(local))
-        elif id == _CLIENT_SOCKET:
-            self._client_local = local
-            self._stage_began = now
-            self._client = self._allocation(_CLIENT_STREAM, local)
-            self._client.allocate(now)
         else:
-            self._peer_local = local
-            for server in dict.fromkeys((self._target.address, Address(self._target.address.host, 3478))):
-                path = Path(local, server)
-                self._peer_transactions.send(server, Method.BINDING, path, (), _PEER_SCHEDULE, now)
+            self._client_local = local
+            self._record.began = now
+            self._client = self._allocation(self._client.server, _CLIENT_STREAM, local)
+            self._owners[Transport.UDP, local, None] = self._client
+            self._client.allocate(now)
         self._after(now)
 
     def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
@@ -253,365 +245,246 @@ class TurnStages:
         if id == _CHECK:
             self._check.socket_failed(id, failure, now)
         elif id == _PEER_SOCKET:
-            self._peer_failed = True
-        elif self._client.state in (TurnState.NEW, TurnState.ALLOCATING) and not self._closing:
-            self._fail(StageName.CONNECT, "TURN-CONNECT", failure.value, f"{failure} (ICMP or local policy)", now)
+            self._peer.socket_failed(id, failure, now)
+        elif not self._record.has(StageName.CHALLENGE):
+            detail = f"{failure} (ICMP or local policy)"
+            self._fail(StageFailure(StageName.CONNECT, "TURN-CONNECT", failure.value, detail), now)
         self._after(now)
 
     def stream_connected(self, id: int, now: float) -> None:
         """TCP is up."""
-        if (part := self._stream_part(id)) is not None:
-            part.stream_connected(id, now)
+        self._part_of_stream(id).stream_connected(id, now)
         self._after(now)
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """The stream is up."""
-        if (part := self._stream_part(id)) is not None:
-            part.stream_opened(id, local, remote, now)
+        part = self._part_of_stream(id)
+        transport = Transport.TLS if part is self._tls_check else self._target.transport
+        self._owners[transport, local, remote] = part
+        part.stream_opened(id, local, remote, now)
         self._after(now)
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         """The stream failed or is gone."""
-        if (part := self._stream_part(id)) is not None:
-            part.stream_closed(id, failure, now, detail)
+        self._part_of_stream(id).stream_closed(id, failure, now, detail)
         self._after(now)
 
-    def _stream_part(self, id: int) -> TurnAllocation | ServerCheck | None:
+    def _part_of_stream(self, id: int) -> _Part:
+        if id == _TLS_CHECK and self._tls_check is not None:
+            return self._tls_check
         if id == _CHECK:
             return self._check
-        return self._client if id < _PEER_STREAM else self._peer_relay
+        return self._client if id < _PEER_STREAM else self._peer
 
-    # The echo peer.
+    # What the parts tell.
 
-    def _receive_peer(self, datagram: Datagram, now: float) -> None:
-        if is_stun(datagram.data):
-            try:
-                message = decode(datagram.data)
-            except DecodeError:
-                self.dropped += 1
-                return
-            for outcome in self._peer_transactions.receive(message, datagram, now):
-                self._peer_answered(outcome, now)
-        elif datagram.source == self._relayed or self._relayed is None:
-            self._peer_heard(datagram.data, now)
-        elif datagram.data == self._ping_out:
-            # The token proves that it is ours; the relay just sends from another address than it named.
-            self._peer_heard(datagram.data, now)
-        else:
-            self.dropped += 1
+    def _after(self, now: float) -> None:
+        """What every entry point ends with: take what the parts tell until they are silent, notice the end."""
+        # The client may be another one after an event, so the list is made anew each time.
+        while (event := next(filter(None, (part.next_event() for part in self._parts())), None)) is not None:
+            self._take(event, now)
+        if self._closing and not self._finished:
+            self._finish_when_released()
 
-    def _peer_answered(self, outcome: object, now: float) -> None:
-        if isinstance(outcome, Succeeded) and self._peer_mapped is None:
-            mapped = outcome.response.get(attr.XOR_MAPPED_ADDRESS) or outcome.response.get(attr.MAPPED_ADDRESS)
-            if mapped is not None:
-                self._peer_mapped = mapped
-                for tag in self._peer_transactions.tags():
-                    self._peer_transactions.cancel(tag)
-        elif not len(self._peer_transactions) and self._peer_mapped is None:
-            self._peer_failed = True
-
-    def _peer_heard(self, data: bytes, now: float) -> None:
-        """The relay forwarded something to the peer."""
-        if data == self._ping_out:
-            self._heard_out = True
-            self._peer_send(self._pong, now)
-
-    def _peer_send(self, data: bytes, now: float) -> None:
-        assert self._relayed is not None
-        if self._peer_relay is not None:
-            if self._peer_relay.state is TurnState.ALLOCATED:
-                self._peer_relay.send(self._relayed, data, now)
-        elif self._peer_local is not None:
-            self._peer_out.append(Datagram(self._peer_local, self._relayed, data))
-
-    def _take_peer_event(self, event: TurnEvent, now: float) -> None:
+    def _take(self, event: object, now: float) -> None:
         match event:
-            case AllocationCreated(relayed=relayed):
-                self._peer_mapped = relayed[0]
-            case AllocationFailed():
-                self._peer_relay_done = True
-                if not self._closing and self._peer_mapped is None:
-                    detail = "no echo peer: UDP does not pass, and a second allocation was refused"
-                    self._fail(StageName.PERMISSION, "TURN-PERMISSION", "no-peer", detail, now)
-            case AllocationReleased():
-                self._peer_relay_done = True
-            case DataReceived(data=data):
-                self._peer_heard(data, now)
-            case StreamWanted() | StreamReleased():
+            case SocketWanted() | SocketReleased() | StreamWanted() | StreamReleased():
                 self._events.append(event)
-            case _:
-                pass
-
-    # The client under test.
-
-    def _take_client_event(self, event: TurnEvent, now: float) -> None:
-        match event:
+            case PeerReady(mapped=mapped):
+                self._mapped = mapped
+                self._begin_permission(now)
+            case PeerFailed(detail=detail):
+                self._fail(StageFailure(StageName.PERMISSION, "TURN-PERMISSION", "no-peer", detail), now)
+            case ServerChecked(report=report, connected=connected) if report.transport == self._target.transport:
+                self._answers_binding = bool(report.reachable)
+            case ServerChecked(report=report, connected=connected) if self._unanswered is not None:
+                # A certificate that is not for us is one all the same.
+                speaks_tls = connected is not None or (report.error or "").startswith("tls-")
+                self._fail(silence(self._unanswered, speaks_tls=speaks_tls), now)
             case ServerConnected(seconds=seconds):
                 self._pass(StageName.CONNECT, seconds, f"TCP to {self._client.server}", now)
-                self._stage = StageName.TLS if self._target.transport is Transport.TLS else StageName.CHALLENGE
             case ServerSecured(seconds=seconds):
                 self._pass(StageName.TLS, seconds, f"certificate for {self._target.server_name}", now)
-                self._stage = StageName.CHALLENGE
             case ServerRedirected(server=server):
-                self._stages.append(StageResult(self._stage, True, 0.0, f"TURN-300: redirected to {server}"))
+                self._redirect(server, now)
             case ServerChallenged(realm=realm, seconds=seconds):
                 if not realm:
-                    self._warnings.append("TURN-REALM-EMPTY")
+                    self._record.warn("TURN-REALM-EMPTY")
                 self._pass(StageName.CHALLENGE, seconds, f"realm {realm!r}", now)
             case AllocationCreated():
                 self._allocated(event, now)
-            case AllocationFailed():
-                self._allocation_failed(event, now)
+            case AllocationFailed(step=step, error=error, signed=signed):
+                self._allocation_failed(step, error, signed, now)
+            case AllocationReleased(confirmed=confirmed, seconds=seconds):
+                self._record.end(confirmed, seconds)
+            case _:
+                self._take_data_event(event, now)
+
+    def _take_data_event(self, event: object, now: float) -> None:
+        # An event may be older than the end of the test, or of the allocation.
+        if self._closing or self._client.state is not TurnState.ALLOCATED:
+            return
+        match event:
             case PermissionCreated(host=host, seconds=seconds):
                 self._pass(StageName.PERMISSION, seconds, f"peer {host}", now)
-                if self._peer is not None:
+                self._note_rtt(seconds)
+                self._patience_until = now + self._patience(_PEER_PATIENCE)
+                if self._channel_peer is not None:
                     self._bind_channel(now)
-                else:
-                    self._patience_until = now + _PEER_PATIENCE
             case PermissionFailed(error=error):
-                self._fail_at(StageName.PERMISSION, error, "TURN-PERMISSION", now)
+                self._fail(request_failure(StageName.PERMISSION, error), now)
             case ChannelBound(channel=channel, seconds=seconds):
-                self._pass(StageName.CHANNEL, seconds, f"0x{channel:04x} to {self._peer}", now)
-                self._start_echo(now)
+                self._pass(StageName.CHANNEL, seconds, f"0x{channel:04x} to {self._channel_peer}", now)
+                self._note_rtt(seconds)
+                self._ask_peer(now)
             case ChannelFailed(error=error):
-                self._fail_at(StageName.CHANNEL, error, "TURN-PERMISSION", now)
+                self._fail(request_failure(StageName.CHANNEL, error), now)
             case DataReceived(peer=peer, data=data):
-                self._heard(peer, data, now)
+                self._hear(peer, data, now)
             case AllocationRefreshed(lifetime=lifetime, seconds=seconds):
-                self._lifetime = lifetime
-                self._pass(StageName.REFRESH, seconds, f"{lifetime} s", now)
-                self._release(now)
-            case AllocationReleased(confirmed=confirmed, seconds=seconds):
-                self._released(confirmed, seconds)
-            case StreamWanted() | StreamReleased():
-                self._events.append(event)
+                self._record.lifetime = lifetime
+                if self._record.stage is StageName.REFRESH:
+                    self._pass(StageName.REFRESH, seconds, f"{lifetime} s", now)
+                    self._release(now)
             case _:
                 pass
 
+    # Up to the relayed address.
+
+    def _redirect(self, server: Address, now: float) -> None:
+        self._record.warn("TURN-300")
+        self._record.restart(now)
+        self._redirects += 1
+        if self._target.transport is Transport.UDP:
+            # The socket is connected to the old server, so that ICMP is heard.
+            assert self._client_local is not None
+            self._events.append(SocketReleased(self._client_local))
+            self._client_local = None
+            self._client = self._allocation(server, _CLIENT_STREAM, Address(self._host, 0))
+            self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), server))
+
     def _allocated(self, event: AllocationCreated, now: float) -> None:
-        if not any(stage.name is StageName.CHALLENGE for stage in self._stages):
+        seconds = now - self._record.began
+        if not self._record.has(StageName.CHALLENGE):
             self._pass(StageName.CHALLENGE, 0.0, "the server asks for no credentials", now)
-        self._relayed = event.relayed[0]
-        self._lifetime = event.lifetime
+        relayed = event.relayed[0]
+        self._record.relayed = relayed
+        self._record.lifetime = event.lifetime
         detail = f"{event.lifetime} s" + (f", {event.software}" if event.software else "")
-        self._pass(StageName.ALLOCATE, now - self._stage_began, detail, now)
+        self._pass(StageName.ALLOCATE, seconds, detail, now)
         server = self._client.server
-        if scope_of(self._relayed.host) < scope_of(server.host):
-            detail = f"{self._relayed} cannot be reached from where {server} can"
-            self._fail(StageName.RELAY_ADDRESS, "TURN-RELAY-PRIVATE", None, detail, now)
+        if scope_of(relayed.host) < scope_of(server.host):
+            detail = f"{relayed} cannot be reached from where {server} can"
+            self._fail(StageFailure(StageName.RELAY_ADDRESS, "TURN-RELAY-PRIVATE", None, detail), now)
             return
-        self._pass(StageName.RELAY_ADDRESS, 0.0, str(self._relayed), now)
-        self._stage = StageName.PERMISSION
+        self._pass(StageName.RELAY_ADDRESS, 0.0, str(relayed), now)
+        if not self._closing:
+            self._peer.greet(relayed, now)
+            self._begin_permission(now)
 
-    def _allocation_failed(self, event: AllocationFailed, now: float) -> None:
-        if self._closing:
-            self._released(False, event.seconds)
-            return
-        error = event.error
-        match event.step, error:
-            case Step.CONNECT, StreamError():
-                self._fail(StageName.CONNECT, "TURN-CONNECT", error.failure.value, str(error), now)
-            case Step.TLS, StreamError():
-                # A peer that hangs up on a ClientHello does not speak TLS.
-                cause = error.failure
-                if cause in (StreamFailure.RESET, StreamFailure.CLOSED, StreamFailure.TIMEOUT):
-                    cause = StreamFailure.NOT_TLS
-                self._fail(StageName.TLS, "TURN-TLS", cause.value, str(error), now)
-            case Step.ALLOCATE, ErrorResponse(code=401) if event.signed:
-                self._fail(StageName.ALLOCATE, "TURN-401", self._credential_cause(), str(error), now)
-            case Step.ALLOCATE, ErrorResponse(code=code) if not event.signed and code in _UNSIGNED_REFUSALS:
-                self._fail(StageName.CHALLENGE, "TURN-NOT-TURN", f"refused {code}", str(error), now)
-            case Step.ALLOCATE, _ if event.signed or any(s.name is StageName.CHALLENGE for s in self._stages):
-                self._fail_at(StageName.ALLOCATE, error, "TURN-NO-ANSWER", now)
-            case Step.ALLOCATE, TransactionTimeout() | StreamError():
-                answered = self._checked is not None and bool(self._checked.report.reachable)
-                detail = "Binding is answered, Allocate is not" if answered else str(error)
-                silent = "TURN-NOT-TURN" if answered else "TURN-NO-ANSWER"
-                self._fail(StageName.CHALLENGE, silent, None, detail, now)
-            case Step.ALLOCATE, _:
-                self._fail_at(StageName.CHALLENGE, error, "TURN-NO-ANSWER", now)
-            case _:
-                stage = StageName.REFRESH if self._stage is StageName.REFRESH else self._stage
-                self._fail_at(stage, error, "TURN-REFRESH", now)
+    def _allocation_failed(self, step: Step, error: TurnError, signed: bool, now: float) -> None:
+        transport = self._target.transport
+        if step is Step.REFRESH:
+            self._fail(request_failure(self._record.stage, error), now)
+        elif step is not Step.ALLOCATE and isinstance(error, StreamError):
+            answers = self._mapped is not None and not self._peer.is_allocation
+            self._fail(connection_failure(step, error, transport, answers_plain_udp=answers), now)
+        elif isinstance(error, ErrorResponse) and signed and error.code == 401:
+            self._fail(credentials_failure(error, self._username, self._password, self._unix_time), now)
+        elif self._record.has(StageName.CHALLENGE):
+            self._fail(request_failure(StageName.ALLOCATE, error), now)
+        elif isinstance(error, ErrorResponse):
+            self._fail(refusal(error), now)
+        elif self._answers_binding or transport is not Transport.TCP or self._closing:
+            self._fail(silence(error, answers_binding=self._answers_binding), now)
+        else:
+            self._unanswered = error
+            target = dataclasses.replace(self._target, transport=Transport.TLS, connect_only=True)
+            self._tls_check = ServerCheck(target, self._host, self._token_bytes, id=_TLS_CHECK)
+            self._tls_check.start(now)
 
-    def _credential_cause(self) -> str:
-        if not self._username or not self._password:
-            return "empty"
-        user = decode_username(self._username)
-        if user.milliseconds:
-            return "milliseconds"
-        if user.expires_at is not None and self._unix_time is not None and user.expires_at <= self._unix_time:
-            return "expired"
-        return "wrong"
+    # Permission, channel, echo.
+
+    def _begin_permission(self, now: float) -> None:
+        usable = self._client.state is TurnState.ALLOCATED and not self._closing
+        if self._record.stage is StageName.PERMISSION and self._mapped is not None and usable:
+            self._record.began = now
+            self._client.create_permission(self._mapped.host, now)
 
     def _bind_channel(self, now: float) -> None:
-        if self._stage is not StageName.CHANNEL or self._closing:
-            return
         self._patience_until = None
-        self._peer = self._peer or self._peer_mapped
-        assert self._peer is not None
-        self._client.bind_channel(self._peer, now)
+        if self._client.state is TurnState.ALLOCATED:
+            self._channel_peer = self._channel_peer or self._mapped
+            assert self._channel_peer is not None
+            self._record.began = now
+            self._client.bind_channel(self._channel_peer, now)
 
-    def _heard(self, peer: Address, data: bytes, now: float) -> None:
+    def _ask_peer(self, now: float) -> None:
+        """Keep asking until an answer proves both directions, or there was time enough."""
+        self._question_at = None
+        if self._client.state is not TurnState.ALLOCATED:
+            return
+        if self._asked_at and now - self._asked_at[0] >= self._patience(_ECHO_PATIENCE):
+            self._fail(echo_failure(out=self._peer.is_reached, back=self._is_heard), now)
+            return
+        assert self._channel_peer is not None
+        number = len(self._asked_at).to_bytes(2)
+        self._asked_at.append(now)
+        self._client.send(self._channel_peer, self._peer.question + number, now)
+        self._question_at = now + _QUESTION_INTERVAL
+
+    def _hear(self, peer: Address, data: bytes, now: float) -> None:
         """The relay forwarded something to the client."""
-        if data == self._ping_in:
-            self._heard_in = True
-            if self._peer is None:
+        answer = self._peer.answer
+        if data == self._peer.hello:
+            self._is_heard = True
+            self._peer.hush()
+            if self._channel_peer is None:
                 # The port from which the peer's NAT really sends to the relay.
-                self._peer = peer
-                if self._patience_until is not None:
+                self._channel_peer = peer
+                if self._record.stage is StageName.CHANNEL:
                     self._bind_channel(now)
-        elif data == self._pong and self._stage is StageName.ECHO:
-            self._heard_in = self._heard_out = True
-            if self._rtt is None and self._first_out is not None:
-                self._rtt = now - self._first_out
+        elif self._record.stage is StageName.ECHO and data.startswith(answer) and len(data) == len(answer) + 2:
+            number = int.from_bytes(data[-2:])
+            if number < len(self._asked_at):
+                self._record.rtt = now - self._asked_at[number]
+                kind = "a second allocation" if self._peer.is_allocation else "an independent socket"
+                detail = f"both ways with {kind} at {self._channel_peer}"
+                self._pass(StageName.ECHO, now - self._record.began, detail, now)
+                self._question_at = None
+                self._peer.hush()
+                self._client.refresh(now)
         else:
             self.dropped += 1
-            return
-        if self._stage is StageName.ECHO and self._rtt is not None:
-            kind = "a second allocation" if self._peer_relay is not None else "an independent socket"
-            self._pass(StageName.ECHO, now - self._stage_began, f"both ways with {kind} at {self._peer}", now)
-            self._ping_at = None
-            self._stage = StageName.REFRESH
-            self._client.refresh(now)
 
-    def _start_echo(self, now: float) -> None:
-        self._stage = StageName.ECHO
-        self._pings = 0
-        self._ping(now)
+    def _note_rtt(self, seconds: float) -> None:
+        self._server_rtt = seconds if self._server_rtt is None else min(self._server_rtt, seconds)
 
-    def _ping(self, now: float) -> None:
-        """Keep both directions busy until an answer proves them, or the count says that none will come."""
-        self._pings += 1
-        if self._stage is StageName.ECHO and self._pings > _PING_COUNT:
-            self._ping_at = None
-            if self._heard_out:
-                self._fail(StageName.ECHO, "TURN-ECHO-IN", None, "peer to client is lost, client to peer works", now)
-            else:
-                cause = None if self._heard_in else "both"
-                lost = "client to peer is lost, peer to client works" if self._heard_in else "lost in both directions"
-                self._fail(StageName.ECHO, "TURN-ECHO-OUT", cause, lost, now)
-            return
-        if not self._heard_in:
-            self._peer_send(self._ping_in, now)
-        if self._stage is StageName.ECHO:
-            assert self._peer is not None
-            self._first_out = now if self._first_out is None or self._pings % 8 == 0 else self._first_out
-            self._client.send(self._peer, self._ping_out, now)
-        self._ping_at = now + _PING_INTERVAL
+    def _patience(self, limits: tuple[float, float]) -> float:
+        seconds, round_trips = limits
+        return max(seconds, round_trips * (self._server_rtt or 0.0))
 
     # Stages and the end.
 
     def _pass(self, stage: StageName, seconds: float, detail: str, now: float) -> None:
-        result = StageResult(stage, True, seconds, detail)
-        self._stages.append(result)
-        self._events.append(StagePassed(result))
-        self._stage_began = now
-        if stage is StageName.PERMISSION:
-            self._stage = StageName.CHANNEL
+        self._events.append(StagePassed(self._record.succeed(stage, seconds, detail, now)))
 
-    def _fail_at(self, stage: StageName, error: TurnError, silent: str, now: float) -> None:
-        """Exactly one code: the number that the server sent, else that of the silence."""
-        if isinstance(error, ErrorResponse):
-            self._fail(stage, f"TURN-{error.code}", None, str(error), now)
-        else:
-            self._fail(stage, silent, None, str(error), now)
-
-    def _fail(self, stage: StageName, code: str, cause: str | None, detail: str, now: float) -> None:
-        if self._failure is not None or self._closing:
-            return
-        self._failure = (stage, code, cause)
-        result = StageResult(stage, False, now - self._stage_began, detail)
-        self._stages.append(result)
-        self._events.append(StagePassed(result))
-        self._release(now)
+    def _fail(self, failure: StageFailure, now: float) -> None:
+        if not self._closing:
+            self._events.append(StagePassed(self._record.fail(failure, now)))
+            self._release(now)
 
     def _release(self, now: float) -> None:
-        self._closing = True
-        self._ping_at = self._patience_until = None
-        for tag in self._peer_transactions.tags():
-            self._peer_transactions.cancel(tag)
-        self._check.close(now)
-        self._client.close(now)
-        if self._peer_relay is not None:
-            self._peer_relay.close(now)
-
-    def _released(self, confirmed: bool, seconds: float) -> None:
-        detail = "" if confirmed else f"not confirmed; the server frees it after {self._lifetime} s at the latest"
-        self._stages.append(StageResult(StageName.RELEASE, confirmed, seconds, detail))
-        if not confirmed and self._failure is None:
-            self._failure = (StageName.RELEASE, "TURN-REFRESH", None)
-
-    def _after(self, now: float) -> None:
-        """What every entry point ends with: move events between the parts, begin what can begin, notice the end."""
-        while (check := self._check.next_event()) is not None:
-            if isinstance(check, ServerChecked):
-                self._checked = check
-            else:
-                self._events.append(check)
-        while (event := self._client.next_event()) is not None:
-            self._take_client_event(event, now)
-        if self._peer_relay is not None:
-            while (event := self._peer_relay.next_event()) is not None:
-                self._take_peer_event(event, now)
-        if self._stage is StageName.PERMISSION and not self._closing:
-            self._begin_permission(now)
-        if self._closing and not self._finished:
-            self._finish_when_released()
-
-    def _begin_permission(self, now: float) -> None:
-        if self._peer_mapped is not None:
-            if self._ping_at is None:
-                self._ping(now)
-                self._stage_began = now
-                self._client.create_permission(self._peer_mapped.host, now)
-        elif self._peer_failed and self._peer_relay is None:
-            if self._target.transport is Transport.UDP:
-                detail = "no echo peer: the server answers no Binding request"
-                self._fail(StageName.PERMISSION, "TURN-PERMISSION", "no-peer", detail, now)
-                return
-            self._peer_relay = self._allocation(_PEER_STREAM, Address(self._host, 0))
-            self._peer_relay.allocate(now)
-            self._after(now)
+        if not self._closing:
+            self._closing = True
+            self._question_at = self._patience_until = None
+            for part in self._parts():
+                part.close(now)
 
     def _finish_when_released(self) -> None:
-        relay = self._peer_relay
-        if self._client.state not in (TurnState.NEW, TurnState.CLOSED):
-            return
-        if relay is not None and relay.state is not TurnState.CLOSED:
+        if self._client.state not in (TurnState.NEW, TurnState.CLOSED) or not self._peer.is_closed:
             return
         self._finished = True
-        for local in (self._client_local, self._peer_local):
-            if local is not None:
-                self._events.append(SocketReleased(local))
-        seen = {stage.name for stage in self._stages}
-        stream = self._target.transport.is_stream
-        untested = tuple(
-            name
-            for name in _ORDER
-            if name not in seen
-            and name is not StageName.RESOLVE
-            and (stream or name not in _DATAGRAM_ONLY)
-            and (name is not StageName.TLS or self._target.transport is Transport.TLS)
-            and (name is not StageName.RELEASE or self._relayed is not None)
-        )
-        stage, code, cause = self._failure or (None, None, None)
-        ok = self._failure is None and not untested
-        self._events.append(
-            TurnTested(
-                TurnReport(
-                    url=self._target.url,
-                    ok=ok,
-                    failed_stage=stage,
-                    code=code,
-                    cause=cause,
-                    lifetime=self._lifetime,
-                    relayed_address=None if self._relayed is None else str(self._relayed),
-                    rtt=self._rtt,
-                    stages=tuple(sorted(self._stages, key=lambda item: _ORDER.index(item.name))),
-                    server_address=str(self._client.server),
-                    warnings=tuple(self._warnings),
-                    not_tested=untested,
-                )
-            )
-        )
+        if self._client_local is not None:
+            self._events.append(SocketReleased(self._client_local))
+        self._events.append(TurnTested(self._record.report(self._client.server)))
