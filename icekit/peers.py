@@ -126,6 +126,8 @@ class PeerTable:
     def frame(self, peer: Address, data: bytes, *, padded: bool) -> bytes | None:
         """``data`` as ChannelData, if ``peer`` has a channel; ConfigError if it is too long."""
         channel = self._bound.get(peer)
+        if channel is None:
+            channel = self._bound.get(canonical_peer(peer))
         return None if channel is None else ChannelData(channel, data).encode(padded=padded)
 
     def indication(self, peer: Address, data: bytes, transaction_id: bytes, dont_fragment: bool) -> bytes:
