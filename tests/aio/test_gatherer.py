@@ -1,0 +1,223 @@
+"""Gathering on simulated networks, with exact times; on real sockets it is tested in tests/interop and tests/cli."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import pytest
+import trustme
+
+from icekit.aio.dns import Resolver
+from icekit.aio.gatherer import gather, local_addresses
+from icekit.aio.server import RunningServer, serve
+from icekit.errors import ConfigError
+from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerFailed
+from icekit.report import Interface
+from icekit.server import ServerConfig, TurnConfig
+from icekit.servers import IceServer
+from icekit.sim import Host, Internet, Link
+
+USER, PASSWORD = "alice", "secret"
+RTT = 0.05
+
+
+def turn(url: str) -> IceServer:
+    return IceServer(urls=url, username=USER, credential=PASSWORD)
+
+
+def rows(events: Sequence[GatherEvent]) -> list[tuple[str, str, float]]:
+    """Candidate type or class of the event, address or URL, milliseconds."""
+    found = []
+    for event in events:
+        match event:
+            case CandidateGathered(candidate=candidate):
+                found.append((str(candidate.type), candidate.address, round(event.seconds * 1000, 3)))
+            case ServerFailed(url=url):
+                found.append(("failed", url, round(event.seconds * 1000, 3)))
+            case GatheringComplete():
+                found.append(("complete", "", round(event.seconds * 1000, 3)))
+    return found
+
+
+async def collect(servers: Sequence[IceServer], context: ssl.SSLContext | None = None) -> list[GatherEvent]:
+    resolver = Resolver(system_only=True)
+    async with aclosing(gather(servers, resolver=resolver, ssl_context=context)) as events:
+        return [event async for event in events]
+
+
+async def serve_on(host: Host, started: asyncio.Future[RunningServer], context: ssl.SSLContext | None = None) -> None:
+    config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4=host.address))
+    tls = 5349 if context else None
+    async with serve(config, hosts=[host.address], ports=(3478,), tls_port=tls, ssl_context=context) as running:
+        started.set_result(running)
+        await asyncio.get_running_loop().create_future()
+
+
+def world(nat: str | None = "port-restricted") -> tuple[Internet, Host, Host]:
+    net = Internet(link=Link(delay=RTT / 2))
+    server, client = net.host("server"), net.host("client", nat=nat)
+    net.name("turn.example.org", server)
+    return net, server, client
+
+
+def run(net: Internet, server: Host, client: Host, servers: Sequence[IceServer]) -> tuple[list[GatherEvent], int]:
+    """All events, and how many allocations are left afterwards."""
+
+    async def main() -> tuple[list[GatherEvent], int]:
+        started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+        server.run(serve_on(server, started))
+        running = await started
+        events = await client.run(collect(servers))
+        return events, running.core.allocations
+
+    return net.run(main())
+
+
+def test_udp_and_tcp_with_exact_times() -> None:
+    net, server, client = world()
+    servers = [
+        IceServer(urls=f"stun:{server.address}"),
+        turn("turn:turn.example.org"),
+        turn("turn:turn.example.org?transport=tcp"),
+    ]
+    events, left = run(net, server, client, servers)
+    external = rows(events)[1][1]
+    assert external not in (client.address, server.address)
+    # Starts 0, 5 and 10 ms; one, two and three round trips.
+    assert rows(events) == [
+        ("host", client.address, 0),
+        ("srflx", external, 50),
+        ("relay", server.address, 105),
+        ("relay", server.address, 160),
+        ("complete", "", 160),
+    ]
+    assert left == 0
+
+
+def test_without_a_nat_there_is_only_the_relay() -> None:
+    net, server, client = world(nat=None)
+    events, left = run(net, server, client, [turn("turn:turn.example.org")])
+    assert [kind for kind, *_ in rows(events)] == ["host", "relay", "complete"]
+    assert left == 0
+
+
+def test_dead_servers_and_names_delay_nobody() -> None:
+    net, server, client = world()
+    silent = net.host("silent")
+    silent.down()
+    servers = [
+        IceServer(urls=f"stun:{silent.address}"),
+        turn(f"turn:{silent.address}?transport=tcp"),
+        IceServer(urls="stun:nowhere.invalid"),
+        IceServer(urls=f"stun:{server.address}:9"),
+        turn("turn:turn.example.org"),
+    ]
+    events, left = run(net, server, client, servers)
+    external = rows(events)[2][1]
+    # The fourth to start: 15 ms for the pace, then two round trips; the dead ones end with the patience of 5 s.
+    assert rows(events) == [
+        ("host", client.address, 0),
+        ("failed", "stun:nowhere.invalid", 0),
+        ("srflx", external, 115),
+        ("relay", server.address, 115),
+        ("failed", f"stun:{silent.address}", 5000),
+        ("failed", f"turn:{silent.address}?transport=tcp", 5005),
+        ("failed", f"stun:{server.address}:9", 5010),
+        ("complete", "", 5010),
+    ]
+    assert [event.error for event in events if isinstance(event, ServerFailed)] == [
+        "the name nowhere.invalid does not resolve: no such name",
+        "no answer to 4 transmissions in 5.0 s; it is down, or a firewall drops the packets",
+        "cannot connect, timeout: no answer",
+        "no answer to 4 transmissions in 5.0 s; it is down, or a firewall drops the packets",
+    ]
+    assert left == 0
+
+
+def test_a_relay_over_tls() -> None:
+    authority = trustme.CA()
+    contexts = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    authority.issue_cert("turn.example.org").configure_cert(contexts[0])
+    authority.configure_trust(contexts[1])
+    net, server, client = world()
+
+    async def main() -> list[GatherEvent]:
+        started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+        server.run(serve_on(server, started, contexts[0]))
+        await started
+        return await client.run(collect([turn("turns:turn.example.org")], contexts[1]))
+
+    # TCP, TLS 1.3, challenge, allocation.
+    assert rows(net.run(main())) == [
+        ("host", client.address, 0),
+        ("relay", server.address, 200),
+        ("complete", "", 200),
+    ]
+
+
+def test_leaving_early_gives_the_relays_back() -> None:
+    net, server, client = world()
+    silent = net.host("silent")
+    silent.down()
+
+    async def until_relay() -> None:
+        servers = [turn("turn:turn.example.org"), IceServer(urls=f"stun:{silent.address}")]
+        async with aclosing(gather(servers, resolver=Resolver(system_only=True))) as events:
+            async for event in events:
+                if isinstance(event, CandidateGathered) and event.candidate.type == "relay":
+                    assert running.core.allocations == 1
+                    return
+
+    running: RunningServer
+
+    async def main() -> float:
+        nonlocal running
+        started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+        server.run(serve_on(server, started))
+        running = await started
+        await client.run(until_relay())
+        return running.core.allocations
+
+    assert net.run(main()) == 0
+    # 5 ms for the pace (a literal is resolved first), 100 ms for the allocation, 50 ms for its release.
+    assert round(net.now, 3) == 0.155
+
+
+def test_no_network_and_bad_servers_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def first(servers: Sequence[IceServer]) -> None:
+        async with aclosing(gather(servers)) as events:
+            await anext(events)
+
+    monkeypatch.setattr(
+        "icekit.aio.gatherer.interfaces", lambda: (Interface("lo", "127.0.0.1", "loopback", "loopback"),)
+    )
+    with pytest.raises(ConfigError, match="this host has no address that others can reach"):
+        asyncio.run(first([]))
+    with pytest.raises(ConfigError, match="needs a username and credential"):
+        asyncio.run(first([IceServer(urls="turn:192.0.2.1")]))
+
+
+def test_which_local_addresses() -> None:
+    found = [
+        Interface("docker0", "172.17.0.1", "private", "bridge"),
+        Interface("eth0", "169.254.1.1", "link-local", "ethernet"),
+        Interface("eth0", "192.168.1.2", "private", "ethernet"),
+        Interface("eth0", "2001:db8::2", "documentation", "ethernet"),
+        Interface("eth0", "fe80::2%eth0", "link-local", "ethernet"),
+        Interface("lo", "127.0.0.1", "loopback", "loopback"),
+        Interface("odd0", "10.9.0.1", "private", None),
+        Interface("tun0", "10.8.0.2", "private", "vpn"),
+        Interface("wlan0", "192.168.2.2", "private", "wifi"),
+        Interface("wwan0", "100.64.0.2", "cgnat", "cellular"),
+    ]
+    assert local_addresses(found) == (
+        "192.168.1.2",
+        "2001:db8::2",
+        "192.168.2.2",
+        "10.9.0.1",
+        "100.64.0.2",
+        "10.8.0.2",
+    )
