@@ -402,8 +402,7 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "A DNS filter is at work: allow {host} in it, or ask another DNS server.",
     ),
     ("TURN-CONNECT", "refused"): StageText(
-        "port {port} is closed: nothing listens there",
-        "Start the TURN server's listener, or correct the port in the URL.",
+        "port {port} is closed: nothing listens there", "Start the server's listener, or correct the port in the URL."
     ),
     ("TURN-CONNECT", "timeout"): StageText(
         "connections to port {port} are dropped on the way",
@@ -456,7 +455,8 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "Look into the server's log; until it ends by itself, the allocation counts against the user's quota.",
     ),
     ("TURN-401", "expired"): StageText(
-        "the time-limited credentials have expired", "Get fresh credentials; the user name begins with their end."
+        "the time-limited credentials have expired",
+        "Get fresh credentials; the number before the colon of the user name is when they end.",
     ),
     ("TURN-401", "milliseconds"): StageText(
         "the time in the user name is in milliseconds", "Make the user name with Unix time in seconds."
