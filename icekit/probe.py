@@ -21,15 +21,7 @@ from typing import Final
 from icekit import attributes as attr
 from icekit.attributes import Attribute, Change, Item
 from icekit.errors import DecodeError
-from icekit.net import (
-    Address,
-    AddressClass,
-    Datagram,
-    SocketFailure,
-    SocketReleased,
-    SocketWanted,
-    classify_host,
-)
+from icekit.net import Address, AddressClass, Datagram, SocketFailure, SocketReleased, SocketWanted, classify_host
 from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
@@ -385,9 +377,8 @@ class NatProbe:
         The alternate port of the primary address comes on top: it is the control of the second filtering test. Nothing
         is sent to them before filtering is decided: some firewalls open for the whole host and not for a socket.
         """
-        if server not in self._servers or (other := self._others.get(server)) is None:
-            return
-        if alternate_flaw(server, other) is not None:
+        other = self._others.get(server) if server in self._servers else None
+        if server is None or other is None or alternate_flaw(server, other) is not None:
             return
         if any(item.trial.server == server and item.seconds is None for item in self._filters.values()):
             return
