@@ -115,6 +115,13 @@ def _works(turn: tuple[TurnReport, ...], *transports: Transport) -> bool:
     return any(report.ok and (not transports or url_transport(report.url) in transports) for report in turn)
 
 
+def _relay_works(turn: tuple[TurnReport, ...]) -> bool | None:
+    """``None`` when none works so far and a test was interrupted."""
+    if _works(turn):
+        return True
+    return None if any(not report.ok and report.failed_stage is None for report in turn) else False
+
+
 def udp_works(observed: Observations | ProbeReport) -> bool | None:
     """Whether UDP passes in any family; a relay that works over UDP proves it too."""
     verdicts = [nat.udp for _, nat in families(observed.nat)]
@@ -130,7 +137,7 @@ def outlook(observed: Observations) -> tuple[Outlook, ...]:
     """The path to each class of peer in ``PEERS``; nothing for a run on the embedded servers."""
     if observed.local:
         return ()
-    relay = _works(observed.turn)
+    relay = _relay_works(observed.turn)
     udp = udp_works(observed)
     name, nat = _basis(observed.nat)
     return tuple(_path(peer, name, nat, udp, relay) for peer in PEERS)
@@ -143,7 +150,10 @@ def _basis(nat: NatReports) -> tuple[str, NatReport]:
     return (working or reports or [("IPv4", NatReport())])[0]
 
 
-def _path(peer: str, family: str, nat: NatReport, udp: bool | None, relay: bool) -> Outlook:
+_RELAY_WORDS = {True: "the relay works", False: "no relay works", None: "the test of the relay was interrupted"}
+
+
+def _path(peer: str, family: str, nat: NatReport, udp: bool | None, relay: bool | None) -> Outlook:
     direct, why = _direct(peer, nat, udp)
     if peer == "udp-blocked" and relay:
         why = "the peer reaches the relay only over TCP or TLS"
@@ -151,9 +161,10 @@ def _path(peer: str, family: str, nat: NatReport, udp: bool | None, relay: bool)
         why = f"{why}; over IPv6 only" if why else "over IPv6 only"
     if direct:
         return Outlook(peer, PathKind.DIRECT, why)
-    if direct is None:
-        return Outlook(peer, PathKind.MAYBE, f"{why}; {'the relay works' if relay else 'no relay works'}")
-    return Outlook(peer, PathKind.RELAY if relay else PathKind.NONE, why if relay else f"{why}; no relay works")
+    if relay and direct is False:
+        return Outlook(peer, PathKind.RELAY, why)
+    unknown = direct is None or relay is None
+    return Outlook(peer, PathKind.MAYBE if unknown else PathKind.NONE, f"{why}; {_RELAY_WORDS[relay]}")
 
 
 def _direct(peer: str, nat: NatReport, udp: bool | None) -> tuple[bool | None, str]:
@@ -199,7 +210,11 @@ def verdict(observed: Observations, paths: tuple[Outlook, ...]) -> Verdict:
         return _local_verdict(observed)
     relay, udp = _works(observed.turn), udp_works(observed)
     home = next(item.path for item in paths if item.peer == "endpoint-independent")
+    interrupted = _relay_works(observed.turn) is None
     match udp, relay:
+        case False, False if interrupted:
+            text = f"Not enough could be measured: UDP is blocked here, and {_no_relay(observed)}."
+            return _warning(VerdictCode.UNKNOWN, text)
         case False, True:
             return _warning(VerdictCode.UDP_BLOCKED, f"UDP is blocked here, but calls work through {_relay(observed)}.")
         case False, False:
@@ -211,6 +226,9 @@ def verdict(observed: Observations, paths: tuple[Outlook, ...]) -> Verdict:
         case None, True:
             text = f"Calls work through {_relay(observed)}; whether UDP passes here could not be measured."
             return _warning(VerdictCode.RELAY_ONLY, text)
+    if interrupted and own_mapping(_basis(observed.nat)[1]) not in (None, Behavior.ENDPOINT_INDEPENDENT):
+        text = f"Not enough could be measured: the NAT here is symmetric, and {_no_relay(observed)}."
+        return _warning(VerdictCode.UNKNOWN, text)
     if home is PathKind.MAYBE and relay:
         text = f"Calls work through {_relay(observed)}; whether they can go direct is not known: {_gap(observed)}."
         return _warning(VerdictCode.RELAY_ONLY, text)
@@ -225,6 +243,9 @@ def verdict(observed: Observations, paths: tuple[Outlook, ...]) -> Verdict:
     if home is not PathKind.DIRECT:
         text = f"Most calls will fail: the NAT here is symmetric, and {_no_relay(observed)}."
         return _error(VerdictCode.DIRECT_ONLY, text)
+    if interrupted:
+        text = f"Direct calls work to most peers; whether the others do is not known, because {_no_relay(observed)}."
+        return _warning(VerdictCode.DIRECT_ONLY, text)
     if not relay:
         text = f"Direct calls work to most peers; the others fail, because {_no_relay(observed)}."
         return _warning(VerdictCode.DIRECT_ONLY, text)
@@ -258,6 +279,8 @@ def _relay(observed: Observations) -> str:
 
 
 def _no_relay(observed: Observations) -> str:
+    if _relay_works(observed.turn) is None:
+        return _RELAY_WORDS[None]
     return "no TURN server works" if has_turn(observed) else "no TURN server is configured"
 
 

@@ -40,6 +40,8 @@ from tests.observations import (
     server,
 )
 
+INTERRUPTED = TurnReport(RELAY_OK.url, False)
+
 # --- outlook ---------------------------------------------------------------------------------------------------------
 
 
@@ -84,6 +86,9 @@ def test_outlook(
     assert paths(observed(nat, turn=(RELAY_TCP_OK,))) == relayed
     assert paths(observed(nat, turn=())) == alone
     assert paths(observed(nat, turn=(REFUSED,))) == alone
+    # An interrupted test has not shown that there is no relay.
+    assert paths(observed(nat, turn=(REFUSED, INTERRUPTED))) == alone.replace("none", "maybe")
+    assert paths(observed(nat, turn=(INTERRUPTED, RELAY_TCP_OK))) == relayed
 
 
 def test_a_relay_over_udp_proves_udp() -> None:
@@ -217,6 +222,30 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
         "BLOCKED",
         "Calls cannot work from here: this host has no network address.",
         1,
+    ),
+    (
+        "Ctrl-C, UDP blocked",
+        observed(BLOCKED, servers=(SILENT,), turn=(REFUSED, INTERRUPTED)),
+        "UNKNOWN",
+        "Not enough could be measured: UDP is blocked here, and the test of the relay was interrupted.",
+        1,
+    ),
+    (
+        "Ctrl-C, symmetric",
+        observed(replace(NAT, mapping=APD), turn=(INTERRUPTED,)),
+        "UNKNOWN",
+        "Not enough could be measured: the NAT here is symmetric, and the test of the relay was interrupted.",
+        1,
+    ),
+    (
+        "Ctrl-C, direct calls work",
+        observed(turn=(INTERRUPTED,)),
+        "DIRECT-ONLY",
+        (
+            "Direct calls work to most peers; whether the others do is not known, "
+            "because the test of the relay was interrupted."
+        ),
+        0,
     ),
     (
         "only addresses that lead nowhere",

@@ -74,4 +74,7 @@ def _record_of(kind: RecordType, data: Any) -> Record:
 def _last_complaint(error: dns.resolver.NoNameservers) -> str:
     errors = error.kwargs.get("errors") or []
     # Each is (name server, TCP?, port, exception or text, response).
-    return f": {errors[-1][3]}"[:200] if errors else ""
+    if not errors:
+        return ""
+    complaint = errors[-1][3]
+    return f": {getattr(complaint, 'strerror', None) or complaint}"[:200]
