@@ -413,7 +413,7 @@ class Gatherer:
             self._fail(leg, error, now)
             return
         log.debug("= %s at %s: %s; the next address", leg.url, leg.endpoint.address, error)
-        self._queue.insert(0, leg)
+        self._queue.append(leg)
 
     def _give_up(self, leg: _Leg, now: float) -> None:
         self._bindings.cancel(leg)

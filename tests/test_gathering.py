@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit import attributes as attr
-from icekit.attributes import Family
+from icekit.attributes import ErrorCode, Family, Item
 from icekit.candidate import Candidate
 from icekit.errors import InvalidState
 from icekit.gathering import Gatherer
@@ -23,7 +23,7 @@ from icekit.gathering_events import (
 )
 from icekit.gathering_plan import GatherConfig
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted, StreamFailure, Transport
-from icekit.stun import Class, Message, Method, decode
+from icekit.stun import Class, IntegrityKey, Message, Method, decode, long_term_key
 from icekit.turn_config import TurnConfig
 from tests.gathering_world import (
     HOME,
@@ -455,6 +455,102 @@ def test_an_old_server_with_the_plain_attribute() -> None:
     world.core.receive_datagram(Datagram(STUN, datagram.source, answer), world.now)
     world.pump()
     assert found(world)[1:] == [("srflx", PUBLIC, 7, 0)]
+
+
+def asked(world: World, *, url: str = TURN_URL, address: Address = TURN) -> Datagram:
+    """The one request that left, for a test that answers it itself."""
+    world.start()
+    world.resolve(0, endpoint(url, address))
+    [(_, datagram)] = world.sent
+    return datagram
+
+
+def answer(world: World, to: Datagram, message_class: Class, *items: Item, key: IntegrityKey | None = None) -> None:
+    message = decode(to.data)
+    data = Message(message.method, message_class, message.transaction_id, items).encode(key)
+    world.core.receive_datagram(Datagram(to.destination, to.source, data), world.now)
+    world.pump()
+
+
+CHALLENGE = (attr.ERROR_CODE(ErrorCode(401, "Unauthorized")), attr.REALM("r"), attr.NONCE(b"n"))
+KEY = long_term_key(USER[0], "r", USER[1])
+
+
+def test_a_server_that_falls_silent_between_two_requests_ends_soon_after_the_patience() -> None:
+    world = World([HOME], [server(TURN_URL, USER)])
+    request = asked(world)
+    world.later(3.0, lambda: answer(world, request, Class.ERROR, *CHALLENGE))
+    world.run()
+    assert failures(world) == [(TURN_URL, HOME, "no result within 5 s", 5.5)]
+    sent = len(world.sent)
+    # It may have made the allocation all the same, so that is given back; nothing else is sent.
+    world.run(60.0)
+    assert {decode(item.data).method for _, item in world.sent[sent:]} == {Method.REFRESH}
+
+
+def test_a_relay_where_nobody_can_send_is_given_back() -> None:
+    world = World([HOME], [server(TURN_URL, USER)])
+    answer(world, asked(world), Class.ERROR, *CHALLENGE)
+    relayed = attr.XOR_RELAYED_ADDRESS(Address("203.0.113.20", 0))
+    answer(world, world.sent[-1][1], Class.SUCCESS, relayed, attr.LIFETIME(600), key=KEY)
+    world.run(1.0)
+    [(_, _, error, _)] = failures(world)
+    assert error == "it relays on 203.0.113.20:0, which is no address to send to"
+    assert decode(world.sent[-1][1].data).get(attr.LIFETIME) == 0
+
+
+def test_a_server_that_sends_on_to_another_one() -> None:
+    world = World([HOME], [server(TURN_URL, USER)])
+    world.add(turn_server(), 0.010, STUN)
+    elsewhere = (attr.ERROR_CODE(ErrorCode(300, "Try Alternate")), attr.ALTERNATE_SERVER(STUN))
+    answer(world, asked(world), Class.ERROR, *elsewhere)
+    world.run()
+    assert [kind for kind, *_ in found(world)] == ["host", "srflx", "relay"]
+    assert complete_at(world) == 0.04
+
+
+def test_what_an_abandoned_stream_still_hears_is_not_for_the_next() -> None:
+    world = World([HOME], [server(TCP_URL, USER)])
+    world.add(turn_server(), 0.010, TURN)
+    world.start()
+    world.resolve(0, endpoint(TCP_URL, DEAD), endpoint(TCP_URL, TURN))
+    world.run(0.04)
+    first, second = world.opened
+    assert second.id in world.streams
+    assert (first.remote, second.remote) == (DEAD, TURN)
+    world.core.stream_opened(first.id, Address(HOME, 9), DEAD, world.now)
+    world.core.stream_closed(first.id, StreamFailure.RESET, world.now)
+    world.run()
+    assert failures(world) == []
+    assert candidates(world)[-1].type == "relay"
+    assert [event.base.port for event in world.events if isinstance(event, ServerAnswered)] == [
+        world.streams[second.id][0].port
+    ]
+
+
+def test_a_server_that_waits_for_its_next_address_is_given_up_in_time() -> None:
+    world = World([HOME], [server(STUN_URL)], config=GatherConfig(ta=4.0, patience=1.0))
+    world.start()
+    world.resolve(0, endpoint(STUN_URL, DEAD), endpoint(STUN_URL, STUN))
+    world.run()
+    assert complete_at(world) == 1.5
+    world.run(60.0)
+    assert {datagram.destination for _, datagram in world.sent} == {DEAD}
+
+
+def test_after_close_nobody_is_asked_any_more() -> None:
+    world = World([HOME], [server(TURN_URL, USER), server(DEAD_URL)])
+    world.add(turn_server(), 0.1, TURN)
+    world.start()
+    world.resolve(0, endpoint(TURN_URL, TURN))
+    world.resolve(1, endpoint(DEAD_URL, DEAD))
+    world.run(0.45)
+    assert world.allocations() == 1
+    sent = len(world.sent)
+    world.core.close(world.now)
+    world.pump()
+    world.run(60.0)
+    assert {decode(item.data).method for _, item in world.sent[sent:]} == {Method.REFRESH}
 
 
 STEPS = st.one_of(
