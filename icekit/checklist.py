@@ -1,0 +1,242 @@
+"""Candidate pairs and the list of them: forming, pruning, order and state (RFC 8445 §6.1.2)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from icekit.candidate import Candidate, CandidateType
+from icekit.net import Address, AddressClass, classify_host, scope_of
+
+_RELAY_AVOIDS: Final = (AddressClass.PRIVATE, AddressClass.ULA, AddressClass.LINK_LOCAL, AddressClass.LOOPBACK)
+
+
+class PairState(StrEnum):
+    """Where the check of a pair stands (RFC 8445 §6.1.2.6)."""
+
+    FROZEN = "frozen"
+    WAITING = "waiting"
+    IN_PROGRESS = "in-progress"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class LocalCandidate:
+    """A candidate of ours, and the ``base`` that its datagrams leave from (RFC 8445 §5.1.1).
+
+    The base of a relayed candidate is the relayed address; ``relay_server`` is then the host that relays.
+    """
+
+    candidate: Candidate
+    base: Address
+    relay_server: str | None = None
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay carries its datagrams."""
+        return self.relay_server is not None
+
+
+@dataclass(slots=True, eq=False)
+class CandidatePair:
+    """One pair and everything that is known of it; times in seconds."""
+
+    local: LocalCandidate
+    remote: Candidate
+    priority: int
+    state: PairState = PairState.FROZEN
+    nominated: bool = False
+    nominated_by_peer: bool = False
+    heard: bool = False
+    """The peer has sent an authenticated check on this pair."""
+    rtt: float | None = None
+    mapped: Address | None = None
+    first_check: float | None = None
+    last_check: float = 0.0
+    interval: float = 0.0
+    checks_sent: int = 0
+    checks_received: int = 0
+    responses_received: int = 0
+    bytes_sent: int = 0
+    bytes_received: int = 0
+
+    @property
+    def valid(self) -> bool:
+        """Whether data may flow (RFC 8445 §12.1)."""
+        return self.state is PairState.SUCCEEDED
+
+    @property
+    def component(self) -> int:
+        """The component of both candidates."""
+        return self.local.candidate.component
+
+    @property
+    def remote_address(self) -> Address:
+        """Where its datagrams go."""
+        return Address(self.remote.address, self.remote.port)
+
+    @property
+    def foundation(self) -> tuple[str, str]:
+        """Pairs with the same one are thawed together (RFC 8445 §6.1.2.6)."""
+        return self.local.candidate.foundation, self.remote.foundation
+
+    @property
+    def relays(self) -> int:
+        """How many relays carry it, as far as the candidates tell."""
+        return self.local.is_relayed + (self.remote.type == CandidateType.RELAYED)
+
+
+def pair_priority(controlling: int, controlled: int) -> int:
+    """RFC 8445 §6.1.2.3."""
+    low, high = (controlling, controlled) if controlling < controlled else (controlled, controlling)
+    return (low << 32) + 2 * high + (controlling > controlled)
+
+
+@dataclass(slots=True)
+class Checklist:
+    """All pairs of one generation. ``max_pairs`` bounds it (RFC 8445 §6.1.2.5: 100)."""
+
+    controlling: bool
+    max_pairs: int = 100
+    locals: list[LocalCandidate] = field(default_factory=list)
+    remotes: list[Candidate] = field(default_factory=list)
+    pairs: dict[tuple[Address, Address], CandidatePair] = field(default_factory=dict)
+    triggered: deque[CandidatePair] = field(default_factory=deque)
+
+    def __iter__(self) -> Iterator[CandidatePair]:
+        return iter(self.pairs.values())
+
+    def add_local(self, local: LocalCandidate) -> None:
+        """Pair it with every remote candidate; a server-reflexive one is its base (RFC 8445 §6.1.2.4)."""
+        if any(known.base == local.base for known in self.locals):
+            return
+        self.locals.append(local)
+        for remote in self.remotes:
+            self._form(local, remote)
+
+    def add_remote(self, remote: Candidate) -> None:
+        """Pair it with every local candidate; it replaces a peer-reflexive one with the same address."""
+        address = Address(remote.address, remote.port)
+        for index, known in enumerate(self.remotes):
+            if known.component == remote.component and (known.address, known.port) == address:
+                if known.type == CandidateType.PEER_REFLEXIVE != remote.type:
+                    self.remotes[index] = remote
+                    self._replace(address, remote)
+                return
+        if len(self.remotes) >= self.max_pairs:
+            return
+        self.remotes.append(remote)
+        for local in self.locals:
+            self._form(local, remote)
+
+    def form_heard(self, base: Address, remote: Candidate) -> CandidatePair | None:
+        """The pair on which the peer has sent an authenticated check, made if it is new and there is room."""
+        address = Address(remote.address, remote.port)
+        if (pair := self.pairs.get((base, address))) is not None:
+            return pair
+        local = next((item for item in self.locals if item.base == base), None)
+        if local is None:
+            return None
+        if not any((known.address, known.port) == address for known in self.remotes):
+            if len(self.remotes) >= self.max_pairs:
+                return None
+            self.remotes.append(remote)
+        return self._insert(local, remote)
+
+    def set_role(self, controlling: bool) -> None:
+        """After a role conflict every priority is computed anew (RFC 8445 §7.3.1.1)."""
+        self.controlling = controlling
+        for pair in self:
+            pair.priority = self._priority(pair.local, pair.remote)
+
+    def next_waiting(self) -> CandidatePair | None:
+        """The best pair that was never checked; when none waits, a frozen one is thawed (RFC 8445 §6.1.4.2)."""
+        waiting = self._best(PairState.WAITING)
+        return waiting if waiting is not None else self._best(PairState.FROZEN)
+
+    def thaw(self, foundation: tuple[str, str]) -> None:
+        """Let pairs like one that succeeded be checked (RFC 8445 §7.2.5.3.3)."""
+        for pair in self:
+            if pair.state is PairState.FROZEN and pair.foundation == foundation:
+                pair.state = PairState.WAITING
+
+    def trigger(self, pair: CandidatePair) -> None:
+        """Check it in the next free slot."""
+        if pair not in self.triggered:
+            self.triggered.append(pair)
+
+    def best_valid(self, component: int) -> CandidatePair | None:
+        """The valid pair of a component with the highest priority."""
+        return max(
+            (pair for pair in self if pair.valid and pair.component == component),
+            key=lambda pair: pair.priority,
+            default=None,
+        )
+
+    def may_improve(self, best: CandidatePair) -> bool:
+        """Whether a pair that would win over ``best`` is still being checked."""
+        return any(
+            pair.priority > best.priority
+            for pair in self
+            if pair.component == best.component and pair.state not in (PairState.SUCCEEDED, PairState.FAILED)
+        )
+
+    def _best(self, state: PairState) -> CandidatePair | None:
+        return max((pair for pair in self if pair.state is state), key=lambda pair: pair.priority, default=None)
+
+    def _priority(self, local: LocalCandidate, remote: Candidate) -> int:
+        mine, theirs = local.candidate.priority, remote.priority
+        return pair_priority(mine, theirs) if self.controlling else pair_priority(theirs, mine)
+
+    def _replace(self, address: Address, remote: Candidate) -> None:
+        for pair in self:
+            if pair.remote_address == address and pair.component == remote.component:
+                pair.remote = remote
+                pair.priority = self._priority(pair.local, remote)
+
+    def _form(self, local: LocalCandidate, remote: Candidate) -> None:
+        if (local.base, Address(remote.address, remote.port)) in self.pairs or not _compatible(local, remote):
+            return
+        self._insert(local, remote)
+
+    def _insert(self, local: LocalCandidate, remote: Candidate) -> CandidatePair | None:
+        pair = CandidatePair(local, remote, self._priority(local, remote))
+        if len(self.pairs) >= self.max_pairs and not self._make_room(pair):
+            return None
+        # RFC 8445 §6.1.2.6: the first of each foundation may be checked, the others wait for its result.
+        like = (other for other in self if other.foundation == pair.foundation)
+        if all(other.state is PairState.SUCCEEDED for other in like):
+            pair.state = PairState.WAITING
+        self.pairs[local.base, pair.remote_address] = pair
+        return pair
+
+    def _make_room(self, pair: CandidatePair) -> bool:
+        idle = (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
+        worst = min((other for other in self if other.state in idle), key=lambda other: other.priority, default=None)
+        if worst is None or worst.priority >= pair.priority:
+            return False
+        del self.pairs[worst.local.base, worst.remote_address]
+        if worst in self.triggered:
+            self.triggered.remove(worst)
+        return True
+
+
+def _compatible(local: LocalCandidate, remote: Candidate) -> bool:
+    """RFC 8445 §6.1.2.2: same component, transport and family, link-local with link-local; and no hopeless relays."""
+    mine = local.candidate
+    if mine.component != remote.component or mine.transport.lower() != remote.transport.lower():
+        return False
+    theirs = classify_host(remote.address)
+    if theirs in (AddressClass.MDNS, AddressClass.NAME, AddressClass.UNSPECIFIED, AddressClass.MULTICAST):
+        return False
+    if (":" in local.base.host) != (":" in remote.address) or not remote.port:
+        return False
+    if local.relay_server is not None:
+        # A relay on the Internet cannot reach a private address of the peer; one in the same network can.
+        return theirs not in _RELAY_AVOIDS or scope_of(local.relay_server) <= scope_of(remote.address)
+    link_local = classify_host(local.base.host) is AddressClass.LINK_LOCAL
+    return link_local == (theirs is AddressClass.LINK_LOCAL) or ":" not in remote.address

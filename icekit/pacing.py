@@ -1,0 +1,35 @@
+"""When the next STUN transaction of an agent may start (RFC 8445 §14.2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Floor:
+    """What all agents of a process share: ``interval`` seconds between two new transactions; 0 switches it off."""
+
+    interval: float = 0.005
+    next_at: float = float("-inf")
+
+    def take(self, now: float) -> None:
+        """A transaction starts now."""
+        self.next_at = max(self.next_at, now) + self.interval if self.interval else now
+
+
+@dataclass(slots=True)
+class Pacer:
+    """One agent's slots: ``ta`` seconds apart, gathering and checks together, never below the floor of the process."""
+
+    ta: float
+    floor: Floor
+    next_at: float = float("-inf")
+
+    def free_at(self) -> float:
+        """When the next transaction may start."""
+        return max(self.next_at, self.floor.next_at)
+
+    def take(self, now: float) -> None:
+        """A transaction starts now."""
+        self.next_at = now + self.ta
+        self.floor.take(now)
