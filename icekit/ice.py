@@ -310,7 +310,10 @@ class IceAgent:
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return None
         generation = self._now_generation
-        due = [*self._consent_at.values(), *self._consent_until.values()]
+        kept = (self._old_generation or generation).selected
+        due = [
+            min(self._consent_due(component, pair), self._consent_until[component]) for component, pair in kept.items()
+        ]
         if self._last_heard is not None and self.state in (IceState.CONNECTED, IceState.COMPLETED):
             due.append(self._last_heard + self.config.disconnected_after)
         if generation.started is not None:
@@ -637,20 +640,22 @@ class IceAgent:
         """RFC 7675: check the pair in use, and stop sending when nobody answered for 30 s."""
         generation = self._old_generation or self._now_generation
         for component, pair in generation.selected.items():
-            if self._consent_until.get(component, now + 1) <= now:
+            if self._consent_until[component] <= now:
                 log.debug("= consent for component %d expired", component)
                 self._give_up()
                 return
-            if self._consent_at.get(component, now + 1) <= now:
+            if self._consent_due(component, pair) <= now and generation.remote_key is not None:
                 self._consent_at[component] = now + self._consent_delay()
-                if self._last_heard is not None and now - self._last_heard >= self._quiet(pair):
-                    # Silence: several checks in the time that is left before it counts as a disconnection.
-                    self._consent_at[component] = now + self.config.retry_limit
-                if generation.remote_key is not None:
-                    self._transmit_check(generation, pair, now, nominating=False)
-            if self._last_heard is not None:
-                early = max(self._last_heard + self._quiet(pair), now + self.config.retry_limit / 2)
-                self._consent_at[component] = min(self._consent_at[component], early)
+                pair.last_check = now
+                self._transmit_check(generation, pair, now, nominating=False)
+
+    def _consent_due(self, component: int, pair: CandidatePair) -> float:
+        regular = self._consent_at[component]
+        if self._last_heard is None:
+            return regular
+        # Silence: several checks in the time that is left before it counts as a disconnection.
+        early = max(self._last_heard + self._quiet(pair), pair.last_check + self.config.retry_limit)
+        return min(regular, early)
 
     def _quiet(self, pair: CandidatePair) -> float:
         """An early check must have time for its answer before the silence counts."""
