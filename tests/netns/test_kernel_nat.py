@@ -17,7 +17,7 @@ from icekit.lab import KernelNat, Lab, Place
 from icekit.lab.topology import CLIENT_ADDRESS, HOME_CARRIER_ADDRESS, NAT_ADDRESS, SERVER_ADDRESSES
 from icekit.net import AddressClass, classify_host
 from icekit.report import Behavior, PortAssignment
-from tests.netns.conftest import StartLab
+from tests.netns.conftest import LabWithServer, StartLab
 
 pytestmark = [
     pytest.mark.netns,
@@ -118,26 +118,30 @@ def test_two_nats_in_a_row_translate_twice(start_lab: StartLab) -> None:
     assert (KernelNat.DOUBLE.declared.nats, KernelNat.DOUBLE.declared.cgnat) == (2, True)
 
 
-@pytest.mark.parametrize(
-    ("nat", "options"),
-    [
-        pytest.param(KernelNat.MASQUERADE, (), id="masquerade-udp"),
-        pytest.param(KernelNat.UDP_DROPPED, (), id="udp-dropped-udp"),
-        pytest.param(KernelNat.UDP_DROPPED, ("-S",), id="udp-dropped-dtls"),
-        pytest.param(KernelNat.UDP_DROPPED, ("-t",), id="udp-dropped-tcp"),
-        pytest.param(KernelNat.UDP_DROPPED, ("-t", "-S"), id="udp-dropped-tls"),
-    ],
-)
-def test_the_relay_is_reached_from_behind_it(start_lab: StartLab, nat: KernelNat, options: tuple[str, ...]) -> None:
-    net = start_lab(nat)
+def relay_command(net: LabWithServer, *options: str) -> list[str]:
     ports = net.coturn.ports
     command = ["turnutils_uclient", "-y", "-c", "-n", "1", "-m", "1", *options]
     command += ["-p", str(ports.tls if "-S" in options else ports.plain)]
-    command += ["-u", net.coturn.username, "-w", net.coturn.password, SERVER_ADDRESSES[0]]
-    if nat is KernelNat.UDP_DROPPED and "-t" not in options:
-        # This client waits for ever.
-        with pytest.raises(subprocess.TimeoutExpired):
-            net.lab.run(Place.CLIENT, command, timeout=2.0)
-    else:
-        done = net.lab.run(Place.CLIENT, command)
-        assert "Total lost packets 0 " in done.stdout, done.stdout
+    return [*command, "-u", net.coturn.username, "-w", net.coturn.password, SERVER_ADDRESSES[0]]
+
+
+def test_the_relay_is_reached_over_udp(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    done = net.lab.run(Place.CLIENT, relay_command(net))
+    assert "Total lost packets 0 " in done.stdout, done.stdout
+
+
+def test_where_udp_is_dropped_the_relay_is_reached_over_tcp_and_tls(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.UDP_DROPPED)
+
+    def start(*options: str) -> subprocess.Popen[str]:
+        return net.lab.popen(Place.CLIENT, relay_command(net, *options), stdout=subprocess.PIPE)
+
+    # Over UDP and DTLS this client waits for ever.
+    with start() as udp, start("-S") as dtls, start("-t") as tcp, start("-t", "-S") as tls:
+        for working in (tcp, tls):
+            output = working.communicate(timeout=30)[0]
+            assert "Total lost packets 0 " in output, output
+        for waiting in (udp, dtls):
+            assert waiting.poll() is None
+            waiting.kill()

@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 
 from icekit.lab import KernelNat, Place
-from icekit.lab.topology import NAT_ADDRESS, SERVER_ADDRESSES, SERVER_NAME
+from icekit.lab.topology import CLIENT_ADDRESS, NAT_ADDRESS, SERVER_ADDRESSES, SERVER_NAME
 from icekit.report import to_dict
 from tests.interop.coturn import STANDARD_PORTS, Coturn
 from tests.netns.conftest import LabWithServer, StartLab, lab_with_server
@@ -38,20 +39,17 @@ UNSEEN = {
 
 
 @dataclass(frozen=True, slots=True)
-class Probed:
+class Answer:
+    """How a command ended."""
+
     report: dict[str, Any]
     exit_code: int
     stderr: str
-    relayed: list[Relayed]
 
     @property
     def nat(self) -> dict[str, Any]:
         nat: dict[str, Any] = self.report["nat"]["ipv4"]
         return nat
-
-    @property
-    def turn(self) -> dict[str, dict[str, Any]]:
-        return {item["url"]: item for item in self.report["turn"]}
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +89,24 @@ def released(found: list[Relayed]) -> bool:
     return bool(found) and all(item.released for item in found)
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, dict[str, Any], str]:
+def finish(process: subprocess.Popen[str]) -> Answer:
     with process:
         stdout, stderr = process.communicate(timeout=30)
     assert stdout, stderr
-    return process.returncode, json.loads(stdout), stderr
+    return Answer(json.loads(stdout), process.returncode, stderr)
 
 
 @cache
-def probe(nat: KernelNat) -> Probed:
+def probe(nat: KernelNat) -> tuple[Answer, list[Relayed]]:
     """One probe in a laboratory of its own: what an earlier one left in a NAT would be part of the next."""
     with lab_with_server(nat) as net:
-        exit_code, report, stderr = finish(net.start_icekit("probe", "--json", *URLS, *net.credentials))
-        return Probed(report, exit_code, stderr, wait_for_log(net.coturn, released))
+        answer = finish(net.start_icekit("probe", "--json", *URLS, *net.credentials))
+        return answer, wait_for_log(net.coturn, released)
 
 
 @pytest.mark.parametrize("nat", KernelNat)
 def test_it_reports_what_the_nat_declares(nat: KernelNat) -> None:
-    seen = probe(nat).nat
+    seen = probe(nat)[0].nat
     declared = {name: value for name, value in to_dict(nat.declared).items() if value is not None}
     promised = {name: value for name, value in declared.items() if name not in UNSEEN and value not in ({}, [])}
     assert {name: seen[name] for name in promised} == promised
@@ -121,10 +119,10 @@ def test_it_reports_what_the_nat_declares(nat: KernelNat) -> None:
 
 @pytest.mark.parametrize("nat", KernelNat)
 def test_what_it_does_not_know_has_a_reason(nat: KernelNat) -> None:
-    seen = probe(nat).nat
+    seen = probe(nat)[0].nat
     unknown = {name for name, value in seen.items() if value is None and name != "port_step"}
     assert set(seen["reason"]) - {"udp"} == unknown
-    assert probe(nat).report["nat"]["ipv6"] is None
+    assert probe(nat)[0].report["nat"]["ipv6"] is None
 
 
 DIRECT = {"open": "direct", "endpoint-independent": "direct", "udp-blocked": "relay"}
@@ -154,7 +152,7 @@ CONCLUSIONS = {
 
 @pytest.mark.parametrize("nat", KernelNat)
 def test_its_verdict_and_its_outlook(nat: KernelNat) -> None:
-    done = probe(nat)
+    done, _ = probe(nat)
     verdict = done.report["verdict"]
     outlook = {item["peer"]: item["path"] for item in done.report["outlook"]}
     findings = [(item["code"], item["severity"]) for item in done.report["findings"]]
@@ -164,7 +162,7 @@ def test_its_verdict_and_its_outlook(nat: KernelNat) -> None:
 
 @pytest.mark.parametrize("nat", KernelNat)
 def test_it_reaches_the_servers(nat: KernelNat) -> None:
-    servers = probe(nat).report["servers"]
+    servers = probe(nat)[0].report["servers"]
     reached = {(item["transport"], item["address"]): item["reachable"] for item in servers}
     assert reached == {
         ("udp", f"{SERVER}:3478"): nat.declared.udp,
@@ -211,31 +209,184 @@ def check_relay(report: dict[str, Any], url: str, *, udp: bool) -> None:
 
 @pytest.mark.parametrize("nat", KernelNat)
 def test_it_proves_every_relay_and_gives_it_back(nat: KernelNat) -> None:
-    done = probe(nat)
+    done, relayed = probe(nat)
     udp = nat.declared.udp is True
-    assert list(done.turn) == [UDP, TCP, TLS]
-    for url, report in done.turn.items():
-        check_relay(report, url, udp=udp)
+    assert [item["url"] for item in done.report["turn"]] == [UDP, TCP, TLS]
+    for report in done.report["turn"]:
+        check_relay(report, report["url"], udp=udp)
     # One allocation for each URL, or two over TCP and two over TLS.
-    assert [(item.released, item.peers) for item in done.relayed] == (
+    assert [(item.released, item.peers) for item in relayed] == (
         [(True, {NAT_ADDRESS})] * 3 if udp else [(True, {SERVER})] * 4
     )
 
 
-@pytest.mark.parametrize("nat", [KernelNat.MASQUERADE, KernelNat.DOUBLE, KernelNat.UDP_DROPPED])
+def check_turn(answer: Answer, url: str, *, udp: bool) -> None:
+    report = answer.report
+    assert (report["schema"], report["url"]) == ("icekit/turn/1", url)
+    check_relay(report, url, udp=udp)
+    assert [item["code"] for item in report["findings"]] == ([] if report["ok"] else ["TURN-NO-ANSWER"])
+    assert (answer.exit_code, answer.stderr) == (0 if report["ok"] else 1, "")
+
+
+def counted(found: list[Relayed]) -> bool:
+    """coturn looks at its allocations once a second, and counts when it is done with one."""
+    return released(found) and all(item.to_peer is not None for item in found)
+
+
+@pytest.mark.parametrize("nat", [KernelNat.MASQUERADE, KernelNat.DOUBLE])
 def test_one_turn_server_over_each_transport(start_lab: StartLab, nat: KernelNat) -> None:
     net = start_lab(nat)
-    udp = nat.declared.udp is True
     running = {url: net.start_icekit("turn", "--json", url, *net.credentials) for url in (UDP, TCP, TLS)}
     for url, process in running.items():
-        exit_code, report, stderr = finish(process)
-        assert (report["schema"], report["url"]) == ("icekit/turn/1", url)
-        check_relay(report, url, udp=udp)
-        assert [item["code"] for item in report["findings"]] == ([] if report["ok"] else ["TURN-NO-ANSWER"])
-        assert (exit_code, stderr) == (0 if report["ok"] else 1, "")
-    # coturn looks at its allocations once a second, and counts when it is done with them.
-    relayed = wait_for_log(
-        net.coturn, lambda found: released(found) and all(item.to_peer is not None for item in found)
-    )
-    assert len(relayed) == (3 if udp else 4)
+        check_turn(finish(process), url, udp=True)
+    relayed = wait_for_log(net.coturn, counted)
+    assert len(relayed) == 3
     assert all(item.to_peer and item.from_peer for item in relayed)
+
+
+@cache
+def without_udp() -> tuple[dict[str, Answer], list[Relayed]]:
+    """Side by side, because each waits some seconds for what never comes; they share no state in that NAT."""
+    with lab_with_server(KernelNat.UDP_DROPPED) as net:
+        commands = {url: ("turn", "--json", url) for url in (UDP, TCP, TLS)}
+        commands["gather"] = ("gather", "--json", *URLS)
+        commands["udp"] = ("probe", "--json", "--require", "udp", *URLS[:3])
+        commands["relay"] = ("probe", "--json", "--require", "relay", *URLS[:3])
+        running = {name: net.start_icekit(*command, *net.credentials) for name, command in commands.items()}
+        answers = {name: finish(process) for name, process in running.items()}
+        return answers, wait_for_log(net.coturn, counted)
+
+
+@pytest.mark.parametrize("url", [UDP, TCP, TLS])
+def test_one_turn_server_where_udp_is_dropped(url: str) -> None:
+    check_turn(without_udp()[0][url], url, udp=False)
+
+
+@pytest.mark.parametrize(("required", "exit_code"), [("udp", 1), ("relay", 0)])
+def test_what_is_required_where_udp_is_dropped(required: str, exit_code: int) -> None:
+    answer = without_udp()[0][required]
+    assert answer.report["verdict"]["code"] == "UDP-BLOCKED"
+    assert answer.exit_code == exit_code
+
+
+def offers(report: dict[str, Any]) -> Counter[tuple[str, str, str | None]]:
+    """Type, address and server of each candidate."""
+    return Counter((item["type"], item["candidate"].split()[4], item["url"]) for item in report["candidates"])
+
+
+def test_candidates_where_udp_is_dropped() -> None:
+    answer = without_udp()[0]["gather"]
+    assert offers(answer.report) == Counter(
+        [("host", CLIENT_ADDRESS, None), ("relay", SERVER, TCP), ("relay", SERVER, TLS)]
+    )
+    assert {item["url"]: item["outcome"] for item in answer.report["servers"]} == {
+        URLS[0]: "failed",
+        UDP: "failed",
+        TCP: "answered",
+        TLS: "answered",
+    }
+    assert (answer.exit_code, answer.stderr) == (0, "")
+
+
+def test_every_relay_is_used_and_given_back_where_udp_is_dropped() -> None:
+    relayed = without_udp()[1]
+    # Two for each proof, over TCP and over TLS and twice in a probe; one for each relayed candidate.
+    proofs = [item for item in relayed if item.peers]
+    assert (len(proofs), len(relayed)) == (8, 10)
+    assert all(item.to_peer and item.from_peer for item in proofs)
+
+
+def test_candidates_behind_a_nat(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    answer = finish(net.start_icekit("gather", "--json", *URLS, *net.credentials))
+    assert offers(answer.report) == Counter(
+        [
+            ("host", CLIENT_ADDRESS, None),
+            ("srflx", NAT_ADDRESS, URLS[0]),
+            ("relay", SERVER, UDP),
+            ("relay", SERVER, TCP),
+            ("relay", SERVER, TLS),
+        ]
+    )
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert len(wait_for_log(net.coturn, released)) == 3
+
+
+def drop_relay_ports(net: LabWithServer) -> None:
+    """A firewall beside the client that knows the TURN server's ports, but not where it relays."""
+    ports = f"{STANDARD_PORTS.first_relay}-{STANDARD_PORTS.last_relay}"
+    chain = f"type filter hook forward priority filter - 20\nudp dport {ports} drop\nudp sport {ports} drop"
+    net.lab.namespace(Place.NAT).nft(f"table ip icekit-test {{\nchain forward {{\n{chain}\n}}\n}}")
+
+
+def test_relay_ports_that_are_dropped(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    drop_relay_ports(net)
+    answer = finish(net.start_icekit("probe", "--json", "--require", "direct", *URLS, *net.credentials))
+    assert [(item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [("echo", "TURN-ECHO-OUT")] * 3
+    assert answer.report["verdict"]["code"] == "DIRECT-ONLY"
+    assert (answer.exit_code, answer.stderr) == (0, "")
+    assert len(wait_for_log(net.coturn, released)) == 3
+
+
+def start_and_allocate(net: LabWithServer) -> subprocess.Popen[str]:
+    """A probe that waits in vain for its echoes: there is time to do something to it."""
+    drop_relay_ports(net)
+    process = net.start_icekit("probe", "--json", *URLS, *net.credentials)
+    wait_for_log(net.coturn, lambda found: len(found) == 3)
+    return process
+
+
+def test_ctrl_c_gives_the_relays_back_and_prints_what_is_known(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    process = start_and_allocate(net)
+    process.send_signal(signal.SIGINT)
+    answer = finish(process)
+    assert (answer.exit_code, answer.stderr) == (130, "icekit: interrupted; this is what was known by then\n")
+    assert [(item["ok"], item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [
+        (False, None, None)
+    ] * 3
+    assert len(wait_for_log(net.coturn, released)) == 3
+
+
+def test_an_interface_that_goes_down_meanwhile(start_lab: StartLab) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    process = start_and_allocate(net)
+    net.lab.namespace(Place.CLIENT).ip("link set eth0 down")
+    answer = finish(process)
+    assert all(item["code"] for item in answer.report["turn"])
+    # How much of the NAT was seen before decides between 0 and 1.
+    assert answer.exit_code in (0, 1)
+    assert answer.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "summary"),
+    [
+        (
+            "link set eth0 down",
+            "UNKNOWN",
+            (
+                "Not enough could be measured: there is no route from here to any of the servers; "
+                "check this host's network."
+            ),
+        ),
+        (
+            # What is left is fe80::…
+            "addr flush dev eth0 scope global",
+            "BLOCKED",
+            "Calls cannot work from here: this host has no network address.",
+        ),
+    ],
+    ids=["no-route", "link-local-only"],
+)
+def test_a_host_without_a_network(start_lab: StartLab, change: str, code: str, summary: str) -> None:
+    net = start_lab(KernelNat.MASQUERADE)
+    net.lab.namespace(Place.CLIENT).ip(change)
+    answer = finish(net.start_icekit("probe", "--json", *URLS[:3], *net.credentials))
+    assert (answer.report["verdict"]["code"], answer.report["verdict"]["summary"]) == (code, summary)
+    assert [(item["failed_stage"], item["code"], item["cause"]) for item in answer.report["turn"]] == [
+        ("connect", "TURN-CONNECT", "unreachable")
+    ] * 2
+    assert {item["error"] for item in answer.report["servers"]} == {"unreachable: no route to the server"}
+    assert (answer.exit_code, answer.stderr) == (1, "")
