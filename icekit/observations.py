@@ -104,6 +104,8 @@ class NatObservations:
     lifetime: tuple[LifetimeTrial, ...] = ()
     lifetime_reason: str = ""
     """Why the lifetime test, if it was asked for, has no trials."""
+    gateway_address: str | None = None
+    """What the gateway on the way to the servers says that its own address outside is."""
     others: tuple[tuple[Address, Address], ...] = ()
     """Servers, alternate addresses too, with the OTHER-ADDRESS that each of them named."""
     seconds: float = 0.0
@@ -130,7 +132,7 @@ def classify(seen: NatObservations, servers: Sequence[ServerReport] = ()) -> Nat
         parity=_parity(seen, behind, reason),
         alg=_alg(seen, reason),
         cgnat=_cgnat(seen, behind, reason),
-        nats=_nats(behind, reason),
+        nats=_nats(seen, behind, reason),
         binding_lifetime=_lifetime(seen, behind, reason),
         mapped_addresses=mapped,
         reason=reason,
@@ -246,6 +248,8 @@ def _filtering_at(seen: NatObservations, server: Address) -> tuple[Behavior | No
     # The sockets of this test sent to ``server`` alone, so whatever else got through was not waited for.
     if any(source.host != server.host for source in sources):
         return Behavior.ENDPOINT_INDEPENDENT, ""
+    if far.source is not None:
+        return None, f"server {server} answers from {far.source} when it is asked to answer from {other}"
     # A silence means something only if the address that should have answered is known to reach us.
     answered = {sample.server for sample in seen.samples}
     if other not in answered:
@@ -374,19 +378,38 @@ def _alg(seen: NatObservations, reason: dict[str, str]) -> bool | None:
 
 def _cgnat(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> bool | None:
     """A shared address (RFC 6598) on either side of our NAT is the only sure sign that can be seen from here."""
-    hosts = {*seen.local_hosts, *(sample.mapped.host for sample in seen.samples)}
+    mapped = {sample.mapped.host for sample in seen.samples}
+    gateway = seen.gateway_address
+    hosts = {*seen.local_hosts, *mapped, *filter(None, (gateway,))}
     if any(classify_host(host) is AddressClass.CGNAT for host in hosts):
         return True
-    if behind is False:
+    if behind is False or (gateway in mapped and classify_host(gateway or "") is not AddressClass.PRIVATE):
         return False
-    reason["cgnat"] = "no shared address (100.64.0.0/10) is seen from here; the gateway may have one"
+    if gateway is not None:
+        reason["cgnat"] = f"the gateway's own address outside is {gateway}; what follows may be a carrier's NAT"
+    else:
+        reason["cgnat"] = "no shared address (100.64.0.0/10) is seen from here; the gateway may have one"
     return None
 
 
-def _nats(behind: bool | None, reason: dict[str, str]) -> int | None:
+def _nats(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> int | None:
     if behind is False:
         return 0
-    reason["nats"] = _NO_ANSWER if behind is None else "one at least; how many cannot be seen from here"
+    gateway = seen.gateway_address
+    mapped = {sample.mapped.host for sample in seen.samples}
+    if behind is None:
+        reason["nats"] = _NO_ANSWER
+    elif gateway is None:
+        reason["nats"] = "one at least; how many cannot be seen from here"
+    elif gateway in mapped:
+        return 1
+    elif scope_of(gateway) < scope_of(min(mapped, key=scope_of)):
+        reason["nats"] = f"two at least: the gateway's own address outside is {gateway}, which is not public"
+        return 2
+    else:
+        # A router with two uplinks names one of them.
+        seen_as = ", ".join(sorted(mapped))
+        reason["nats"] = f"the gateway says that its address is {gateway}, a server saw {seen_as}: two, or two uplinks"
     return None
 
 

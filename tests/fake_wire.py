@@ -9,7 +9,7 @@ import heapq
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from icekit.nat import Nat, NatConfig
@@ -62,8 +62,8 @@ class Wire:
         loss: float = 0.0,
         first_loss: float = 0.0,
         external: int = 1,
-        answerers: dict[str, Answerer] | None = None,
-        far: dict[str, float] | None = None,
+        answerers: Mapping[str, Answerer] | None = None,
+        far: Mapping[str, float] | None = None,
     ) -> None:
         self.dice = random.Random(seed)
         self.family = family
@@ -71,7 +71,7 @@ class Wire:
         self.nats = [self._nat(config, index, len(chain), external) for index, config in enumerate(chain)]
         self.delay, self.loss, self.first_loss = delay, loss, first_loss
         server = discovery_server(family)
-        self.answerers = dict.fromkeys(HOSTS[family], server) if answerers is None else answerers
+        self.answerers: Mapping[str, Answerer] = answerers or dict.fromkeys(HOSTS[family], server)
         self.far = far or {}
         self.now = 0.0
         self.sent: Counter[Address] = Counter()
