@@ -434,7 +434,7 @@ def stream_failure(error: Exception) -> tuple[StreamFailure, str]:
             return StreamFailure.TLS_ISSUER, error.verify_message
         case ssl.SSLError():
             # A server that answers in plain text, or hangs up on a ClientHello, does not speak TLS on that port.
-            reason = error.reason or str(error)
+            reason = getattr(error, "reason", None) or str(error)
             plain = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
             return (StreamFailure.NOT_TLS if reason in plain else StreamFailure.TLS_OTHER), reason
         case ConnectionRefusedError():
