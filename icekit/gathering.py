@@ -23,6 +23,7 @@ from icekit.gathering_events import (
     GatherEvent,
     GatheringComplete,
     LocalAddressFailed,
+    RelayedDataReceived,
     RelayLost,
     ServerAnswered,
     ServerFailed,
@@ -46,7 +47,7 @@ from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
 from icekit.turn import TurnAllocation
-from icekit.turn_events import AllocationCreated, AllocationFailed, ServerRedirected, Step, TurnState
+from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived, ServerRedirected, Step, TurnState
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class Gatherer:
         self._complete = False
         self._closing = False
         self._closed = False
+        self._relayed_data: list[RelayedDataReceived] = []
         self.dropped = 0
 
     # What the owner calls.
@@ -174,6 +176,23 @@ class Gatherer:
 
     def _not_asked(self, server: GatherServer, error: str, now: float) -> None:
         self._events.append(ServerFailed(str(server.uri), None, None, error, self._seconds(now)))
+
+    # The relays in use.
+
+    def relay_of(self, relayed: Address) -> TurnAllocation | None:
+        """The allocation with this relayed address, to send through it; ``drain_relays`` gives what comes back."""
+        allocations = (leg.allocation for leg in self._legs if leg.allocation is not None)
+        return next((item for item in allocations if relayed in item.relayed), None)
+
+    def drain_relays(self) -> list[RelayedDataReceived]:
+        """What peers have sent through the relays. The allocations bound it; who does not use relays may ignore it."""
+        data, self._relayed_data = self._relayed_data, []
+        return data
+
+    def owns(self, datagram: Datagram) -> bool:
+        """Whether it belongs to a server, and not to a peer."""
+        path = Path(datagram.destination, datagram.source, datagram.transport)
+        return path in self._by_path or self._bindings.tag_of(datagram.data[8:20]) is not None
 
     # Endpoint.
 
@@ -395,8 +414,12 @@ class Gatherer:
                     self._allocated(leg, allocation, event, now)
                 case AllocationFailed():
                     failed = event
+                case DataReceived(peer=peer, data=data) if allocation.relayed:
+                    relayed = next((item for item in allocation.relayed if item.family == peer.family), None)
+                    if relayed is not None:
+                        self._relayed_data.append(RelayedDataReceived(relayed, peer, data))
                 case _:
-                    # Permissions, channels and data are of those who use the relay.
+                    # Permissions and channels are refreshed by the allocation itself.
                     pass
         if failed is None or self._closing:
             return

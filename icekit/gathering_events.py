@@ -70,6 +70,15 @@ class RelayLost:
 
 
 @dataclass(frozen=True, slots=True)
+class RelayedDataReceived:
+    """A peer sent ``data`` to the relayed address."""
+
+    relayed: Address
+    peer: Address
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class GatheringComplete:
     """Every server has answered or failed (RFC 8838 §13: the end of candidates)."""
 
