@@ -30,6 +30,7 @@ _OWNER = re.compile(rf"{PREFIX}(\d+)-\d+-\w+")
 _PACKAGES = {"ip": "iproute2", "nft": "nftables"}
 _SYSTEM_FOLDERS = os.pathsep.join(("/usr/sbin", "/sbin", "/usr/bin", "/bin"))
 _CONTROL_TIMEOUT = 20.0
+_WAIT_SECONDS = 2.0
 _numbers = itertools.count(1)
 
 
@@ -43,6 +44,7 @@ class Namespace:
     def __init__(self, role: str, files: Mapping[str, str] | None = None) -> None:
         self.name = f"{PREFIX}{os.getpid()}-{next(_numbers)}-{role}"
         self._files = dict(files or {})
+        self._started: list[subprocess.Popen[str]] = []
 
     def __enter__(self) -> Namespace:
         check_privileges()
@@ -83,7 +85,11 @@ class Namespace:
         env: Mapping[str, str] | None = None,
     ) -> subprocess.Popen[str]:
         """Start a program inside; whatever still runs is killed when the namespace is removed."""
-        return subprocess.Popen(self.command(argv), stdin=stdin, stdout=stdout, stderr=stderr, env=env, text=True)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            self.command(argv), stdin=stdin, stdout=stdout, stderr=stderr, env=env, text=True
+        )
+        self._started.append(process)
+        return process
 
     def ip(self, *lines: str) -> None:
         """Run the arguments of ``ip``, one command a line, inside."""
@@ -108,6 +114,11 @@ class Namespace:
     def remove(self) -> None:
         """Kill what runs inside and remove it; harmless when it is not there."""
         _remove(self.name)
+        # Killed is not gone: until somebody waits for it, a child stays as a zombie.
+        for process in self._started:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_WAIT_SECONDS)
+        self._started.clear()
 
 
 def check_privileges() -> None:
