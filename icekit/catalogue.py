@@ -449,7 +449,10 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "it allocates, but the test found no peer address to send to",
         "Let the server answer STUN Binding requests over UDP (coturn: no-stun must not be set).",
     ),
-    ("TURN-ECHO-OUT", "both"): StageText("data through the relay is lost in both directions", _RELAY_RANGE),
+    ("TURN-ECHO-OUT", "both"): StageText(
+        "data through the relay is lost in both directions",
+        f"{_RELAY_RANGE} If the test passes from another network, it is this network that drops UDP to those ports.",
+    ),
     ("TURN-REFRESH", "release"): StageText(
         "it does not confirm that the allocation is given back",
         "Look into the server's log; until it ends by itself, the allocation counts against the user's quota.",
