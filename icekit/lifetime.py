@@ -176,7 +176,7 @@ class LifetimeProbe:
         """Send what is due, wake the sockets whose idle time is over, believe silences."""
         for outcome in self._transactions.handle_timer(now):
             self._take(outcome, now)
-        if self._server is not None:
+        if self._server is not None and not self._done:
             for index, binding in self._bindings.items():
                 if binding.done:
                     continue
