@@ -234,13 +234,19 @@ class TurnReport:
 
 @dataclass(frozen=True, slots=True)
 class PortmapReport:
-    """What the gateway offers for opening ports: UPnP IGD, NAT-PMP (RFC 6886), PCP (RFC 6887)."""
+    """What the gateway offers for opening ports: UPnP IGD, NAT-PMP (RFC 6886), PCP (RFC 6887).
+
+    ``external_address``: what the gateway says that its own address outside is; ``description_url``: of the UPnP
+    device.
+    """
 
     gateway: str | None
     upnp: bool | None = None
     nat_pmp: bool | None = None
     pcp: bool | None = None
     reason: dict[str, str] = field(default_factory=dict)
+    external_address: str | None = None
+    description_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
+from icekit.aio.gateway import default_gateway
 from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive
 from icekit.findings import diagnose
@@ -18,9 +19,11 @@ from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, Tri
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
 from icekit.observations import NatObservations, classify
 from icekit.outlook import ConfiguredServer, Observations
+from icekit.portmap import PORT as PORTMAP_PORT
+from icekit.portmap import PortmapObserved, PortmapProbe
 from icekit.probe import NatObserved, NatProbe
 from icekit.reachability import ServerCheck, ServerChecked, Target
-from icekit.report import Interface, NatReport, NatReports, ProbeReport, ServerReport, StageResult
+from icekit.report import Interface, NatReport, NatReports, PortmapReport, ProbeReport, ServerReport, StageResult
 from icekit.resolution import Resolution
 from icekit.servers import IceServer, ServerUri
 
@@ -34,10 +37,12 @@ class ProberConfig:
     """What to measure. ``local``: the servers are on loopback, and only they are judged.
 
     ``lifetime``: measure the binding lifetime, too, and wait so long for it, 5 to 3600 seconds (else ConfigError).
+    ``portmap``: ask the default gateway what it offers for opening ports; that search is a multicast.
     """
 
     local: bool = False
     lifetime: float | None = None
+    portmap: bool = False
 
     def __post_init__(self) -> None:
         if self.lifetime is not None:
@@ -73,6 +78,8 @@ class Prober:
         self._checks: dict[ServerCheck, Driver[ServerChecked]] = {}
         self._relays: list[RelayCheck] = []
         self._candidates: tuple[str, ...] = ()
+        self._portmap: PortmapReport | None = None
+        self._gateway_path: str | None = None
         self._began = 0.0
         self._seconds: float | None = None
 
@@ -87,6 +94,7 @@ class Prober:
             nat=NatReports(self._nat_report(4, servers), self._nat_report(6, servers)),
             servers=servers,
             dns=self._resolver.reports,
+            portmap=self._portmap,
             turn=tuple(relay.report for relay in self._relays),
             candidates=self._candidates,
             configured=tuple(
@@ -109,11 +117,29 @@ class Prober:
                     if uri.is_turn:
                         tasks.create_task(self._check_relay(server, uri))
                 tasks.create_task(self._measure([uri for _, uri in uris]))
+                if self._config.portmap:
+                    tasks.create_task(self._ask_gateway())
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
             self._seconds = loop.time() - self._began
         return self.report
+
+    async def _ask_gateway(self) -> None:
+        gateway, why = default_gateway()
+        host = None if gateway is None else await source_address(Address(gateway, PORTMAP_PORT))
+        if gateway is None or host is None:
+            why = why or f"no route to the gateway {gateway}"
+            self._portmap = PortmapReport(gateway, reason=dict.fromkeys(("upnp", "nat_pmp", "pcp"), why))
+            return
+        self._gateway_path = host
+
+        def take(event: object) -> None:
+            if isinstance(event, PortmapObserved):
+                self._portmap = event.report
+                self._progress(f"gateway {gateway}: asked for UPnP, NAT-PMP and PCP")
+
+        await drive(PortmapProbe(host, gateway), PortmapObserved, take)
 
     async def _check_relay(self, server: IceServer, uri: ServerUri) -> None:
         username, credential = server.require_credentials()
@@ -262,6 +288,9 @@ class Prober:
             for server in servers
             if server.address is not None and Address.parse(server.address).family == family
         ]
+        # With a VPN the packets to the servers do not go through this gateway.
+        if self._portmap is not None and self._gateway_path == observations.local_hosts[0]:
+            observations = replace(observations, gateway_address=self._portmap.external_address)
         return classify(observations, same)
 
 

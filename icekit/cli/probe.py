@@ -34,6 +34,10 @@ LifetimeWait = Annotated[
         "--lifetime-wait", metavar="SECONDS", help="--lifetime, with this as the longest silence (180 otherwise)."
     ),
 ]
+Portmap = Annotated[
+    bool,
+    typer.Option("--portmap", help="Ask the default gateway for UPnP, NAT-PMP and PCP; nothing is opened on it."),
+]
 Require = Annotated[
     list[Requirement] | None,
     typer.Option("--require", help="Exit 1 unless this works; may be given several times."),
@@ -48,6 +52,7 @@ def probe(
     local: Local = False,
     lifetime: Lifetime = False,
     lifetime_wait: LifetimeWait = None,
+    portmap: Portmap = False,
     require: Require = None,
     json: JsonOutput = False,
 ) -> None:
@@ -61,9 +66,11 @@ def probe(
 
     if lifetime and lifetime_wait is None:
         lifetime_wait = LIFETIME_WAIT
-    config = ProberConfig(local=local, lifetime=lifetime_wait)
+    config = ProberConfig(local=local, lifetime=lifetime_wait, portmap=portmap)
     if local and (urls or servers_file):
         raise ConfigError("--local probes its own servers; leave out the URLs, or leave out --local")
+    if local and portmap:
+        raise ConfigError("--local sends nothing to the network, --portmap does; leave one of them out")
     servers = () if local else read_servers(urls, servers_file, username, credential)
     show = render.print_json if json else render.print_probe
     with render.Progress() as progress:

@@ -360,4 +360,8 @@ def _portmap(portmap: PortmapReport) -> RenderableType:
         ("PCP", portmap.pcp, "pcp"),
     ):
         rows.append([name, _yes_no(value), portmap.reason.get(field, "")])
+    if portmap.external_address is not None:
+        rows.append(["its address outside", portmap.external_address])
+    if portmap.description_url is not None:
+        rows.append(["UPnP device", portmap.description_url])
     return _grid(rows)
