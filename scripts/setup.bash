@@ -6,7 +6,7 @@ venv=$root/.venv
 # There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
 unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
-test_packages=(coturn nftables iproute2 conntrack stun-client openssl procps)
+test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -92,7 +92,7 @@ apt_install() {
     ) || status=$?
     if [[ -d /run/systemd/system ]]; then
         for unit in "$@"; do
-            if [[ $unit == coturn ]]; then
+            if [[ $unit == coturn || $unit == miniupnpd ]]; then
                 quietly systemctl disable coturn || true
             fi
         done

@@ -35,6 +35,7 @@ PACKAGES = {
     "ip": "iproute2",
     "nft": "nftables",
     "conntrack": "conntrack",
+    "miniupnpd": "miniupnpd",
 }
 
 # Debian keeps these out of an ordinary user's PATH.

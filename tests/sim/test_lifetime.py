@@ -6,14 +6,16 @@ import asyncio
 
 import pytest
 
+from icekit.aio.prober import Prober, ProberConfig
 from icekit.aio.relay_check import drive
 from icekit.aio.server import serve
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.nat import NatConfig
 from icekit.net import Address
 from icekit.observations import LifetimeTrial
-from icekit.report import Behavior, Pooling, PortAssignment
+from icekit.report import Behavior, NatReport, Pooling, PortAssignment
 from icekit.server import ServerConfig
+from icekit.servers import IceServer
 from icekit.sim import Internet, Link
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
@@ -116,3 +118,55 @@ def test_sockets_with_different_public_addresses_are_watched_by_their_own_reques
     nat = NatConfig(pooling=Pooling.ARBITRARY, port_assignment=PortAssignment.RANDOM, udp_lifetime=30.0)
     trials, reason, _ = watch(nat, external=4)
     assert (trials, reason) == (expected(30.0), "")
+
+
+def report(*, wait: float, interrupt: float | None = None) -> tuple[NatReport, list[str]]:
+    """The whole probe behind a symmetric NAT that forgets after 30 s, and what it said on the way."""
+    net = Internet(1, link=Link(delay=0.01))
+    server = net.host("server", addresses=SERVERS)
+    client = net.network(NatConfig(mapping=APD, filtering=APD, udp_lifetime=30.0)).host("client")
+    said: list[str] = []
+    prober = Prober([IceServer(urls=f"stun:{SERVERS[0]}")], config=ProberConfig(lifetime=wait), on_progress=said.append)
+
+    async def service() -> None:
+        async with serve(ServerConfig(), hosts=SERVERS, ports=(3478, 3479)):
+            await asyncio.Event().wait()
+
+    async def probing() -> None:
+        try:
+            async with asyncio.timeout(interrupt):
+                await prober.run()
+        except TimeoutError:
+            assert interrupt is not None
+
+    async def main() -> None:
+        server.run(service())
+        await asyncio.sleep(0.1)
+        await client.run(probing())
+
+    net.run(main())
+    nat = prober.report.nat.ipv4
+    assert nat is not None
+    return nat, said
+
+
+def test_in_the_report() -> None:
+    nat, said = report(wait=180.0)
+    assert (nat.binding_lifetime, nat.reason["binding_lifetime"]) == (25.0, "between 25 and 30 s")
+    # The many sockets of the lifetime test come after the test of the ports.
+    assert (nat.mapping, nat.port_assignment) == (APD, PortAssignment.PRESERVING)
+    told = [line for line in said if "binding" in line]
+    assert told[:2] == [
+        "IPv4: binding lifetime, waiting up to 180 s",
+        "IPv4: binding after 5 s of silence: still there",
+    ]
+    assert told[-1] == "IPv4: binding after 35 s of silence: gone"
+
+
+def test_an_interrupted_probe_tells_what_is_known() -> None:
+    nat, _ = report(wait=180.0, interrupt=18.0)
+    assert nat.mapping is APD
+    assert (nat.binding_lifetime, nat.reason["binding_lifetime"]) == (
+        None,
+        "more than 15 s, the longest time that was waited",
+    )
