@@ -11,7 +11,7 @@
     ├── InvalidState                  the caller used an object in the wrong order
     ├── ConnectivityError             exit code 1: it ran, there is no path
     │   ├── TransactionTimeout        a request that nobody answered
-    │   └── IceFailed                 no candidate pair works
+    │   └── IceFailed (ConnectionError)  no candidate pair works
     ├── SignalingError                a signaling channel broke
     ├── NegotiationError              offer and answer do not fit
     ├── SimulationDeadlock            a simulated program waits for ever
@@ -120,8 +120,8 @@ class TransactionTimeout(ConnectivityError):
         return f"no answer to {self.sent} transmissions in {self.seconds:.1f} s"
 
 
-class IceFailed(ConnectivityError):
-    """No candidate pair works (RFC 8445 §8.1.2)."""
+class IceFailed(ConnectivityError, ConnectionError):
+    """No candidate pair works (RFC 8445 §8.1.2), or none works any more (RFC 7675); a ConnectionError, too."""
 
 
 class SignalingError(IcekitError):

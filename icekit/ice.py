@@ -121,7 +121,10 @@ _PASSWORD_BYTES: Final = 18
 
 
 class IceAgent:
-    """One agent. ``token_bytes`` gives random bytes; ``floor`` is shared by all agents of a process."""
+    """One agent. ``token_bytes`` gives random bytes; ``floor`` is shared by all agents of a process.
+
+    ``credentials``: user name fragment and password of the first generation, instead of random ones.
+    """
 
     def __init__(
         self,
@@ -130,13 +133,14 @@ class IceAgent:
         *,
         config: IceConfig | None = None,
         floor: Floor | None = None,
+        credentials: tuple[str, str] | None = None,
     ) -> None:
         self.config = config or IceConfig()
         self.state = IceState.NEW
         self._token_bytes = token_bytes
         self._tiebreaker = int.from_bytes(token_bytes(8))
         self._pacer = Pacer(self.config.ta, floor or Floor(0.0))
-        self._now_generation = self._make_generation(controlling)
+        self._now_generation = self._make_generation(controlling, credentials)
         self._old_generation: _Generation | None = None
         self._pending: dict[str, list[Candidate]] = {}
         self._out: list[Datagram] = []
@@ -768,10 +772,12 @@ class IceAgent:
             extensions=(),
         )
 
-    def _make_generation(self, controlling: bool) -> _Generation:
+    def _make_generation(self, controlling: bool, credentials: tuple[str, str] | None = None) -> _Generation:
         # Base64 of random bytes: 8 and 24 ice-chars, more than RFC 8445 §5.3 asks for (24 and 128 bits).
-        ufrag = b64encode(self._token_bytes(_UFRAG_BYTES)).decode()
-        password = b64encode(self._token_bytes(_PASSWORD_BYTES)).decode()
+        ufrag, password = credentials or (
+            b64encode(self._token_bytes(_UFRAG_BYTES)).decode(),
+            b64encode(self._token_bytes(_PASSWORD_BYTES)).decode(),
+        )
         checklist = Checklist(controlling, self.config.max_pairs)
         return _Generation(ufrag, short_term_key(password), checklist, password)
 

@@ -49,8 +49,9 @@ class IceSession:
         gathering: GatherConfig | None = None,
         floor: Floor | None = None,
         relay_only: bool = False,
+        credentials: tuple[str, str] | None = None,
     ) -> None:
-        self.agent = IceAgent(controlling, token_bytes, config=config, floor=floor)
+        self.agent = IceAgent(controlling, token_bytes, config=config, floor=floor, credentials=credentials)
         self.gatherer = Gatherer(hosts, servers, token_bytes, config=gathering)
         self._relay_only = relay_only
         self._events: deque[SessionEvent | WorldEvent] = deque()
