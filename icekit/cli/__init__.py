@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import credentials, explain, gather, probe, serve, turn
+from icekit.cli import credentials, explain, gather, lab, probe, serve, turn
 from icekit.cli.command import CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -32,6 +32,7 @@ app.command("gather")(gather.gather)
 app.command("explain")(explain.explain)
 app.command("serve")(serve.serve)
 app.add_typer(credentials.app, name="credentials")
+app.add_typer(lab.app, name="lab")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,7 +20,10 @@ MAX_FILE = 1_000_000
 
 ServerUrls = Annotated[
     list[str] | None,
-    typer.Argument(metavar="URL", help="Servers: stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp], turns:…"),
+    typer.Argument(
+        metavar="URL",
+        help="Servers: stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp], turns:… (or in ICEKIT_URLS)",
+    ),
 ]
 ServerUrl = Annotated[str, typer.Argument(metavar="URL", help="Server: turn:HOST[:PORT][?transport=udp|tcp], turns:…")]
 ServersFile = Annotated[
@@ -78,12 +82,16 @@ def read_file(option: str, path: Path) -> str:
 def read_servers(
     urls: Sequence[str] | None, file: Path | None, username: str | None, credential: str | None
 ) -> tuple[IceServer, ...]:
-    """The servers that the options of a command name, the public list (and a note on stderr) when they name none.
+    """The servers that the options of a command name, else those of ``ICEKIT_URLS``, which has spaces between them.
+
+    The public list (and a note on stderr) where there is none.
 
     User name and credential go to every TURN server that has none of its own. ConfigError for a bad URL, a bad file,
     and a TURN server without both.
     """
     username, credential = read_value("--username", username), read_value("--credential", credential)
+    if not urls and file is None:
+        urls = os.environ.get("ICEKIT_URLS", "").split()
     servers = () if file is None else parse_servers(read_file("--servers", file))
     servers = tuple(_with_credentials(server, username, credential) for server in servers)
     servers += tuple(read_server(url, username, credential) for url in urls or ())
