@@ -1,0 +1,137 @@
+"""One code and cause for each thing that can be wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from icekit.catalogue import CAUSES, describe
+from icekit.errors import ErrorResponse, TransactionTimeout
+from icekit.net import StreamFailure, Transport
+from icekit.report import StageName
+from icekit.stage_failures import (
+    StageFailure,
+    connection_failure,
+    credentials_failure,
+    echo_failure,
+    refusal,
+    request_failure,
+    silence,
+)
+from icekit.turn_events import Step, StreamError, TurnError
+
+TIMEOUT = TransactionTimeout(5, 4.0)
+NOW = 1_700_000_000.0
+
+
+@pytest.mark.parametrize(
+    ("step", "failure", "transport", "expected"),
+    [
+        (Step.CONNECT, "refused", Transport.TCP, ("connect", "TURN-CONNECT", "refused")),
+        (Step.CONNECT, "timeout", Transport.TLS, ("connect", "TURN-CONNECT", "timeout")),
+        (Step.TLS, "tls-name", Transport.TLS, ("tls", "TURN-TLS", "tls-name")),
+        (Step.TLS, "tls-expired", Transport.TLS, ("tls", "TURN-TLS", "tls-expired")),
+        (Step.TLS, "not-tls", Transport.TLS, ("tls", "TURN-TLS", "not-tls")),
+        # Silence or a hang-up after a ClientHello, whichever the server prefers.
+        (Step.TLS, "timeout", Transport.TLS, ("tls", "TURN-TLS", "not-tls")),
+        (Step.TLS, "reset", Transport.TLS, ("tls", "TURN-TLS", "not-tls")),
+        (Step.TLS, "closed", Transport.TLS, ("tls", "TURN-TLS", "not-tls")),
+        (Step.CONNECT, "refused", Transport.DTLS, ("connect", "TURN-CONNECT", "refused")),
+        (Step.CONNECT, "unsupported", Transport.DTLS, ("connect", "TURN-CONNECT", "unsupported")),
+        (Step.CONNECT, "tls-name", Transport.DTLS, ("tls", "TURN-TLS", "tls-name")),
+        (Step.CONNECT, "timeout", Transport.DTLS, ("tls", "TURN-NO-ANSWER", None)),
+    ],
+)
+def test_connection(step: Step, failure: str, transport: Transport, expected: tuple[str, str, str | None]) -> None:
+    found = connection_failure(step, StreamError(StreamFailure(failure), "words"), transport)
+    assert found[:3] == expected
+    assert found.detail == f"{failure}: words"
+
+
+def test_a_dtls_port_that_knows_only_plain_stun() -> None:
+    error = StreamError(StreamFailure.TIMEOUT)
+    found = connection_failure(Step.CONNECT, error, Transport.DTLS, answers_plain_udp=True)
+    assert found[:3] == ("tls", "TURN-TLS", "not-tls")
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [(400, ("TURN-NOT-TURN", "refused")), (405, ("TURN-NOT-TURN", "refused")), (486, ("TURN-486", None))],
+)
+def test_refusal_of_the_first_request(code: int, expected: tuple[str, str | None]) -> None:
+    assert refusal(ErrorResponse(code, "words"))[:3] == ("challenge", *expected)
+
+
+@pytest.mark.parametrize(
+    ("error", "answers_binding", "speaks_tls", "expected"),
+    [
+        (TIMEOUT, False, False, ("TURN-NO-ANSWER", None)),
+        (TIMEOUT, True, False, ("TURN-NOT-TURN", None)),
+        (TIMEOUT, False, True, ("TURN-NO-ANSWER", "wants-tls")),
+        (StreamError(StreamFailure.CLOSED), False, False, ("TURN-NO-ANSWER", "hangs-up")),
+        (StreamError(StreamFailure.RESET), False, True, ("TURN-NO-ANSWER", "wants-tls")),
+    ],
+)
+def test_silence(error: TurnError, answers_binding: bool, speaks_tls: bool, expected: tuple[str, str | None]) -> None:
+    found = silence(error, answers_binding=answers_binding, speaks_tls=speaks_tls)
+    assert found[:3] == ("challenge", *expected)
+
+
+@pytest.mark.parametrize(
+    ("stage", "silent"),
+    [
+        (StageName.CHALLENGE, "TURN-NO-ANSWER"),
+        (StageName.ALLOCATE, "TURN-NO-ANSWER"),
+        (StageName.PERMISSION, "TURN-PERMISSION"),
+        (StageName.CHANNEL, "TURN-PERMISSION"),
+        (StageName.ECHO, "TURN-REFRESH"),
+        (StageName.REFRESH, "TURN-REFRESH"),
+    ],
+)
+def test_a_request_fails_by_its_number_its_silence_or_the_lost_connection(stage: StageName, silent: str) -> None:
+    assert request_failure(stage, TIMEOUT)[:3] == (stage, silent, None)
+    assert request_failure(stage, ErrorResponse(403, "Forbidden"))[:3] == (stage, "TURN-403", None)
+    assert request_failure(stage, StreamError(StreamFailure.CLOSED))[:3] == (stage, "TURN-NO-ANSWER", "hangs-up")
+
+
+@pytest.mark.parametrize(
+    ("username", "password", "unix_time", "cause"),
+    [
+        ("alice", "guess", NOW, "wrong"),
+        ("", "guess", NOW, "empty"),
+        ("alice", "", NOW, "empty"),
+        (f"{NOW - 1:.0f}:alice", "guess", NOW, "expired"),
+        (f"{NOW:.0f}:alice", "guess", NOW, "expired"),
+        (f"{NOW + 1:.0f}:alice", "guess", NOW, "wrong"),
+        (f"{NOW - 1:.0f}:alice", "guess", None, "wrong"),
+        (f"{NOW * 1000:.0f}:alice", "guess", NOW, "milliseconds"),
+        # What is missing comes first: an expired name without a password is still without a password.
+        (f"{NOW - 1:.0f}:alice", "", NOW, "empty"),
+    ],
+)
+def test_credentials(username: str, password: str, unix_time: float | None, cause: str) -> None:
+    found = credentials_failure(ErrorResponse(401, "Unauthorized"), username, password, unix_time)
+    assert found == StageFailure(StageName.ALLOCATE, "TURN-401", cause, "401 Unauthorized")
+
+
+@pytest.mark.parametrize(
+    ("out", "back", "expected"),
+    [
+        (True, False, ("TURN-ECHO-IN", None)),
+        (False, True, ("TURN-ECHO-OUT", None)),
+        (False, False, ("TURN-ECHO-OUT", "both")),
+        # Each direction worked once, but no answer came: it is the way back that fails now.
+        (True, True, ("TURN-ECHO-IN", None)),
+    ],
+)
+def test_echo(out: bool, back: bool, expected: tuple[str, str | None]) -> None:
+    assert echo_failure(out=out, back=back)[:3] == ("echo", *expected)
+
+
+def test_every_code_is_in_the_catalogue() -> None:
+    failures = [echo_failure(out=out, back=back) for out in (True, False) for back in (True, False)]
+    failures += [silence(TIMEOUT, answers_binding=known) for known in (True, False)]
+    failures += [silence(TIMEOUT, speaks_tls=True), request_failure(StageName.ECHO, StreamError(StreamFailure.CLOSED))]
+    failures += [refusal(ErrorResponse(400, "")), request_failure(StageName.CHANNEL, TIMEOUT)]
+    assert [failure.code for failure in failures if describe(failure.code) is None] == []
+    spoken = {(failure.code, failure.cause) for failure in failures if failure.cause not in (None, "refused")}
+    assert spoken <= set(CAUSES)
