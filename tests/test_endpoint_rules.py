@@ -229,6 +229,7 @@ class Hostile:
         self.drain()
         # What is said last may be answered, and the answer may be nonsense.
         self.receive()
+        self.drain()
         self.wait(200.0)
         assert self.core.get_timer() is None
         assert self.drain() == 0
