@@ -1,10 +1,11 @@
 """Name resolution with a record of every query: ``icekit.resolution`` says what to ask, this asks it.
 
-Two sources. DNS itself, by dnspython, for names that DNS owns: it tells NXDOMAIN from silence from an empty answer,
-has SRV and NAPTR, and takes time per query. The system (``loop.getaddrinfo``) for what only the system knows: names of
-the hosts file, ``localhost``, ``.local`` (mDNS), names without a dot (search domains); and for everything when the host
-has no resolver configuration, or when told ``system_only`` (a simulated event loop has nothing else). The system gives
-addresses alone: SRV and NAPTR are then not asked and not reported.
+Three sources. The hosts file has the first and the last word on the names in it. DNS itself, by dnspython, for names
+that DNS owns: it tells NXDOMAIN from silence from an empty answer, has SRV and NAPTR, and takes time per query. The
+system (``loop.getaddrinfo``) for what only the system knows: ``localhost``, ``.local`` (mDNS), names without a dot
+(search domains); and for everything when the host has no resolver configuration, or when told ``system_only`` (a
+simulated event loop has nothing else). Hosts file and system give addresses alone: SRV and NAPTR are then not asked and
+not reported.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from icekit.aio.interfaces import host_of
+from icekit.net import canonical_host
 from icekit.report import DnsReport
 from icekit.resolution import (
     DNS64_QUERY,
@@ -34,7 +36,7 @@ from icekit.resolution import (
     next_queries,
     resolve,
 )
-from icekit.servers import is_localhost
+from icekit.servers import is_literal, is_localhost
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -136,6 +138,14 @@ class Resolver:
 
         return NameServers.configured(self._nameservers)
 
+    def _listed(self, name: str) -> list[str] | None:
+        """The addresses of a name in the hosts file.
+
+        The system asks DNS for the family that the file does not have, and a silent name server then costs seconds
+        (and holds up the end of the program); who wants any address of the name takes what the file has.
+        """
+        return None if self._system_only or is_localhost(name) else self._hosts.get(name.lower().removesuffix("."))
+
     def _is_for_system(self, name: str) -> bool:
         # The host of _turn._udp.host.
         host = ".".join(label for label in name.lower().removesuffix(".").split(".") if not label.startswith("_"))
@@ -152,7 +162,9 @@ class Resolver:
         detail = ""
         try:
             async with asyncio.timeout_at(deadline):
-                if self._is_for_system(query.name):
+                if (listed := self._listed(query.name)) is not None:
+                    records = [host for host in listed if (":" in host) == (query.type is RecordType.AAAA)]
+                elif self._is_for_system(query.name):
                     records = await _by_system(query)
                 else:
                     assert self._dns is not None
@@ -173,12 +185,18 @@ class Resolver:
         return _Outcome(Answer(records, failure), report)
 
 
-def _names_in(hosts_file: Path) -> frozenset[str]:
+def _names_in(hosts_file: Path) -> dict[str, list[str]]:
     try:
         lines = hosts_file.read_text(encoding="utf-8", errors="replace").lower().splitlines()
     except OSError:
-        return frozenset()
-    return frozenset(name.removesuffix(".") for line in lines for name in line.partition("#")[0].split()[1:])
+        return {}
+    found: dict[str, list[str]] = {}
+    for line in lines:
+        address, *names = line.partition("#")[0].split() or [""]
+        if is_literal(address):
+            for name in names:
+                found.setdefault(name.removesuffix("."), []).append(canonical_host(address))
+    return found
 
 
 async def _by_system(query: Query) -> list[Record]:
