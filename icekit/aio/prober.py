@@ -7,14 +7,17 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass, replace
 
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.gateway import default_gateway
+from icekit.aio.gatherer import gather, local_addresses
 from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive
 from icekit.findings import diagnose
+from icekit.gathering_events import CandidateGathered
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
 from icekit.observations import NatObservations, classify
@@ -29,6 +32,7 @@ from icekit.servers import IceServer, ServerUri
 
 # From how many local addresses every server is tried: a host with dozens of them is a router, not a caller.
 MAX_HOSTS = 8
+_LOOPBACK = ("127.0.0.1",)
 _NOT_TRIED = (AddressClass.LOOPBACK, AddressClass.LINK_LOCAL, AddressClass.UNSPECIFIED)
 
 
@@ -87,7 +91,12 @@ class Prober:
     def report(self) -> ProbeReport:
         """What is known, with its conclusions."""
         seconds = self._seconds
-        servers = (*self._checked, *self._ports)
+        order = [str(uri) for server in self._servers for uri in server.urls]
+        # As configured, not as they happened to answer; within one URL the sort keeps the order of answers.
+        by_place = {url: place for place, url in enumerate(order)}
+        checked = sorted(self._checked, key=lambda server: by_place.get(server.url, len(order)))
+        ports = sorted(self._ports, key=lambda server: (by_place.get(server.url, len(order)), server.address))
+        servers = (*checked, *ports)
         observed = Observations(
             duration=seconds or 0.0,
             interfaces=self._interfaces,
@@ -109,6 +118,7 @@ class Prober:
         """Measure. Takes as long as its slowest part: a second where all answers, some four where a server is dead."""
         loop = asyncio.get_running_loop()
         self._began = loop.time()
+        gathering = asyncio.create_task(self._gather(), name="icekit-gather")
         try:
             self._interfaces = interfaces()
             uris = [(server, uri) for server in self._servers for uri in server.urls]
@@ -122,8 +132,27 @@ class Prober:
         except ExceptionGroup as group:
             raise group.exceptions[0] from None
         finally:
+            # A server that is still silent, when everything else is known, would have no candidate to add.
+            gathering.cancel()
+            await asyncio.wait([gathering])
             self._seconds = loop.time() - self._began
         return self.report
+
+    async def _gather(self) -> None:
+        """What this host would offer in a call, with these servers."""
+        hosts = _LOOPBACK if self._config.local else local_addresses()
+        if not hosts:
+            return
+        events = gather(
+            self._servers,
+            local_addresses=hosts,
+            resolver=self._resolver,
+            ssl_context=self._ssl_context,
+        )
+        async with aclosing(events):
+            async for event in events:
+                if isinstance(event, CandidateGathered):
+                    self._candidates += (str(event.candidate),)
 
     async def _ask_gateway(self) -> None:
         gateway, why = default_gateway()
