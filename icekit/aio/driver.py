@@ -247,20 +247,23 @@ class Driver(Generic[EventT]):
         endpoint = cast("StreamUser", self.endpoint)
         stream = _Stream(self, wanted.id, wanted.transport, accepted=False)
         try:
+            name = wanted.server_name or wanted.remote.host
             if wanted.transport is Transport.DTLS:
-                endpoint.stream_closed(wanted.id, StreamFailure.UNSUPPORTED, self.now(), "DTLS is not built in")
-                self._pump()
-                return
-            transport, _ = await self._loop.create_connection(
-                lambda: stream,
-                wanted.remote.host,
-                wanted.remote.port,
-                local_addr=(wanted.local, 0) if wanted.local is not None else None,
-            )
+                from icekit.aio.dtls import open_dtls  # OpenSSL a second time: only for those who need it
+
+                await open_dtls(
+                    stream, wanted.remote, local_host=wanted.local, server_name=name, ssl_context=self._ssl_context
+                )
+            else:
+                transport, _ = await self._loop.create_connection(
+                    lambda: stream,
+                    wanted.remote.host,
+                    wanted.remote.port,
+                    local_addr=(wanted.local, 0) if wanted.local is not None else None,
+                )
             if wanted.transport is Transport.TLS:
                 endpoint.stream_connected(wanted.id, self.now())
                 context = self._ssl_context or ssl.create_default_context()
-                name = wanted.server_name or wanted.remote.host
                 upgraded = await self._loop.start_tls(transport, stream, context, server_hostname=name)
                 assert upgraded is not None
                 stream.transport = upgraded

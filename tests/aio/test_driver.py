@@ -362,10 +362,15 @@ async def test_a_released_stream_that_is_still_opening(authority: trustme.CA) ->
         assert [call for call in core.calls if call[0] in ("stream_closed", "stream_opened")] == []
 
 
-async def test_dtls_is_unsupported() -> None:
+async def test_dtls_to_a_closed_port() -> None:
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.create_datagram_endpoint(asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0))
+    address = Address(*transport.get_extra_info("sockname"))
+    transport.close()
+    await asyncio.sleep(0)
     async with driven() as (core, driver):
-        await wanted(core, driver, ANY, Transport.DTLS)
-        assert (await core.call("stream_closed"))[1:3] == (1, StreamFailure.UNSUPPORTED)
+        await wanted(core, driver, address, Transport.DTLS)
+        assert (await core.call("stream_closed"))[1:3] == (1, StreamFailure.REFUSED)
 
 
 @pytest.mark.parametrize(
