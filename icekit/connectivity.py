@@ -136,7 +136,7 @@ class _Play:
         self.valid: dict[tuple[_Socket, _Socket], WorkingPair] = {}
         outside = self.internet
         if neighbours is Neighbours.SAME_NAT:
-            outside = self._behind(_shared(a, b), self.internet, ("198.51.100.50",))
+            outside = self._behind(_shared(a, b), self.internet, ("198.51.102.1",))
         place: _Network | None = None
         for index, party in enumerate((a, b)):
             if place is None or neighbours is not Neighbours.SAME_NETWORK:
@@ -149,8 +149,10 @@ class _Play:
     def _place(self, party: Party, index: int, outside: _Network) -> _Network:
         if party.nat is None:
             return outside
-        hosts = (f"198.51.100.{index * 10 + 1}", f"198.51.100.{index * 10 + 2}")
-        return self._behind(party.nat, outside, hosts[: 1 if party.nat.pooling is Pooling.PAIRED else 2])
+        # With arbitrary pooling every mapping gets an address of its own: what works by luck does not count.
+        count = 1 if party.nat.pooling is Pooling.PAIRED else 100
+        hosts = tuple(f"198.51.{100 + index}.{number}" for number in range(1, count + 1))
+        return self._behind(party.nat, outside, hosts)
 
     def _token_bytes(self, count: int) -> bytes:
         """Not chance: another port for every mapping, the same in every play."""

@@ -6,23 +6,24 @@ import asyncio
 import json
 from dataclasses import replace
 from functools import cache
-from itertools import product
+from itertools import combinations_with_replacement, product
 from typing import Any
 
 import pytest
 
 from icekit.aio.prober import Prober
 from icekit.aio.server import serve
-from icekit.nat import PRESETS, Hairpinning, NatConfig
+from icekit.nat import PRESETS, Hairpinning, NatConfig, declared
 from icekit.predict import Prediction, predict
-from icekit.report import Behavior, PathKind, to_dict
+from icekit.report import Behavior, NatReports, PathKind, Pooling, PortAssignment, to_dict
 from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import IceServer
 from icekit.sides import Side, read_side
 from icekit.sim import Host, Internet, Link
+from icekit.sim.internet import NatLike
 from tests.sim.stun_peer import connect_aioice
 
-PAIRS = list(product(PRESETS, repeat=2))
+PAIRS = list(product(PRESETS, PRESETS))
 SERVER = "203.0.113.10"
 # The servers of each run and, for the prediction, the URL that they stand for.
 TURN = {
@@ -31,11 +32,11 @@ TURN = {
 }
 
 
-def connect(a: str, b: str, turn: str | None) -> tuple[str, str, str] | None:
-    """Stock aioice behind two presets: kinds of the pair of A, kind of B's remote candidate; ``None``: it failed."""
+def connect(a: NatLike, b: NatLike, turn: str | None) -> tuple[str, str, str] | None:
+    """Stock aioice behind two NATs: kinds of the pair of A, kind of B's remote candidate; ``None``: it failed."""
     net = Internet(1, link=Link(delay=0.02), limit=300.0)
     server = net.host("server", addresses=[SERVER])
-    alice, bob = net.host("alice", nat=a), net.host("bob", nat=b)
+    alice, bob = (net.network(nat, external=64).host() if nat != "open" else net.host() for nat in (a, b))
     config = ServerConfig(turn=TurnConfig(users={"user": "password"}, relay_ipv4=SERVER))
     servers: dict[str, Any] = {"stun_server": (SERVER, 3478)}
     if turn is not None:
@@ -50,8 +51,10 @@ def connect(a: str, b: str, turn: str | None) -> tuple[str, str, str] | None:
         server.run(service())
         await asyncio.sleep(0.01)
         try:
-            one, other = await connect_aioice(alice, bob, **servers)
-        except ConnectionError:
+            # Two NATs with another port for every peer and no filter let aioice find new candidates for ever.
+            async with asyncio.timeout(8 if turn is None else 80):
+                one, other = await connect_aioice(alice, bob, **servers)
+        except (ConnectionError, TimeoutError):
             return None
         try:
             async with asyncio.timeout(10):
@@ -121,6 +124,22 @@ def test_what_connects_only_with_turn_is_predicted_as_relay(turn: str) -> None:
     assert relayed == {pair for pair in PAIRS if foretold(*pair, turn).path is PathKind.RELAY}
     # Over TCP on port 443 the two presets that block only UDP are helped, too.
     assert len(relayed) == {"udp": 20, "tcp": 60}[turn]
+
+
+CONFIGS = [
+    NatConfig(mapping=mapping, filtering=filtering, pooling=pooling, port_assignment=PortAssignment.RANDOM)
+    for mapping, filtering, pooling in product(Behavior, Behavior, Pooling)
+]
+
+
+def test_every_pair_of_behaviours() -> None:
+    """What no preset has: mapping and filtering that do not fit together, several public addresses."""
+    wrong = []
+    for a, b in combinations_with_replacement(CONFIGS, 2):
+        prediction = predict(*(Side(nat=NatReports(ipv4=declared((config,)))) for config in (a, b)))
+        if (connect(a, b, None) is not None) != (prediction.path is PathKind.DIRECT):
+            wrong.append((a.mapping, a.filtering, a.pooling, b.mapping, b.filtering, b.pooling, prediction.path))
+    assert wrong == []
 
 
 # --- from reports ----------------------------------------------------------------------------------------------------
