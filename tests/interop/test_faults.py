@@ -30,6 +30,7 @@ STAGES = {
     "udp": "resolve challenge allocate relay-address permission channel echo refresh release",
     "tcp": "resolve connect challenge allocate relay-address permission channel echo refresh release",
     "tls": "resolve connect tls challenge allocate relay-address permission channel echo refresh release",
+    "dtls": "resolve tls challenge allocate relay-address permission channel echo refresh release",
 }
 FIELDS = [
     *("schema", "url", "ok", "failed_stage", "code", "cause", "lifetime", "relayed_address", "rtt", "stages"),
@@ -93,9 +94,9 @@ def made(server: Coturn) -> int:
     return len(re.findall(r"session \d+: new, realm", server.log()))
 
 
-@pytest.mark.parametrize("transport", ["udp", "tcp", "tls"])
+@pytest.mark.parametrize("transport", STAGES)
 def test_all_stages_pass(coturn: Coturn, transport: str) -> None:
-    uri = coturn.turns_uri() if transport == "tls" else coturn.turn_uri(transport)
+    uri = {"tls": coturn.turns_uri(), "dtls": coturn.turns_uri("udp")}.get(transport) or coturn.turn_uri(transport)
     before = made(coturn)
     exits, document = Setting(uri, coturn).run()
     assert exits == 0, document
@@ -200,14 +201,20 @@ def private_address(start: Start) -> Setting:
     return Setting(server.turn_uri(), server, stack=stack)
 
 
-def wrong_name(start: Start) -> Setting:
-    server = start(CoturnConfig(certificate_names=("turn.icekit.test",)))
-    return Setting(server.turns_uri(), server)
+def wrong_name(transport: str) -> Callable[[Start], Setting]:
+    def fault(start: Start) -> Setting:
+        server = start(CoturnConfig(certificate_names=("turn.icekit.test",)))
+        return Setting(server.turns_uri(transport), server)
+
+    return fault
 
 
-def unknown_issuer(start: Start) -> Setting:
-    server = start(CoturnConfig())
-    return Setting(server.turns_uri(), server, trusted=False)
+def unknown_issuer(transport: str) -> Callable[[Start], Setting]:
+    def fault(start: Start) -> Setting:
+        server = start(CoturnConfig())
+        return Setting(server.turns_uri(transport), server, trusted=False)
+
+    return fault
 
 
 def tcp_on_tls_port(start: Start) -> Setting:
@@ -215,10 +222,13 @@ def tcp_on_tls_port(start: Start) -> Setting:
     return Setting(f"turn:127.0.0.1:{server.ports.tls}?transport=tcp", server)
 
 
-def tls_on_plain_port(start: Start) -> Setting:
-    server = start(CoturnConfig(tls=False))
-    # Without TLS it has no certificate, and so no issuer to trust.
-    return Setting(f"turns:localhost:{server.ports.plain}?transport=tcp", server, trusted=False)
+def tls_on_plain_port(transport: str) -> Callable[[Start], Setting]:
+    def fault(start: Start) -> Setting:
+        server = start(CoturnConfig(tls=False))
+        # Without TLS it has no certificate, and so no issuer to trust.
+        return Setting(f"turns:localhost:{server.ports.plain}?transport={transport}", server, trusted=False)
+
+    return fault
 
 
 def closed_port(transport: str) -> Callable[[Start], Setting]:
@@ -271,10 +281,13 @@ FAULTS: dict[str, tuple[Expected, list[Callable[[Start], Setting]]]] = {
     "relay ports closed inwards": (Expected("echo", "TURN-ECHO-IN", None, 1), [firewall("in")]),
     "relay ports closed outwards": (Expected("echo", "TURN-ECHO-OUT", None, 1), [firewall("out")]),
     "private relay address": (Expected("relay-address", "TURN-RELAY-PRIVATE", None, 1), [private_address]),
-    "TLS name": (Expected("tls", "TURN-TLS", "tls-name"), [wrong_name]),
-    "TLS issuer": (Expected("tls", "TURN-TLS", "tls-issuer"), [unknown_issuer]),
+    "TLS name": (Expected("tls", "TURN-TLS", "tls-name"), [wrong_name("tcp"), wrong_name("udp")]),
+    "TLS issuer": (Expected("tls", "TURN-TLS", "tls-issuer"), [unknown_issuer("tcp"), unknown_issuer("udp")]),
     "plain TCP on a TLS port": (Expected("challenge", "TURN-NO-ANSWER", "wants-tls"), [tcp_on_tls_port]),
-    "TLS on a plain port": (Expected("tls", "TURN-TLS", "not-tls"), [tls_on_plain_port]),
+    "TLS on a plain port": (
+        Expected("tls", "TURN-TLS", "not-tls"),
+        [tls_on_plain_port("tcp"), tls_on_plain_port("udp")],
+    ),
     "closed port": (Expected("connect", "TURN-CONNECT", "refused"), [closed_port("udp"), closed_port("tcp")]),
     "silent port": (Expected("challenge", "TURN-NO-ANSWER", None), [silent_port]),
     "STUN only": (Expected("challenge", "TURN-NOT-TURN", None), [stun_only("udp"), stun_only("tcp")]),
@@ -308,7 +321,9 @@ def test_a_fault_has_its_own_code(start_coturn: Start, expected: Expected, fault
         if expected.allocations:
             assert names.pop() == "release"
         assert names[-1] == expected.stage
-        transport = "tls" if setting.uri.startswith("turns:") else setting.uri[-3:]
+        transport = setting.uri[-3:]
+        if setting.uri.startswith("turns:"):
+            transport = {"tcp": "tls", "udp": "dtls"}[transport]
         order = STAGES[transport].split()
         if expected.stage in order:
             passed = order[: order.index(expected.stage) + 1]
