@@ -103,7 +103,7 @@ def predict(a: Side, b: Side, *, signaling_rtt: float | None = None) -> Predicti
             why = f"It depends on what was not measured, {_fields(unknown)}: {_or(possible)}."
             return replace(result, why=why, reason=dict.fromkeys(_CARRIED, "the path is not certain"))
         case PathKind.NONE:
-            why = f"No path: {_obstacle(a, b)}, and {_no_relay(a, b)}."
+            why = _sentence(f"{_obstacle(a, b)}, and {_no_relay(a, b)}")
             return replace(result, why=why, reason=dict.fromkeys(_CARRIED, "there is no path"))
     if len(choices) > 1:
         unknown = [name for each in found.values() for name in decisive(each, lambda outcome: outcome.pairs)]
@@ -341,7 +341,11 @@ def _why_direct(a: Side, b: Side, pair: WorkingPair, family: int) -> str:
 
 def _why_relay(a: Side, b: Side, relays: tuple[str, ...]) -> str:
     whose = "both relays carry" if len(relays) == 2 else f"the relay of {relays[0].upper()} carries"
-    return f"No direct path: {_obstacle(a, b)}; {whose} the call."
+    return _sentence(f"{_obstacle(a, b)}; {whose} the call")
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _obstacle(a: Side, b: Side) -> str:
