@@ -12,11 +12,12 @@ from typing import TypeVar
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.interfaces import source_address
-from icekit.net import Endpoint, SocketFailure, Transport, WorldEvent
+from icekit.net import Endpoint, SocketFailure, WorldEvent
 from icekit.reachability import Target
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.resolution import QueryFailure, Resolution, ServerEndpoint
 from icekit.servers import ServerUri
+from icekit.stage_record import stages_of
 from icekit.stages import StagePassed, TurnStages, TurnTested
 
 EventT = TypeVar("EventT")
@@ -78,8 +79,12 @@ class RelayCheck:
         """The result, or the stages so far."""
         if self._report is not None:
             return self._report
-        untested = tuple(name for name in StageName if name not in {stage.name for stage in self._stages})
-        return TurnReport(str(self._uri), ok=False, stages=tuple(self._stages), not_tested=untested)
+        return TurnReport(str(self._uri), ok=False, stages=tuple(self._stages), not_tested=self._untested())
+
+    def _untested(self) -> tuple[StageName, ...]:
+        """Of what this transport has; where no relay was made, there is none to release."""
+        done = {stage.name for stage in self._stages} | {StageName.RELEASE}
+        return tuple(name for name in stages_of(self._uri.require_transport()) if name not in done)
 
     async def run(self) -> TurnReport:
         """Resolve, connect, allocate, prove, release. A server that does not work is a result, not an exception."""
@@ -140,8 +145,6 @@ class RelayCheck:
 
     def _fail(self, stage: StageName, code: str, cause: str, detail: str, seconds: float) -> None:
         self._pass(StageResult(stage, False, seconds, detail))
-        done = {item.name for item in self._stages}
-        skipped = {StageName.TLS} if self._uri.transport is not Transport.TLS else set()
         self._report = TurnReport(
             url=str(self._uri),
             ok=False,
@@ -149,5 +152,5 @@ class RelayCheck:
             code=code,
             cause=cause,
             stages=tuple(self._stages),
-            not_tested=tuple(name for name in StageName if name not in done | skipped),
+            not_tested=self._untested(),
         )
