@@ -174,6 +174,11 @@ def user_in_milliseconds(start: Start) -> Setting:
     return Setting(server.turn_uri(), server, f"{int(time.time() * 1000)}:alice")
 
 
+def empty_user(start: Start) -> Setting:
+    server = start(CoturnConfig())
+    return Setting(server.turn_uri(), server, username="")
+
+
 def denied_peer(start: Start) -> Setting:
     server = start(CoturnConfig(denied_peers=("127.0.0.1",)))
     return Setting(server.turn_uri(), server)
@@ -277,6 +282,7 @@ FAULTS: dict[str, tuple[Expected, list[Callable[[Start], Setting]]]] = {
     "wrong password": (Expected("allocate", "TURN-401", "wrong"), [wrong_password]),
     "expired user": (Expected("allocate", "TURN-401", "expired"), [expired_user]),
     "user in milliseconds": (Expected("allocate", "TURN-401", "milliseconds"), [user_in_milliseconds]),
+    "empty user": (Expected("allocate", "TURN-401", "empty"), [empty_user]),
     "denied peer": (Expected("permission", "TURN-403", None, 1), [denied_peer]),
     "relay ports closed inwards": (Expected("echo", "TURN-ECHO-IN", None, 1), [firewall("in")]),
     "relay ports closed outwards": (Expected("echo", "TURN-ECHO-OUT", None, 1), [firewall("out")]),
@@ -301,7 +307,7 @@ CASES = [
 
 def test_no_fault_gives_the_code_and_cause_of_another() -> None:
     answers = [(expected.code, expected.cause) for expected, _ in FAULTS.values()]
-    assert len(set(answers)) == len(answers) == 14
+    assert len(set(answers)) == len(answers) == 15
 
 
 @pytest.mark.parametrize(("expected", "fault"), CASES)
