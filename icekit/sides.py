@@ -139,7 +139,7 @@ class Side:
 def read_side(text: str, where: str) -> Side:
     """A file's text: a report of ``icekit probe --json``, an SDP, or a browser's JSON of one; ConfigError otherwise."""
     try:
-        if not text.lstrip("\ufeff \t\r\n").startswith("{"):
+        if not text.lstrip().startswith("{"):
             description = read_sdp(text, strict=False)
             if not description.media:
                 raise DecodeError("neither a report of icekit probe --json nor an SDP with a media section")
