@@ -112,12 +112,16 @@ class Wire:
                 heapq.heappop(self._queue)[2]()
             else:
                 self.now = min(times)
-                core.handle_timer(self.now)
-                left = core.get_timer()
-                assert left is None or left > self.now
+                self.run_timer(core)
             self._pump(core)
         assert core.get_timer() is None
         return classify(self.observed)
+
+    def run_timer(self, core: NatProbe) -> None:
+        """The timer is due."""
+        core.handle_timer(self.now)
+        left = core.get_timer()
+        assert left is None or left > self.now
 
     def _later(self, delay: float, action: Callable[[], None]) -> None:
         self._count += 1
