@@ -440,10 +440,10 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "port {port} does not speak TLS", "Write turn: for this port, or use the server's TLS port (often 5349 or 443)."
     ),
     ("TURN-NO-ANSWER", "wants-tls"): StageText(
-        "port {port} speaks TLS, and this URL comes without", "Write turns: in place of turn: for port {port}."
+        "port {port} speaks TLS", "Write turns: in place of turn: for this port."
     ),
     ("TURN-NO-ANSWER", "hangs-up"): StageText(
-        "it cuts the connection instead of answering", "Check the port: another service may use it, or a proxy cuts in."
+        "it hangs up instead of answering", "Check port and server: see its log."
     ),
     ("TURN-PERMISSION", "no-peer"): StageText(
         "it allocates, but the test found no peer address to send to",

@@ -530,3 +530,40 @@ def test_a_url_is_never_more_than_the_target() -> None:
     assert (world.report.code, world.report.cause) == ("TURN-NO-ANSWER", None)
     # A silent server costs four seconds.
     assert world.now - 1000.0 == pytest.approx(4.0)
+
+
+# Over UDP what is garbled is asked for again; a stream is lost with its first wrong border.
+@pytest.mark.parametrize(("transport", "share"), [(Transport.UDP, 0.6), (Transport.TCP, 0.1)])
+def test_a_server_that_garbles_what_it_says(transport: Transport, share: float) -> None:
+    """It is one of ours up to there, so that every stage is reached with a server that cannot be trusted."""
+    reached = set()
+    for seed in range(SEEDS):
+        net = Internet(seed, link=Link(delay=0.025))
+        server, client = net.host("server", addresses=[SERVER]), net.host("client")
+        reached.add(net.run(garbled(server, client, transport, share, random.Random(seed))))
+    assert len(reached) >= 3
+
+
+async def garbled(
+    server: Host, client: Host, transport: Transport, share: float, dice: random.Random
+) -> StageName | None:
+    cores: list[Any] = []
+    server.run(serving(ServerConfig(turn=turn()), cores=cores))
+    await asyncio.sleep(0.1)
+    (core,) = cores
+    honest = core.datagrams_to_send
+
+    def garble(datagram: Datagram) -> Datagram:
+        data = bytearray(datagram.data)
+        for _ in range(dice.randrange(1, 4)):
+            data[dice.randrange(len(data))] = dice.randrange(256)
+        cut = data[: dice.randrange(len(data) + 1)] if dice.random() < 0.2 else data
+        return Datagram(datagram.source, datagram.destination, bytes(cut) * dice.choice((1, 1, 2)), datagram.transport)
+
+    core.datagrams_to_send = lambda: [
+        garble(datagram) if datagram.data and dice.random() < share else datagram for datagram in honest()
+    ]
+    result: Result = await client.run(check(client, transport))
+    assert result.seconds < 30
+    assert result.report.ok is (result.report.code is None)
+    return result.report.failed_stage
