@@ -439,12 +439,8 @@ CAUSES: dict[tuple[str, str], StageText] = {
     ("TURN-TLS", "not-tls"): StageText(
         "port {port} does not speak TLS", "Write turn: for this port, or use the server's TLS port (often 5349 or 443)."
     ),
-    ("TURN-NO-ANSWER", "wants-tls"): StageText(
-        "port {port} speaks TLS", "Write turns: in place of turn: for this port."
-    ),
-    ("TURN-NO-ANSWER", "hangs-up"): StageText(
-        "it hangs up instead of answering", "Check port and server: see its log."
-    ),
+    ("TURN-NO-ANSWER", "wants-tls"): StageText("port {port} speaks TLS", "Write turns: for it, in place of turn:."),
+    ("TURN-NO-ANSWER", "hangs-up"): StageText("it hangs up instead of answering", "Check the port, and its service."),
     ("TURN-PERMISSION", "no-peer"): StageText(
         "it allocates, but the test found no peer address to send to",
         "Let the server answer STUN Binding requests over UDP (coturn: no-stun must not be set).",
