@@ -6,10 +6,11 @@ from string import Formatter
 
 import pytest
 
-from icekit.catalogue import CAUSES, CODES, describe, stage_text
+from icekit.catalogue import CODES, describe, stage_text
 from icekit.net import SocketFailure, StreamFailure
 from icekit.report import Severity
 from icekit.resolution import QueryFailure
+from icekit.stage_texts import CAUSES
 
 # The catalogue's own list of stage codes.
 STAGE_CODES = [

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icekit.catalogue import CAUSES, CODES, describe
+from icekit.catalogue import CODES, describe
 from icekit.findings import diagnose, turn_findings, url_finding
 from icekit.outlook import ConfiguredServer, Observations, Requirement, exit_code, verdict
 from icekit.report import (
@@ -28,6 +28,7 @@ from icekit.report import (
     VerdictCode,
     to_dict,
 )
+from icekit.stage_texts import CAUSES
 from tests.observations import (
     ANSWER,
     EI,

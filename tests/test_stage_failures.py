@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.catalogue import CAUSES, describe
+from icekit.catalogue import describe
 from icekit.errors import ErrorResponse, TransactionTimeout
 from icekit.net import StreamFailure, Transport
 from icekit.report import StageName
@@ -17,6 +17,7 @@ from icekit.stage_failures import (
     request_failure,
     silence,
 )
+from icekit.stage_texts import CAUSES
 from icekit.turn_events import Step, StreamError, TurnError
 
 TIMEOUT = TransactionTimeout(5, 4.0)

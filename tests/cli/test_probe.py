@@ -83,6 +83,8 @@ def test_the_text_begins_with_the_verdict_and_names_no_password() -> None:
         (["turn:relay.example.org"], "needs a username and credential"),
         (["--servers", "/no/such/file"], "/no/such/file: No such file"),
         (["--require", "speed", "--local"], "speed"),
+        (["--local", "--lifetime-wait", "4"], "4"),
+        (["--local", "--lifetime-wait", "nan"], "nan"),
     ],
 )
 def test_what_cannot_be_asked_is_exit_code_2(arguments: list[str], sentence: str) -> None:
