@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from icekit.candidate import Candidate, CandidateType
-from icekit.net import Address, AddressClass, classify_host, scope_of
+from icekit.net import Address, AddressClass, canonical_host, classify_host, scope_of
 
+# Names must be resolved before, and nobody can be at the others.
+_NOT_YET_ADDRESSES: Final = (
+    AddressClass.MDNS,
+    AddressClass.NAME,
+    AddressClass.UNSPECIFIED,
+    AddressClass.MULTICAST,
+)
+# The type preference (RFC 8445 §5.1.2.2).
+_PEER_REFLEXIVE: Final = 110
 _RELAY_AVOIDS: Final = (AddressClass.PRIVATE, AddressClass.ULA, AddressClass.LINK_LOCAL, AddressClass.LOOPBACK)
 
 
@@ -43,7 +52,11 @@ class LocalCandidate:
 
 @dataclass(slots=True, eq=False)
 class CandidatePair:
-    """One pair and everything that is known of it; times in seconds."""
+    """One pair and everything that is known of it; times in seconds.
+
+    ``heard``: the peer has sent an authenticated check on it. ``mapped``: our address as the peer sees it.
+    ``improvement_told``: the owner knows that it is better than the nominated one.
+    """
 
     local: LocalCandidate
     remote: Candidate
@@ -51,13 +64,17 @@ class CandidatePair:
     state: PairState = PairState.FROZEN
     nominated: bool = False
     nominated_by_peer: bool = False
+    improvement_told: bool = False
     heard: bool = False
-    """The peer has sent an authenticated check on this pair."""
     rtt: float | None = None
     mapped: Address | None = None
     first_check: float | None = None
     last_check: float = 0.0
     interval: float = 0.0
+    answered_at: float = float("-inf")
+    nominating_since: float = 0.0
+    consent_at: float | None = None
+    consent_until: float = 0.0
     checks_sent: int = 0
     checks_received: int = 0
     responses_received: int = 0
@@ -68,6 +85,11 @@ class CandidatePair:
     def valid(self) -> bool:
         """Whether data may flow (RFC 8445 §12.1)."""
         return self.state is PairState.SUCCEEDED
+
+    @property
+    def retry_at(self) -> float:
+        """When it may be checked again."""
+        return self.last_check + self.interval
 
     @property
     def component(self) -> int:
@@ -84,11 +106,6 @@ class CandidatePair:
         """Pairs with the same one are thawed together (RFC 8445 §6.1.2.6)."""
         return self.local.candidate.foundation, self.remote.foundation
 
-    @property
-    def relays(self) -> int:
-        """How many relays carry it, as far as the candidates tell."""
-        return self.local.is_relayed + (self.remote.type == CandidateType.RELAYED)
-
 
 def pair_priority(controlling: int, controlled: int) -> int:
     """RFC 8445 §6.1.2.3."""
@@ -96,13 +113,22 @@ def pair_priority(controlling: int, controlled: int) -> int:
     return (low << 32) + 2 * high + (controlling > controlled)
 
 
+def peer_reflexive_priority(candidate: Candidate) -> int:
+    """The priority that a peer-reflexive candidate with the same base would have (RFC 8445 §7.1.1)."""
+    return _PEER_REFLEXIVE << 24 | candidate.priority & 0xFFFFFF
+
+
 @dataclass(slots=True)
 class Checklist:
-    """All pairs of one generation. ``max_pairs`` bounds it (RFC 8445 §6.1.2.5: 100)."""
+    """All pairs of one generation. ``max_pairs`` bounds it, and the candidates of the peer (RFC 8445 §6.1.2.5: 100).
+
+    ``reflexive``: local candidates that are another one's base seen from elsewhere, by base and address.
+    """
 
     controlling: bool
     max_pairs: int = 100
     locals: list[LocalCandidate] = field(default_factory=list)
+    reflexive: dict[tuple[Address, Address], Candidate] = field(default_factory=dict)
     remotes: list[Candidate] = field(default_factory=list)
     pairs: dict[tuple[Address, Address], CandidatePair] = field(default_factory=dict)
     triggered: deque[CandidatePair] = field(default_factory=deque)
@@ -113,13 +139,23 @@ class Checklist:
     def add_local(self, local: LocalCandidate) -> None:
         """Pair it with every remote candidate; a server-reflexive one is its base (RFC 8445 §6.1.2.4)."""
         if any(known.base == local.base for known in self.locals):
+            self.reflexive[local.base, Address(local.candidate.address, local.candidate.port)] = local.candidate
             return
         self.locals.append(local)
         for remote in self.remotes:
             self._form(local, remote)
 
+    def take_locals(self, other: Checklist) -> None:
+        """Begin with the local candidates of the last generation."""
+        for local in other.locals:
+            self.add_local(local)
+        self.reflexive = dict(other.reflexive)
+
     def add_remote(self, remote: Candidate) -> None:
         """Pair it with every local candidate; it replaces a peer-reflexive one with the same address."""
+        if classify_host(remote.address) in _NOT_YET_ADDRESSES or not remote.port:
+            return
+        remote = replace(remote, address=canonical_host(remote.address))
         address = Address(remote.address, remote.port)
         for index, known in enumerate(self.remotes):
             if known.component == remote.component and (known.address, known.port) == address:
@@ -141,11 +177,35 @@ class Checklist:
         local = next((item for item in self.locals if item.base == base), None)
         if local is None:
             return None
-        if not any((known.address, known.port) == address for known in self.remotes):
-            if len(self.remotes) >= self.max_pairs:
-                return None
+        for known in self.remotes:
+            if known.component == remote.component and (known.address, known.port) == address:
+                return self._insert(local, known)
+        if len(self.remotes) < self.max_pairs:
             self.remotes.append(remote)
         return self._insert(local, remote)
+
+    def component_of(self, base: Address) -> int | None:
+        """The component that a base of ours belongs to."""
+        return next((item.candidate.component for item in self.locals if item.base == base), None)
+
+    def local_of(self, pair: CandidatePair) -> Candidate:
+        """RFC 8445 §7.2.5.3.1: the candidate with the mapped address; an unknown one is peer-reflexive."""
+        candidate, base, mapped = pair.local.candidate, pair.local.base, pair.mapped
+        if mapped is None or mapped == (candidate.address, candidate.port) or pair.local.is_relayed:
+            return candidate
+        if (known := self.reflexive.get((base, mapped))) is not None:
+            return known
+        return replace(
+            candidate,
+            foundation=f"prflx{mapped.port}",
+            priority=peer_reflexive_priority(candidate),
+            address=mapped.host,
+            port=mapped.port,
+            type=CandidateType.PEER_REFLEXIVE,
+            related_address=base.host,
+            related_port=base.port,
+            extensions=(),
+        )
 
     def set_role(self, controlling: bool) -> None:
         """After a role conflict every priority is computed anew (RFC 8445 §7.3.1.1)."""
@@ -153,10 +213,13 @@ class Checklist:
         for pair in self:
             pair.priority = self._priority(pair.local, pair.remote)
 
-    def next_waiting(self) -> CandidatePair | None:
+    def next_waiting(self, wanted: Callable[[CandidatePair], bool] = lambda pair: True) -> CandidatePair | None:
         """The best pair that was never checked; when none waits, a frozen one is thawed (RFC 8445 §6.1.4.2)."""
-        waiting = self._best(PairState.WAITING)
-        return waiting if waiting is not None else self._best(PairState.FROZEN)
+        for state in (PairState.WAITING, PairState.FROZEN):
+            pairs = (pair for pair in self if pair.state is state and wanted(pair))
+            if (best := max(pairs, key=lambda pair: pair.priority, default=None)) is not None:
+                return best
+        return None
 
     def thaw(self, foundation: tuple[str, str]) -> None:
         """Let pairs like one that succeeded be checked (RFC 8445 §7.2.5.3.3)."""
@@ -164,10 +227,13 @@ class Checklist:
             if pair.state is PairState.FROZEN and pair.foundation == foundation:
                 pair.state = PairState.WAITING
 
-    def trigger(self, pair: CandidatePair) -> None:
-        """Check it in the next free slot."""
-        if pair not in self.triggered:
-            self.triggered.append(pair)
+    def trigger(self, pair: CandidatePair, *, first: bool = False) -> None:
+        """Check it in the next free slot, before the others that wait if it is to be ``first``."""
+        if pair in self.triggered:
+            if not first:
+                return
+            self.triggered.remove(pair)
+        self.triggered.insert(0 if first else len(self.triggered), pair)
 
     def best_valid(self, component: int) -> CandidatePair | None:
         """The valid pair of a component with the highest priority."""
@@ -184,9 +250,6 @@ class Checklist:
             for pair in self
             if pair.component == best.component and pair.state not in (PairState.SUCCEEDED, PairState.FAILED)
         )
-
-    def _best(self, state: PairState) -> CandidatePair | None:
-        return max((pair for pair in self if pair.state is state), key=lambda pair: pair.priority, default=None)
 
     def _priority(self, local: LocalCandidate, remote: Candidate) -> int:
         mine, theirs = local.candidate.priority, remote.priority
@@ -215,8 +278,9 @@ class Checklist:
         return pair
 
     def _make_room(self, pair: CandidatePair) -> bool:
-        idle = (PairState.FROZEN, PairState.WAITING, PairState.FAILED)
-        worst = min((other for other in self if other.state in idle), key=lambda other: other.priority, default=None)
+        """RFC 8445 §6.1.2.5: the pair with the lowest priority gives way, but none that the peer has been heard on."""
+        silent = (other for other in self if not other.heard and not other.valid)
+        worst = min(silent, key=lambda other: other.priority, default=None)
         if worst is None or worst.priority >= pair.priority:
             return False
         del self.pairs[worst.local.base, worst.remote_address]
@@ -230,11 +294,9 @@ def _compatible(local: LocalCandidate, remote: Candidate) -> bool:
     mine = local.candidate
     if mine.component != remote.component or mine.transport.lower() != remote.transport.lower():
         return False
+    if (":" in local.base.host) != (":" in remote.address):
+        return False
     theirs = classify_host(remote.address)
-    if theirs in (AddressClass.MDNS, AddressClass.NAME, AddressClass.UNSPECIFIED, AddressClass.MULTICAST):
-        return False
-    if (":" in local.base.host) != (":" in remote.address) or not remote.port:
-        return False
     if local.relay_server is not None:
         # A relay on the Internet cannot reach a private address of the peer; one in the same network can.
         return theirs not in _RELAY_AVOIDS or scope_of(local.relay_server) <= scope_of(remote.address)

@@ -43,6 +43,7 @@ from icekit.net import (
     Transport,
     WorldEvent,
 )
+from icekit.pacing import Floor, Pacer
 from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
@@ -51,8 +52,7 @@ from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived
 
 log = logging.getLogger(__name__)
 
-# A request that nobody answers ends by its own schedule and tells how often it was sent; the deadline of a server is a
-# little later, and ends what hangs between two requests.
+# A request that nobody answers ends by its own schedule; the deadline, a little later, ends what hangs between two.
 _GRACE: Final = 0.5
 
 
@@ -95,7 +95,7 @@ class Gatherer:
     """Gathers from ``hosts`` (IP literals) and ``servers``, both most preferred first.
 
     ``start``, then ``server_resolved`` or ``server_unresolved`` once for each place in ``servers``, as names resolve.
-    Allocations live until ``close``. ConfigError for a host that is no local address, and for too many.
+    ``pacer``: slots that others use, too. Allocations live until ``close``. ConfigError for bad or too many hosts.
     """
 
     def __init__(
@@ -105,6 +105,7 @@ class Gatherer:
         token_bytes: Callable[[int], bytes],
         *,
         config: GatherConfig | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         hosts = local_hosts(hosts)
         if len(servers) > MAX_SERVERS:
@@ -124,7 +125,7 @@ class Gatherer:
         self._stride = self._config.turn.max_redirects + 1
         self._events: deque[GatherEvent | WorldEvent] = deque()
         self._began: float | None = None
-        self._next_start = 0.0
+        self._pacer = pacer or Pacer(self._config.ta, Floor(0.0))
         self._complete = False
         self._closing = False
         self._closed = False
@@ -137,7 +138,7 @@ class Gatherer:
         """Begin: bind the host candidates."""
         if self._began is not None or self._closing:
             raise InvalidState("start() on a gatherer that runs already or is closed")
-        self._began = self._next_start = now
+        self._began = now
         for base in self._bases:
             self._events.append(SocketWanted(base.id, Address(base.host, 0)))
 
@@ -227,7 +228,7 @@ class Gatherer:
             return None
         due = [self._bindings.get_timer()]
         if any(leg.base.local is not None for leg in self._queue):
-            due.append(self._next_start)
+            due.append(self._pacer.free_at())
         for leg in self._legs:
             due.append(leg.deadline)
             if leg.allocation is not None:
@@ -324,8 +325,8 @@ class Gatherer:
             self._fail(stuck, "the local address cannot be used", now)
         # RFC 8445 §14.2: new transactions are at least Ta apart.
         leg = next((leg for leg in self._queue if leg.base.local is not None), None)
-        if leg is not None and now >= self._next_start:
-            self._next_start = now + self._config.ta
+        if leg is not None and now >= self._pacer.free_at():
+            self._pacer.take(now)
             self._queue.remove(leg)
             leg.deadline = leg.deadline or now + self._config.patience + _GRACE
             self._ask(leg, now)

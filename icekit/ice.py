@@ -15,12 +15,12 @@ import logging
 from base64 import b64encode
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final
 
 from icekit import attributes as attr
 from icekit.candidate import Candidate, CandidateType
-from icekit.checklist import CandidatePair, Checklist, LocalCandidate, PairState
+from icekit.checklist import CandidatePair, Checklist, LocalCandidate, PairState, peer_reflexive_priority
 from icekit.errors import DecodeError, InvalidState
 from icekit.ice_events import (
     DataReceived,
@@ -59,9 +59,11 @@ class IceConfig:
     ``retry_floor``: a pair without an answer is checked again after this or 2 Ta, the larger, for ``retry_dense``
     seconds; then at intervals doubling to ``retry_limit``. ``patience``: no failure before (RFC 8863 §4).
     ``settle_factor`` and ``settle_limit``: how long the controlling side waits for a better pair before it nominates,
-    in round-trip times and at most. ``consent_interval``, ``consent_timeout``: RFC 7675 §5.1. ``disconnected_after``:
-    silence that is shown. ``quiet``: silence after which a check is sent early, so that a lost one is not taken for
-    that. The rest are bounds of what a peer can make grow.
+    in round-trip times and at most. ``nomination_timeout``: a nomination that nobody confirms is taken back after this
+    or four round-trip times, the larger. ``consent_interval``, ``consent_timeout``: RFC 7675 §5.1.
+    ``disconnected_after``: silence that is shown. ``quiet``: silence after which a check is sent early, so that a lost
+    one is not taken for that. ``check_lifetime``: an answer counts for so long. The rest are bounds of what a peer can
+    make grow.
     """
 
     components: int = 1
@@ -73,17 +75,18 @@ class IceConfig:
     patience: float = 39.5
     settle_factor: float = 2.0
     settle_limit: float = 0.5
+    nomination_timeout: float = 4.0
     consent_interval: float = 5.0
     consent_timeout: float = 30.0
     disconnected_after: float = 5.0
     quiet: float = 3.5
-    transaction_lifetime: float = 10.0
+    check_lifetime: float = 30.0
     max_pairs: int = 100
+    max_open_checks: int = 4096
     max_early_checks: int = 32
     max_early_data: int = 16
     max_pending_candidates: int = 64
     max_events: int = 1024
-    peer_is_lite: bool = False
 
 
 @dataclass(slots=True)
@@ -95,13 +98,21 @@ class _Check:
 
 
 @dataclass(slots=True)
+class _Challenge:
+    """A pair was nominated that ranks below the one in use, which is checked: it stays if it answers."""
+
+    pair: CandidatePair
+    since: float
+
+
+@dataclass(slots=True)
 class _Generation:
-    """Credentials, pairs and open checks between two restarts (RFC 8445 §9)."""
+    """Credentials, pairs and open checks between two restarts (RFC 8445 §9). The tables are by component."""
 
     ufrag: str
+    password: str = field(repr=False)
     key: IntegrityKey
     checklist: Checklist
-    password: str = field(repr=False, default="")
     remote_ufrag: str | None = None
     remote_key: IntegrityKey | None = None
     started: float | None = None
@@ -109,15 +120,17 @@ class _Generation:
     selected: dict[int, CandidatePair] = field(default_factory=dict)
     nominated: set[int] = field(default_factory=set)
     nominating: dict[int, CandidatePair] = field(default_factory=dict)
-    settle_at: dict[int, float] = field(default_factory=dict)
-    improved: set[CandidatePair] = field(default_factory=set)
-    early_checks: deque[tuple[Address, Candidate, bool]] = field(default_factory=deque)
+    first_valid: dict[int, float] = field(default_factory=dict)
+    challenges: dict[int, _Challenge] = field(default_factory=dict)
+    early_checks: dict[tuple[Address, Address], tuple[Candidate, bool]] = field(default_factory=dict)
     remote_complete: bool = False
     local_complete: bool = False
 
 
 _UFRAG_BYTES: Final = 6
 _PASSWORD_BYTES: Final = 18
+# A challenged pair answers within this or four round-trip times, the larger.
+_CHALLENGE_TIME: Final = 1.0
 
 
 class IceAgent:
@@ -137,26 +150,30 @@ class IceAgent:
     ) -> None:
         self.config = config or IceConfig()
         self.state = IceState.NEW
+        self.pacer = Pacer(self.config.ta, floor or Floor(0.0))
+        self.dropped = 0
         self._token_bytes = token_bytes
         self._tiebreaker = int.from_bytes(token_bytes(8))
-        self._pacer = Pacer(self.config.ta, floor or Floor(0.0))
         self._now_generation = self._make_generation(controlling, credentials)
+        # The one before the last restart: its pairs carry data until there are new ones, and may be heard after that.
         self._old_generation: _Generation | None = None
-        self._pending: dict[str, list[Candidate]] = {}
+        # Candidates of other generations; the oldest gives way.
+        self._pending: deque[tuple[str, Candidate]] = deque(maxlen=self.config.max_pending_candidates)
         self._out: list[Datagram] = []
         self._events: deque[IceEvent] = deque()
         self._early_data: deque[Datagram] = deque()
-        self._consent_until: dict[int, float] = {}
-        self._consent_at: dict[int, float] = {}
-        self._last_heard: float | None = None
-        self.dropped = 0
+        self._last_heard: dict[int, float] = {}
 
     # What the owner calls.
 
     @property
     def controlling(self) -> bool:
-        """The role (RFC 8445 §6.1.1); it changes only by a conflict."""
+        """The role (RFC 8445 §6.1.1); it changes by a conflict, or because the peer is an ICE-lite one."""
         return self._now_generation.checklist.controlling
+
+    def set_controlling(self, controlling: bool, now: float) -> None:
+        """The role that signaling gives, where it is known only after the agent was made."""
+        self._switch_role(controlling, now)
 
     @property
     def local_ufrag(self) -> str:
@@ -168,9 +185,14 @@ class IceAgent:
         """The password of this generation; a secret between the two peers."""
         return self._now_generation.password
 
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a triggered check waits for a slot: those go before everything else."""
+        return self._now_generation.remote_key is not None and bool(self._now_generation.checklist.triggered)
+
     def set_pacing(self, peer_ta: float | None) -> None:
         """What the peer proposed (``a=ice-pacing``, RFC 8839 §5.7), ``None`` for nothing; the larger value is used."""
-        self._pacer.ta = max(self.config.ta, self.config.peer_ta if peer_ta is None else peer_ta)
+        self.pacer.ta = max(self.config.ta, self.config.peer_ta if peer_ta is None else peer_ta)
 
     def add_local_candidate(self, local: LocalCandidate, now: float) -> None:
         """A candidate was gathered; it takes part at once."""
@@ -182,8 +204,11 @@ class IceAgent:
         self._now_generation.local_complete = True
         self._after(now)
 
-    def set_remote_credentials(self, ufrag: str, password: str, now: float) -> None:
-        """The peer's credentials are known: checks begin, and what came early is looked at again."""
+    def set_remote_credentials(self, ufrag: str, password: str, now: float, *, lite: bool = False) -> None:
+        """The peer's credentials are known: checks begin, and what came early is looked at again.
+
+        ``lite``: the peer answers checks and sends none (``a=ice-lite``).
+        """
         self._require_open("set_remote_credentials")
         generation = self._now_generation
         if generation.remote_ufrag is not None:
@@ -192,27 +217,36 @@ class IceAgent:
             raise InvalidState("the peer has new credentials: restart() before they are set")
         generation.remote_ufrag, generation.remote_key = ufrag, short_term_key(password)
         generation.started = now
-        self._set_state(IceState.CHECKING)
-        for candidate in self._pending.pop(ufrag, ()):
-            generation.checklist.add_remote(candidate)
+        if lite:
+            # RFC 8445 §6.1.1: the full agent controls.
+            self._switch_role(True, now)
+        waiting = list(self._pending)
         self._pending.clear()
-        early, generation.early_checks = generation.early_checks, deque()
-        for base, candidate, nominated in early:
+        for wanted, candidate in waiting:
+            if wanted == ufrag:
+                generation.checklist.add_remote(candidate)
+            else:
+                self._pending.append((wanted, candidate))
+        early, generation.early_checks = generation.early_checks, {}
+        for (base, _), (candidate, nominated) in early.items():
             self._heard_check(generation, base, candidate, nominated, now)
+        # Whoever has sent data and no check until now may do so again.
+        self.dropped += len(self._early_data)
+        self._early_data.clear()
         self._after(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float, ufrag: str | None = None) -> None:
         """A candidate of the peer. One of another generation (by ``ufrag``) waits for its credentials, bounded."""
         self._require_open("add_remote_candidate")
         generation = self._now_generation
-        if ufrag is None:
-            ufrag = next((value for name, value in candidate.extensions if name == "ufrag"), None)
+        ufrag = candidate.extension("ufrag") if ufrag is None else ufrag
         if ufrag is not None and ufrag != generation.remote_ufrag:
-            waiting = sum(len(candidates) for candidates in self._pending.values())
-            if waiting < self.config.max_pending_candidates:
-                self._pending.setdefault(ufrag, []).append(candidate)
+            old = self._old_generation
+            if old is None or ufrag != old.remote_ufrag:
+                self._pending.append((ufrag, candidate))
             return
-        generation.checklist.add_remote(candidate)
+        if candidate.component <= self.config.components:
+            generation.checklist.add_remote(candidate)
         self._after(now)
 
     def end_of_remote_candidates(self, now: float) -> None:
@@ -220,30 +254,49 @@ class IceAgent:
         self._now_generation.remote_complete = True
         self._after(now)
 
-    def restart(self, now: float) -> None:
-        """New credentials and checks (RFC 8445 §9); the old pair carries data until a new one is valid."""
+    def restart(self, now: float, *, keep_candidates: bool = True) -> None:
+        """New credentials and checks (RFC 8445 §9); the old pairs carry data until new ones are valid.
+
+        ``keep_candidates``: those of the last generation are used again.
+        """
         self._require_open("restart")
-        old = self._now_generation
-        if old.selected:
-            self._old_generation = old
-        self._now_generation = self._make_generation(old.checklist.controlling)
-        for local in old.checklist.locals:
-            self._now_generation.checklist.add_local(local)
-        if not old.selected:
+        last = self._now_generation
+        # Restarted twice before anything was valid: the older generation still carries the data.
+        if last.selected or self._old_generation is None or not self._old_generation.selected:
+            self._old_generation = last
+        self._now_generation = self._make_generation(last.checklist.controlling)
+        if keep_candidates:
+            self._now_generation.checklist.take_locals(last.checklist)
+        self._early_data.clear()
+        if self.state is IceState.FAILED:
             self._set_state(IceState.NEW)
+        self._after(now)
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        """The system refused to send this (no route): its pair has failed, and its slot is given back."""
+        pair = self._now_generation.checklist.pairs.get((datagram.source, datagram.destination))
+        if pair is not None and pair.state is PairState.IN_PROGRESS and pair.last_check == now:
+            pair.state = PairState.FAILED
+            self.pacer.give_back(now)
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the best valid pair; InvalidState when there is none (yet, or any more)."""
-        pair = self._data_pair(component)
-        if pair is None:
+        path = self._data_path(component)
+        if path is None or self.state is IceState.CLOSED:
             raise InvalidState(f"component {component} has no valid pair")
+        pair = path[1]
         pair.bytes_sent += len(data)
         self._out.append(Datagram(pair.local.base, pair.remote_address, data))
 
     def selected_pair(self, component: int = 1) -> SelectedPair | None:
         """The pair that carries data now."""
-        pair = self._data_pair(component)
-        return None if pair is None else self._describe(pair)
+        path = self._data_path(component)
+        return None if path is None else self._describe(*path)
+
+    def uses_old_pair(self) -> bool:
+        """Whether a pair from before the last restart carries data."""
+        old = self._old_generation
+        return old is not None and any(item not in self._now_generation.selected for item in old.selected)
 
     def is_settled(self) -> bool:
         """Whether every component has its nominated pair."""
@@ -255,7 +308,7 @@ class IceAgent:
         return tuple(
             PairStats(
                 pair.component,
-                pair.local.candidate,
+                generation.checklist.local_of(pair),
                 pair.remote,
                 pair.state.value,
                 pair.priority,
@@ -275,7 +328,8 @@ class IceAgent:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take a check, an answer or data; whatever cannot be authenticated changes nothing."""
-        if self.state is IceState.CLOSED:
+        # RFC 7675 §5.1: without consent nothing more is sent, so there is nobody to listen for.
+        if self.state in (IceState.CLOSED, IceState.FAILED):
             self.dropped += 1
             return
         if not is_stun(datagram.data):
@@ -286,7 +340,7 @@ class IceAgent:
             match message.message_class:
                 case Class.REQUEST if message.method == Method.BINDING:
                     self._receive_request(message, datagram, now)
-                case Class.SUCCESS | Class.ERROR:
+                case Class.SUCCESS | Class.ERROR if message.method == Method.BINDING:
                     self._receive_response(message, datagram, now)
                 case Class.INDICATION if message.method == Method.BINDING:
                     pass  # a keepalive (RFC 8445 §11)
@@ -303,30 +357,36 @@ class IceAgent:
             return
         self._forget_checks(now)
         self._consent(now)
-        self._settle(now)
-        while self._pacer.free_at() <= now and (pair := self._next_check(now)) is not None:
-            self._pacer.take(now)
-            self._send_check(self._now_generation, pair, now)
         self._after(now)
+        self.send_checks(now)
+
+    def send_checks(self, now: float, *, only_urgent: bool = False) -> None:
+        """Use the free slots; ``only_urgent``: for triggered checks."""
+        if self.state in (IceState.CLOSED, IceState.FAILED):
+            return
+        while self.pacer.free_at() <= now and (pair := self._next_check(now, only_urgent)) is not None:
+            self.pacer.take(now)
+            self._send_check(self._now_generation, pair, now)
 
     def get_timer(self) -> float | None:
         """When a check, a decision or a consent check is due."""
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return None
         generation = self._now_generation
-        kept = (self._old_generation or generation).selected
-        due = [
-            min(self._consent_due(component, pair), self._consent_until[component]) for component, pair in kept.items()
-        ]
-        if self._last_heard is not None and self.state in (IceState.CONNECTED, IceState.COMPLETED):
-            due.append(self._last_heard + self.config.disconnected_after)
+        due: list[float] = []
+        used = self._data_paths()
+        for component, (_, pair) in used:
+            due += (pair.consent_until, self._consent_due(component, pair))
+            if self.state is not IceState.DISCONNECTED:
+                due.append(self._last_heard[component] + self.config.disconnected_after)
+        due += [self._settle_at(generation, item) for item in self._undecided(generation)]
+        due += [self._gives_up_at(pair) for pair in generation.nominating.values()]
+        due += [self._decides_at(generation, item) for item in generation.challenges]
         if generation.started is not None:
-            decided = generation.nominated | generation.nominating.keys()
-            due += [when for component, when in generation.settle_at.items() if component not in decided]
             check = self._check_due(generation)
             if check is not None:
-                due.append(max(check, self._pacer.free_at()))
-            if not self._is_connected(generation) and self._old_generation is None:
+                due.append(max(check, self.pacer.free_at()))
+            if len(used) < self.config.components:
                 due.append(generation.started + self.config.patience)
         return min(due, default=None)
 
@@ -344,17 +404,15 @@ class IceAgent:
         if self.state is not IceState.CLOSED:
             self._set_state(IceState.CLOSED)
             self._out.clear()
-            self._consent_at.clear()
-            self._consent_until.clear()
 
     # Requests of the peer.
 
     def _receive_request(self, message: Message, datagram: Datagram, now: float) -> None:
         username = message.get(attr.USERNAME)
-        generation = self._generation_of(username)
         if username is None or not message.has_integrity():
             self._answer(datagram, failure(message, 400), None)
             return
+        generation = self._generation_of(username)
         if generation is None or not message.verify(generation.key):
             # RFC 8489 §9.1.3: wrong integrity is 401, and nothing is remembered of the sender.
             self._answer(datagram, failure(message, 401), None)
@@ -364,18 +422,15 @@ class IceAgent:
             self._answer(datagram, answer, generation.key)
             return
         priority = message.get(attr.PRIORITY)
-        if priority is None:
+        component = generation.checklist.component_of(datagram.destination)
+        if priority is None or component is None:
             self._answer(datagram, failure(message, 400), generation.key)
             return
-        if not self._agree_on_role(message, datagram, generation):
+        if generation is self._now_generation and not self._agree_on_role(message, datagram, generation, now):
             return
-        self._last_heard = now
-        mapped = attr.XOR_MAPPED_ADDRESS(datagram.source)
-        self._answer(datagram, success(message, mapped), generation.key)
         nominated = message.get(attr.USE_CANDIDATE) is True and not generation.checklist.controlling
-        component = self._component_of(generation, datagram.destination)
-        if component is None:
-            return
+        self._last_heard[component] = now
+        self._answer(datagram, success(message, attr.XOR_MAPPED_ADDRESS(datagram.source)), generation.key)
         # A peer-reflexive candidate, unless one with that address is known (RFC 8445 §7.3.1.3).
         heard = Candidate(
             foundation=f"prflx{datagram.source.port}",
@@ -386,11 +441,17 @@ class IceAgent:
             port=datagram.source.port,
             type=CandidateType.PEER_REFLEXIVE,
         )
-        if generation.remote_key is None:
-            if len(generation.early_checks) < self.config.max_early_checks:
-                generation.early_checks.append((datagram.destination, heard, nominated))
+        if generation.remote_key is not None:
+            self._heard_check(generation, datagram.destination, heard, nominated, now)
             return
-        self._heard_check(generation, datagram.destination, heard, nominated, now)
+        # RFC 8445 §7.3: answered at once; the check in return waits for the credentials.
+        key = (datagram.destination, datagram.source)
+        known = generation.early_checks.get(key)
+        if known is not None or len(generation.early_checks) < self.config.max_early_checks:
+            generation.early_checks[key] = heard, nominated or (known is not None and known[1])
+            self._deliver_early_data(*key, component)
+        else:
+            self.dropped += 1
 
     def _heard_check(
         self, generation: _Generation, base: Address, candidate: Candidate, nominated: bool, now: float
@@ -401,21 +462,20 @@ class IceAgent:
             self.dropped += 1
             return
         pair.checks_received += 1
-        if not pair.heard:
-            pair.heard = True
-            self._deliver_early_data(pair)
+        if not pair.heard or pair.state is PairState.FAILED:
+            # Its path is open in one direction: the dense second begins anew.
+            pair.first_check = None
+        pair.heard = True
         if nominated:
             pair.nominated_by_peer = True
             if pair.valid:
                 self._nominated(generation, pair, now)
-        if not pair.valid:
-            if pair.state is PairState.FAILED:
-                pair.first_check = None
+        if not pair.valid and generation is self._now_generation:
             if pair.state is not PairState.IN_PROGRESS:
                 pair.state = PairState.WAITING
             generation.checklist.trigger(pair)
 
-    def _agree_on_role(self, message: Message, datagram: Datagram, generation: _Generation) -> bool:
+    def _agree_on_role(self, message: Message, datagram: Datagram, generation: _Generation, now: float) -> bool:
         """RFC 8445 §7.3.1.1: of two agents with one role, the larger tie-breaker keeps control."""
         controlling = generation.checklist.controlling
         theirs = message.get(attr.ICE_CONTROLLING if controlling else attr.ICE_CONTROLLED)
@@ -424,16 +484,19 @@ class IceAgent:
         if (self._tiebreaker >= theirs) == controlling:
             self._answer(datagram, failure(message, 487), generation.key)
             return False
-        self._switch_role(not controlling)
+        self._switch_role(not controlling, now)
         return True
 
-    def _switch_role(self, controlling: bool) -> None:
-        if controlling != self.controlling:
-            generation = self._now_generation
-            generation.checklist.set_role(controlling)
-            generation.nominating.clear()
-            generation.settle_at.clear()
-            self._emit(RoleChanged(controlling))
+    def _switch_role(self, controlling: bool, now: float) -> None:
+        generation = self._now_generation
+        if controlling == generation.checklist.controlling:
+            return
+        generation.checklist.set_role(controlling)
+        generation.nominating.clear()
+        generation.challenges.clear()
+        # Who begins to control waits for better pairs from here on.
+        generation.first_valid = dict.fromkeys(generation.first_valid, now)
+        self._emit(RoleChanged(controlling))
 
     def _answer(self, datagram: Datagram, message: Message, key: IntegrityKey | None) -> None:
         data = message.encode(key, fingerprint=True)
@@ -441,7 +504,7 @@ class IceAgent:
 
     # Our own checks.
 
-    def _next_check(self, now: float) -> CandidatePair | None:
+    def _next_check(self, now: float, only_urgent: bool) -> CandidatePair | None:
         """Who gets a free slot: triggered checks, then new pairs by priority, then whoever waited longest."""
         generation = self._now_generation
         if generation.remote_key is None:
@@ -449,57 +512,66 @@ class IceAgent:
         triggered = generation.checklist.triggered
         while triggered:
             pair = triggered.popleft()
-            if not pair.valid or generation.nominating.get(pair.component) is pair:
+            if self._wants_answer(generation, pair):
                 return pair
-        waiting = generation.checklist.next_waiting()
-        if waiting is not None:
-            return waiting
-        return min(
-            (pair for pair in self._unanswered(generation) if self._retry_at(pair) <= now),
-            key=lambda pair: pair.last_check,
-            default=None,
-        )
+        if only_urgent:
+            return None
+        for pair in generation.checklist:
+            # RFC 8863 §4: a pair has as much time as all of them.
+            if pair.state is PairState.IN_PROGRESS and pair.first_check is not None:
+                pair.state = PairState.FAILED if now >= pair.first_check + self.config.patience else pair.state
+        new = generation.checklist.next_waiting(lambda pair: self._wants_answer(generation, pair))
+        if new is not None:
+            return new
+        due = (pair for pair in self._unanswered(generation) if pair.retry_at <= now)
+        return min(due, key=lambda pair: pair.last_check, default=None)
 
     def _check_due(self, generation: _Generation) -> float | None:
-        if generation.remote_key is None:
-            return None
         checklist = generation.checklist
-        if checklist.triggered or checklist.next_waiting() is not None:
+        new = any(item.state in (PairState.WAITING, PairState.FROZEN) for item in checklist)
+        if checklist.triggered or (
+            new and checklist.next_waiting(lambda pair: self._wants_answer(generation, pair)) is not None
+        ):
             return float("-inf")
-        return min((self._retry_at(pair) for pair in self._unanswered(generation)), default=None)
+        return min((pair.retry_at for pair in self._unanswered(generation)), default=None)
 
     def _unanswered(self, generation: _Generation) -> Iterable[CandidatePair]:
-        for pair in generation.checklist:
-            if pair.state is PairState.IN_PROGRESS or generation.nominating.get(pair.component) is pair:
-                yield pair
+        asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)
+        return (pair for pair in generation.checklist if pair.state in asked and self._wants_answer(generation, pair))
 
-    def _retry_at(self, pair: CandidatePair) -> float:
-        return pair.last_check + pair.interval
+    def _wants_answer(self, generation: _Generation, pair: CandidatePair) -> bool:
+        """Whether a check of ``pair`` can change anything."""
+        component = pair.component
+        if pair.valid:
+            challenged = component in generation.challenges and generation.selected.get(component) is pair
+            return challenged or generation.nominating.get(component) is pair
+        # RFC 8445 §8.1.1: after the nomination only what would have won is of interest, or what the peer insists on.
+        current = generation.selected.get(component)
+        decided = component in generation.nominated and current is not None and current.priority >= pair.priority
+        return not decided or pair.nominated_by_peer
 
     def _send_check(self, generation: _Generation, pair: CandidatePair, now: float) -> None:
-        checklist = generation.checklist
         nominating = generation.nominating.get(pair.component) is pair
         if pair.first_check is None:
-            pair.first_check = now
-        dense = max(2 * self._pacer.ta, self.config.retry_floor)
-        if now - pair.first_check < self.config.retry_dense:
+            pair.first_check, pair.interval = now, 0.0
+        dense = max(2 * self.pacer.ta, self.config.retry_floor)
+        if pair.valid:
+            # Its round-trip time is known: asking more often only repeats what is under way.
+            pair.interval = max(dense, min(1.5 * (pair.rtt or 0.0), self.config.retry_limit))
+        elif now - pair.first_check < self.config.retry_dense:
             pair.interval = dense
         else:
-            pair.interval = min(max(dense, 2 * pair.interval), self.config.retry_limit)
-        if nominating:
-            # Its round-trip time is known: asking more often only repeats what is under way.
-            pair.interval = max(dense, min(1.5 * (pair.rtt or 0.1), self.config.retry_limit))
+            pair.interval = max(dense, min(2 * pair.interval, self.config.retry_limit))
         if not pair.valid:
             pair.state = PairState.IN_PROGRESS
-        pair.last_check = now
-        self._transmit_check(generation, pair, now, nominating=nominating and checklist.controlling)
+        self._transmit_check(generation, pair, now, nominating=nominating)
 
     def _transmit_check(self, generation: _Generation, pair: CandidatePair, now: float, *, nominating: bool) -> None:
         assert generation.remote_key is not None
         controlling = generation.checklist.controlling
         transaction_id = self._token_bytes(12)
         # RFC 8445 §7.1.1: the priority that a peer-reflexive candidate would have if this check discovers one.
-        priority = 110 << 24 | pair.local.candidate.priority & 0xFFFFFF
+        priority = peer_reflexive_priority(pair.local.candidate)
         role = attr.ICE_CONTROLLING if controlling else attr.ICE_CONTROLLED
         items = [
             attr.USERNAME(f"{generation.remote_ufrag}:{generation.ufrag}"),
@@ -509,8 +581,11 @@ class IceAgent:
         if nominating:
             items.append(attr.USE_CANDIDATE(True))
         data = request(Method.BINDING, transaction_id, *items).encode(generation.remote_key, fingerprint=True)
+        if len(generation.checks) >= self.config.max_open_checks:
+            del generation.checks[next(iter(generation.checks))]
         generation.checks[transaction_id] = _Check(pair, now, controlling, nominating)
         pair.checks_sent += 1
+        pair.last_check = now
         self._out.append(Datagram(pair.local.base, pair.remote_address, data))
 
     def _receive_response(self, message: Message, datagram: Datagram, now: float) -> None:
@@ -521,192 +596,230 @@ class IceAgent:
         else:
             self.dropped += 1
             return
-        del generation.checks[message.transaction_id]
         pair = check.pair
         # RFC 8445 §7.2.5.2.1: an answer must come from where the check went, and arrive where it left.
-        if (datagram.source, datagram.destination) != (pair.remote_address, pair.local.base):
+        path = datagram.destination, datagram.source
+        if path != (pair.local.base, pair.remote_address) or generation.checklist.pairs.get(path) is not pair:
             self.dropped += 1
             return
-        self._last_heard = now
+        del generation.checks[message.transaction_id]
         if message.message_class is Class.ERROR:
-            self._check_refused(generation, check, message)
+            self._check_refused(generation, check, message, now)
             return
         mapped = message.get(attr.XOR_MAPPED_ADDRESS)
-        if mapped is None:
+        if mapped is None or message.unknown_required():
             self.dropped += 1
             return
+        self._last_heard[pair.component] = now
         pair.responses_received += 1
         pair.rtt = now - check.sent if pair.rtt is None else min(pair.rtt, now - check.sent)
         pair.mapped = mapped
-        if generation.selected.get(pair.component) is pair:
-            # RFC 7675 §5.1: any authenticated answer renews the consent.
-            self._consent_until[pair.component] = now + self.config.consent_timeout
+        pair.answered_at = now
+        # RFC 7675 §5.1: any authenticated answer renews the consent.
+        pair.consent_until = now + self.config.consent_timeout
+        challenge = generation.challenges.get(pair.component)
+        if challenge is not None and generation.selected.get(pair.component) is pair and check.sent >= challenge.since:
+            del generation.challenges[pair.component]
         if not pair.valid:
             pair.state = PairState.SUCCEEDED
             generation.checklist.thaw(pair.foundation)
             self._became_valid(generation, pair, now)
-        if check.nominating and check.controlling and generation.checklist.controlling:
+        if check.nominating and generation.nominating.get(pair.component) is pair:
             self._nominated(generation, pair, now)
 
-    def _check_refused(self, generation: _Generation, check: _Check, message: Message) -> None:
+    def _check_refused(self, generation: _Generation, check: _Check, message: Message, now: float) -> None:
         code = message.error().code
         log.debug("! check of %s refused: %s", check.pair.remote_address, code)
         if code == 487:
             # RFC 8445 §7.2.5.1: change to the other role, once for one conflict, and try again.
-            if check.controlling == generation.checklist.controlling:
-                self._switch_role(not check.controlling)
+            if generation is self._now_generation and check.controlling == generation.checklist.controlling:
                 self._tiebreaker = int.from_bytes(self._token_bytes(8))
+                self._switch_role(not check.controlling, now)
             generation.checklist.trigger(check.pair)
         elif not check.pair.valid:
             check.pair.state = PairState.FAILED
 
     def _forget_checks(self, now: float) -> None:
-        oldest = now - self.config.transaction_lifetime
+        oldest = now - self.config.check_lifetime
         for generation in self._generations():
-            expired = [key for key, check in generation.checks.items() if check.sent <= oldest]
-            for key in expired:
-                del generation.checks[key]
+            while generation.checks and (first := next(iter(generation.checks.items())))[1].sent <= oldest:
+                del generation.checks[first[0]]
 
     # Selection.
 
     def _became_valid(self, generation: _Generation, pair: CandidatePair, now: float) -> None:
         component = pair.component
+        generation.first_valid.setdefault(component, now)
         if pair.nominated_by_peer and not generation.checklist.controlling:
             self._nominated(generation, pair, now)
             return
         current = generation.selected.get(component)
-        if component in generation.nominated:
-            if current is not None and pair.priority > current.priority and pair not in generation.improved:
-                generation.improved.add(pair)
-                self._emit(PairImproved(self._describe(pair)))
+        if current is not None and pair.priority <= current.priority:
             return
-        if current is None or pair.priority > current.priority:
+        # RFC 8445 §12.1: data may use any valid pair until one is nominated.
+        if component not in generation.nominated:
             self._select(generation, pair, now)
-        if generation.checklist.controlling and component not in generation.settle_at:
-            slowest = max(other.rtt or 0.0 for other in generation.checklist)
-            generation.settle_at[component] = now + min(self.config.settle_factor * slowest, self.config.settle_limit)
+        elif not pair.improvement_told:
+            pair.improvement_told = True
+            self._emit(PairImproved(self._describe(generation, pair)))
 
-    def _settle(self, now: float) -> None:
-        """Nominate the best valid pair of each component whose window is over, or that nothing can beat."""
-        generation = self._now_generation
+    def _undecided(self, generation: _Generation) -> list[int]:
+        """Components for which we have to nominate."""
         if not generation.checklist.controlling:
-            return
-        for component, when in list(generation.settle_at.items()):
-            if component in generation.nominated or component in generation.nominating:
-                continue
-            best = generation.checklist.best_valid(component)
-            if best is None:
-                del generation.settle_at[component]
-            elif when <= now or self._is_final(generation, best):
-                generation.settle_at[component] = now
-                generation.nominating[component] = best
-                best.interval = 0.0
-                generation.checklist.triggered.appendleft(best)
+            return []
+        decided = generation.nominated | generation.nominating.keys()
+        return [item for item in generation.first_valid if item not in decided and item in generation.selected]
 
-    def _is_final(self, generation: _Generation, best: CandidatePair) -> bool:
+    def _settle_at(self, generation: _Generation, component: int) -> float:
+        """The end of the window in which a better pair may still come."""
+        slowest = max((pair.rtt or 0.0) for pair in generation.checklist)
+        window = min(self.config.settle_factor * slowest, self.config.settle_limit)
+        return generation.first_valid[component] + window
+
+    def _gives_up_at(self, pair: CandidatePair) -> float:
+        return pair.nominating_since + max(self.config.nomination_timeout, 4 * (pair.rtt or 0.0))
+
+    def _decides_at(self, generation: _Generation, component: int) -> float:
+        rtt = generation.selected[component].rtt or 0.0
+        return generation.challenges[component].since + max(_CHALLENGE_TIME, 4 * rtt)
+
+    def _decide(self, now: float) -> None:
+        """Nominate, take back what nobody confirms, and yield to the peer's choice."""
+        generation = self._now_generation
+        for component, pair in list(generation.nominating.items()):
+            if self._gives_up_at(pair) <= now:
+                del generation.nominating[component]
+                self._replace_dead(generation, pair, now)
+        for component in list(generation.challenges):
+            if self._decides_at(generation, component) <= now:
+                challenge, dead = generation.challenges.pop(component), generation.selected[component]
+                dead.nominated = dead.nominated_by_peer = False
+                dead.state = PairState.IN_PROGRESS
+                generation.nominated.discard(component)
+                self._nominated(generation, challenge.pair, now)
         complete = generation.local_complete and generation.remote_complete
-        return complete and not generation.checklist.may_improve(best)
+        for component in self._undecided(generation):
+            best = generation.selected[component]
+            if self._settle_at(generation, component) <= now or (
+                complete and not generation.checklist.may_improve(best)
+            ):
+                # RFC 8445 §8.1.1: one nomination for each component, by a check that is repeated with USE-CANDIDATE.
+                generation.nominating[component] = best
+                best.nominating_since, best.interval = now, 0.0
+                generation.checklist.trigger(best, first=True)
+
+    def _replace_dead(self, generation: _Generation, dead: CandidatePair, now: float) -> None:
+        """A valid pair does not answer any more before it is agreed on: the next best takes its place."""
+        dead.state, dead.first_check = PairState.IN_PROGRESS, None
+        if generation.selected.get(dead.component) is dead:
+            del generation.selected[dead.component]
+            best = generation.checklist.best_valid(dead.component)
+            while best is not None and best.consent_until <= now:
+                best.state = PairState.IN_PROGRESS
+                best = generation.checklist.best_valid(dead.component)
+            if best is None:
+                generation.first_valid.pop(dead.component, None)
+            else:
+                self._select(generation, best, now)
 
     def _nominated(self, generation: _Generation, pair: CandidatePair, now: float) -> None:
         component = pair.component
-        generation.nominating.pop(component, None)
-        generation.settle_at.pop(component, None)
         current = generation.selected.get(component)
-        # RFC 5245 agents nominate several: the highest priority wins (RFC 8445 §8.1.1 allows only one).
-        if (
-            component in generation.nominated
-            and current is not None
-            and (generation.checklist.controlling or current is pair or current.priority >= pair.priority)
-        ):
-            return
+        generation.nominating.pop(component, None)
+        if component in generation.nominated and current is not None:
+            if current is pair or generation.checklist.controlling:
+                return
+            # RFC 5245 agents nominate several: the highest priority wins, if it is alive. An RFC 8445 agent nominates
+            # another one only because it gets no answer on the first.
+            if current.priority > pair.priority:
+                if component not in generation.challenges and now - current.answered_at >= _CHALLENGE_TIME:
+                    generation.challenges[component] = _Challenge(pair, now)
+                    generation.checklist.trigger(current, first=True)
+                return
         pair.nominated = True
         generation.nominated.add(component)
+        generation.challenges.pop(component, None)
         self._select(generation, pair, now)
-        if generation is self._now_generation and self.is_settled():
-            self._set_state(IceState.COMPLETED)
+        best = generation.checklist.best_valid(component)
+        if best is not None and best.priority > pair.priority and not best.improvement_told:
+            best.improvement_told = True
+            self._emit(PairImproved(self._describe(generation, best)))
 
     def _select(self, generation: _Generation, pair: CandidatePair, now: float) -> None:
-        component = pair.component
-        generation.selected[component] = pair
-        if generation is self._now_generation:
-            self._consent_until[component] = now + self.config.consent_timeout
-            self._consent_at[component] = now + self._consent_delay()
-            if self._old_generation is not None and self._is_connected(generation):
-                self._old_generation = None
-        self._emit(PairSelected(self._describe(pair), pair.nominated))
-
-    def _is_connected(self, generation: _Generation) -> bool:
-        return len(generation.selected) == self.config.components
+        generation.selected[pair.component] = pair
+        if pair.consent_at is None:
+            pair.consent_at = now + self._consent_delay()
+        path = self._data_path(pair.component)
+        if path is not None and path[1] is pair:
+            self._emit(PairSelected(self._describe(generation, pair), pair.nominated))
 
     # Consent.
 
     def _consent(self, now: float) -> None:
-        """RFC 7675: check the pair in use, and stop sending when nobody answered for 30 s."""
-        generation = self._old_generation or self._now_generation
-        for component, pair in generation.selected.items():
-            if self._consent_until[component] <= now:
+        """RFC 7675: check the pairs in use, and stop sending on one that nobody answered for 30 s."""
+        for component, (generation, pair) in self._data_paths():
+            if pair.consent_until <= now:
                 log.debug("= consent for component %d expired", component)
-                self._give_up()
-                return
-            if self._consent_due(component, pair) <= now and generation.remote_key is not None:
-                self._consent_at[component] = now + self._consent_delay()
-                pair.last_check = now
+                if generation is self._now_generation and component in generation.nominated:
+                    self._fail()
+                    return
+                self._replace_dead(generation, pair, now)
+            elif self._consent_due(component, pair) <= now:
+                pair.consent_at = now + self._consent_delay()
                 self._transmit_check(generation, pair, now, nominating=False)
 
     def _consent_due(self, component: int, pair: CandidatePair) -> float:
-        regular = self._consent_at[component]
-        if self._last_heard is None:
-            return regular
-        # Silence: several checks in the time that is left before it counts as a disconnection.
-        early = max(self._last_heard + self._quiet(pair), pair.last_check + self.config.retry_limit)
-        return min(regular, early)
-
-    def _quiet(self, pair: CandidatePair) -> float:
-        """An early check must have time for its answer before the silence counts."""
-        return max(1.0, min(self.config.quiet, self.config.disconnected_after - 2 * (pair.rtt or 0.0)))
+        assert pair.consent_at is not None
+        # Silence: several checks in the time that is left before it counts as a disconnection. Each must have time for
+        # its answer.
+        quiet = max(1.0, min(self.config.quiet, self.config.disconnected_after - 2 * (pair.rtt or 0.0)))
+        early = max(self._last_heard[component] + quiet, pair.last_check + self.config.retry_limit)
+        return min(pair.consent_at, early)
 
     def _consent_delay(self) -> float:
         # RFC 7675 §5.1: 0.8 to 1.2 of the interval, so that agents do not beat together.
         return self.config.consent_interval * (0.8 + 0.4 * self._token_bytes(1)[0] / 255)
 
-    def _give_up(self) -> None:
-        self._consent_at.clear()
-        self._consent_until.clear()
-        self._now_generation.selected.clear()
-        self._old_generation = None
-        self._set_state(IceState.FAILED)
-
     # Data.
 
     def _receive_data(self, datagram: Datagram, now: float) -> None:
+        key = (datagram.destination, datagram.source)
         for generation in self._generations():
-            pair = generation.checklist.pairs.get((datagram.destination, datagram.source))
+            pair = generation.checklist.pairs.get(key)
             if pair is not None and (pair.heard or pair.valid):
                 pair.bytes_received += len(datagram.data)
-                self._last_heard = now
-                self._deliver(DataReceived(pair.component, datagram.data))
-                if self.state is IceState.DISCONNECTED:
-                    self._after(now)
+                component: int | None = pair.component
+            elif key in generation.early_checks:
+                component = generation.checklist.component_of(datagram.destination)
+            else:
+                continue
+            if component is not None:
+                self._last_heard[component] = now
+                self._deliver(DataReceived(component, datagram.data))
+                self._after(now)
                 return
         if self._now_generation.remote_key is None and len(self._early_data) < self.config.max_early_data:
             self._early_data.append(datagram)
         else:
             self.dropped += 1
 
-    def _deliver_early_data(self, pair: CandidatePair) -> None:
+    def _deliver_early_data(self, base: Address, address: Address, component: int) -> None:
         waiting, self._early_data = self._early_data, deque()
         for datagram in waiting:
-            if (datagram.destination, datagram.source) == (pair.local.base, pair.remote_address):
-                pair.bytes_received += len(datagram.data)
-                self._deliver(DataReceived(pair.component, datagram.data))
+            if (datagram.destination, datagram.source) == (base, address):
+                self._deliver(DataReceived(component, datagram.data))
             else:
                 self._early_data.append(datagram)
 
-    def _data_pair(self, component: int) -> CandidatePair | None:
-        pair = self._now_generation.selected.get(component)
-        if pair is None and self._old_generation is not None:
-            pair = self._old_generation.selected.get(component)
-        return pair
+    def _data_path(self, component: int) -> tuple[_Generation, CandidatePair] | None:
+        for generation in self._generations():
+            if (pair := generation.selected.get(component)) is not None:
+                return generation, pair
+        return None
+
+    def _data_paths(self) -> list[tuple[int, tuple[_Generation, CandidatePair]]]:
+        paths = ((item, self._data_path(item)) for item in range(1, self.config.components + 1))
+        return [(item, path) for item, path in paths if path is not None]
 
     # State.
 
@@ -715,20 +828,28 @@ class IceAgent:
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return
         generation = self._now_generation
-        self._settle(now)
-        if self._is_connected(generation):
-            silent = self._last_heard is not None and now - self._last_heard >= self.config.disconnected_after
-            if silent:
+        self._decide(now)
+        used = self._data_paths()
+        if len(used) == self.config.components:
+            heard = min(self._last_heard[component] for component, _ in used)
+            if now >= heard + self.config.disconnected_after:
                 self._set_state(IceState.DISCONNECTED)
             else:
                 self._set_state(IceState.COMPLETED if self.is_settled() else IceState.CONNECTED)
-        elif (
-            generation.started is not None
-            and self._old_generation is None
-            and now >= generation.started + self.config.patience
-        ):
+            return
+        if generation.started is None:
+            self._set_state(IceState.NEW)
+        elif now >= generation.started + self.config.patience:
             # RFC 8863 §4: not before the patience is over, even if every pair that is known has failed.
-            self._give_up()
+            self._fail()
+        else:
+            self._set_state(IceState.CHECKING)
+
+    def _fail(self) -> None:
+        for generation in self._generations():
+            generation.selected.clear()
+            generation.nominated.clear()
+        self._set_state(IceState.FAILED)
 
     def _set_state(self, state: IceState) -> None:
         if state is not self.state:
@@ -745,32 +866,9 @@ class IceAgent:
         else:
             self.dropped += 1
 
-    def _describe(self, pair: CandidatePair) -> SelectedPair:
-        return SelectedPair(
-            pair.component,
-            self._local_of(pair),
-            pair.remote,
-            pair.local.base,
-            pair.remote_address,
-            pair.rtt,
-        )
-
-    def _local_of(self, pair: CandidatePair) -> Candidate:
-        """RFC 8445 §7.2.5.3.1: the candidate with the mapped address; an unknown one is peer-reflexive."""
-        candidate = pair.local.candidate
-        if pair.mapped is None or pair.mapped == pair.local.base or pair.local.is_relayed:
-            return candidate
-        return replace(
-            candidate,
-            foundation=f"prflx{pair.mapped.port}",
-            priority=110 << 24 | candidate.priority & 0xFFFFFF,
-            address=pair.mapped.host,
-            port=pair.mapped.port,
-            type=CandidateType.PEER_REFLEXIVE,
-            related_address=pair.local.base.host,
-            related_port=pair.local.base.port,
-            extensions=(),
-        )
+    def _describe(self, generation: _Generation, pair: CandidatePair) -> SelectedPair:
+        local = generation.checklist.local_of(pair)
+        return SelectedPair(pair.component, local, pair.remote, pair.local.base, pair.remote_address, pair.rtt)
 
     def _make_generation(self, controlling: bool, credentials: tuple[str, str] | None = None) -> _Generation:
         # Base64 of random bytes: 8 and 24 ice-chars, more than RFC 8445 §5.3 asks for (24 and 128 bits).
@@ -778,20 +876,16 @@ class IceAgent:
             b64encode(self._token_bytes(_UFRAG_BYTES)).decode(),
             b64encode(self._token_bytes(_PASSWORD_BYTES)).decode(),
         )
-        checklist = Checklist(controlling, self.config.max_pairs)
-        return _Generation(ufrag, short_term_key(password), checklist, password)
+        return _Generation(ufrag, password, short_term_key(password), Checklist(controlling, self.config.max_pairs))
 
     def _generations(self) -> tuple[_Generation, ...]:
         if self._old_generation is None:
             return (self._now_generation,)
         return self._now_generation, self._old_generation
 
-    def _generation_of(self, username: str | None) -> _Generation | None:
-        ufrag = (username or "").partition(":")[0]
-        return next((item for item in self._generations() if item.ufrag == ufrag), None)
-
-    def _component_of(self, generation: _Generation, base: Address) -> int | None:
-        return next((item.candidate.component for item in generation.checklist.locals if item.base == base), None)
+    def _generation_of(self, username: str) -> _Generation | None:
+        ufrag, colon, _ = username.partition(":")
+        return next((item for item in self._generations() if colon and item.ufrag == ufrag), None)
 
     def _require_open(self, what: str) -> None:
         if self.state is IceState.CLOSED:

@@ -33,3 +33,8 @@ class Pacer:
         """A transaction starts now."""
         self.next_at = now + self.ta
         self.floor.take(now)
+
+    def give_back(self, now: float) -> None:
+        """The last transaction did not leave: another one may start in its place."""
+        self.next_at = now
+        self.floor.next_at = min(self.floor.next_at, now)
