@@ -150,7 +150,7 @@ class _Play:
         if party.nat is None:
             return outside
         # With arbitrary pooling every mapping gets an address of its own: what works by luck does not count.
-        count = 1 if party.nat.pooling is Pooling.PAIRED else 100
+        count = 1 if party.nat.pooling is Pooling.PAIRED else 32
         hosts = tuple(f"198.51.{100 + index}.{number}" for number in range(1, count + 1))
         return self._behind(party.nat, outside, hosts)
 

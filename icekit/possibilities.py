@@ -44,19 +44,28 @@ def outcomes(a: Side, b: Side, family: int) -> list[Outcome]:
     """One outcome for each combination of values that the unknown can have; at least one."""
     found = []
     for near, assumed in neighbours(a, b, family):
-        sharing = near is not Neighbours.APART
-        hairpins = _hairpins(a, b, family)
-        for (one, with_a), (two, with_b) in itertools.product(
-            _parties(a, "a", family, sharing, hairpins), _parties(b, "b", family, sharing, hairpins)
-        ):
-            found.append(Outcome(play(one, two, near), assumed | with_a | with_b))
+        if near is Neighbours.SAME_NETWORK:
+            # Nothing lies between the two, so what is not known of the gateway does not matter.
+            found.append(Outcome(play(Party(), Party(), near), assumed))
+            continue
+        # Two behind one NAT measured the same: what one of them saw is there.
+        known = _hairpins(a, b, family) if near is Neighbours.SAME_NAT else False
+        for hairpins, with_hairpins in _values("hairpinning", known, (True, False)):
+            both = assumed | {(("ab", name), value) for name, value in with_hairpins.items()}
+            for (one, with_a), (two, with_b) in itertools.product(
+                _parties(a, "a", family, hairpins), _parties(b, "b", family, hairpins)
+            ):
+                found.append(Outcome(play(one, two, near), both | with_a | with_b))
     return found
 
 
 def decisive(found: Sequence[Outcome], view: Callable[[Outcome], object]) -> list[Unknown]:
-    """What, if it were known, could change which values of ``view`` are still possible."""
+    """What, if it were known, could leave fewer values of ``view``; everything unknown if no single one could."""
+    if len({view(outcome) for outcome in found}) == 1:
+        return []
+    names = sorted({unknown for outcome in found for unknown, _ in outcome.assumed})
     result = []
-    for name in sorted({unknown for outcome in found for unknown, _ in outcome.assumed}):
+    for name in names:
         # A field without a value here (the mapping, where no NAT is assumed) says nothing about its own weight.
         views: dict[object, set[object]] = {}
         for outcome in found:
@@ -65,12 +74,15 @@ def decisive(found: Sequence[Outcome], view: Callable[[Outcome], object]) -> lis
                     views.setdefault(value, set()).add(view(outcome))
         if any(seen != next(iter(views.values())) for seen in views.values()):
             result.append(name)
-    return result
+    return result or names
 
 
 def neighbours(a: Side, b: Side, family: int) -> Iterator[tuple[Neighbours, frozenset[tuple[Unknown, object]]]]:
     """Whether the two are behind the same NAT, or even in the same network."""
     six = family == 6
+    if a.nat_of(family) is None or b.nat_of(family) is None:
+        yield Neighbours.APART, frozenset()
+        return
     hosts_a, hosts_b = ({host for host in side.local_hosts if (":" in host) == six} for side in (a, b))
     subnets = [_subnet(one) for one in hosts_a for other in hosts_b if one != other and _subnet(one) == _subnet(other)]
     # A public IPv6 prefix belongs to one network; private prefixes are the same everywhere.
@@ -98,13 +110,12 @@ def _subnet(host: str) -> str:
 
 
 def _hairpins(a: Side, b: Side, family: int) -> bool | None:
-    """Two behind one NAT measured the same: what one of them saw is there."""
     seen = [nat.hairpinning for side in (a, b) if (nat := side.nat_of(family)) is not None]
     return True if True in seen else False if False in seen else None
 
 
 def _parties(
-    side: Side, name: str, family: int, sharing: bool, hairpins: bool | None
+    side: Side, name: str, family: int, hairpins: bool
 ) -> Iterator[tuple[Party, frozenset[tuple[Unknown, object]]]]:
     """The models that what is known of one side allows, with what each of them assumes."""
     relay = any(item.family == family for item in side.relays)
@@ -112,7 +123,7 @@ def _parties(
     if nat is None:
         yield Party(host=False, relay=relay), frozenset()
         return
-    for config, assumed in _configs(nat, hairpins if sharing else False):
+    for config, assumed in _configs(nat, hairpins):
         party = Party(config, reflexive=side.reflexive, relay=relay)
         yield party, frozenset(((name, item), value) for item, value in assumed.items())
 
@@ -128,7 +139,7 @@ def _values(name: str, known: T | None, every: tuple[T, ...]) -> Iterator[tuple[
         yield value, {name: value}
 
 
-def _configs(nat: NatReport, hairpins: bool | None) -> Iterator[tuple[NatConfig, _Assumed]]:
+def _configs(nat: NatReport, hairpins: bool) -> Iterator[tuple[NatConfig, _Assumed]]:
     # Who has measured a mapping has UDP and a NAT.
     measured = True if nat.mapping is not None else None
     for udp, with_udp in _values("udp", measured if nat.udp is None else nat.udp, (True, False)):
@@ -146,12 +157,11 @@ def _configs(nat: NatReport, hairpins: bool | None) -> Iterator[tuple[NatConfig,
                     yield NatConfig(filtering=filtering, translates=False), assumed
 
 
-def _translating(nat: NatReport, filtering: Behavior, hairpins: bool | None) -> Iterator[tuple[NatConfig, _Assumed]]:
+def _translating(nat: NatReport, filtering: Behavior, hairpins: bool) -> Iterator[tuple[NatConfig, _Assumed]]:
+    hairpinning = Hairpinning.EXTERNAL_SOURCE if hairpins else Hairpinning.NONE
     for mapping, with_mapping in _values("mapping", nat.mapping, tuple(Behavior)):
         # An endpoint-independent mapping is one address for every peer, whatever the pool does.
         pooling = Pooling.PAIRED if mapping is Behavior.ENDPOINT_INDEPENDENT else nat.address_pooling
         for pool, with_pool in _values("address_pooling", pooling, tuple(Pooling)):
-            for turns_back, with_hairpin in _values("hairpinning", hairpins, (True, False)):
-                hairpinning = Hairpinning.EXTERNAL_SOURCE if turns_back else Hairpinning.NONE
-                config = NatConfig(mapping=mapping, filtering=filtering, pooling=pool, hairpinning=hairpinning)
-                yield config, with_mapping | with_pool | with_hairpin
+            config = NatConfig(mapping=mapping, filtering=filtering, pooling=pool, hairpinning=hairpinning)
+            yield config, with_mapping | with_pool

@@ -298,7 +298,7 @@ _FIELDS = {
     "mapping": "the mapping of the NAT of {}",
     "filtering": "the filtering at {}",
     "address_pooling": "the address pooling of the NAT of {}",
-    "hairpinning": "the hairpinning of the NAT of {}",
+    "hairpinning": "whether the NAT that both share sends packets back inside",
     "network": "whether both are in the same network",
 }
 
