@@ -104,11 +104,13 @@ def test_neighbours(
     expected: list[Neighbours],
 ) -> None:
     a, b = (
-        side(HOME, local_hosts=frozenset({host} if host else ()), public_hosts=seen)
+        Side(nat=NatReports(HOME, HOME), local_hosts=frozenset({host} if host else ()), public_hosts=seen)
         for host, seen in zip(hosts, public, strict=True)
     )
     assert [near for near, _ in neighbours(a, b, family)] == expected
     assert [near for near, _ in neighbours(b, a, family)] == expected
+    absent = Side(nat=NatReports(), local_hosts=b.local_hosts, public_hosts=b.public_hosts)
+    assert [near for near, _ in neighbours(a, absent, family)] == [Neighbours.APART]
 
 
 def test_behind_one_nat_hairpinning_decides() -> None:

@@ -169,7 +169,7 @@ def test_an_unknown_second_family_does_not_make_a_certain_path_uncertain() -> No
     assert found.family is None
 
 
-# --- the setup time: the table of the limit; server and path have equal round-trip times --------------------------------
+# --- the setup time: the table of the limit; server and path have equal round-trip times ---------------------------
 
 
 @pytest.mark.parametrize("s", [0.02, 0.06, 0.4])
