@@ -12,6 +12,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,7 +25,9 @@ from icekit.report import to_dict
 from tests.interop.coturn import STANDARD_PORTS, Coturn
 from tests.netns.conftest import LabWithServer, StartLab, lab_with_server
 
-pytestmark = [pytest.mark.netns, pytest.mark.interop("turnserver")]
+# A busy machine may take its time; what hangs still ends.
+PATIENCE = 45.0
+pytestmark = [pytest.mark.netns, pytest.mark.interop("turnserver"), pytest.mark.timeout(120)]
 
 SERVER = SERVER_ADDRESSES[0]
 UDP, TCP, TLS = f"turn:{SERVER}?transport=udp", f"turn:{SERVER}?transport=tcp", f"turns:{SERVER_NAME}"
@@ -77,7 +80,7 @@ def allocations(coturn: Coturn) -> list[Relayed]:
 
 def wait_for_log(coturn: Coturn, done: Callable[[list[Relayed]], bool]) -> list[Relayed]:
     """coturn answers first and writes afterwards."""
-    deadline = time.monotonic() + 5.0
+    deadline = time.monotonic() + PATIENCE
     while not done(found := allocations(coturn)):
         if time.monotonic() > deadline:
             pytest.fail(f"not in coturn's log: {found}")
@@ -91,7 +94,7 @@ def released(found: list[Relayed]) -> bool:
 
 def finish(process: subprocess.Popen[str]) -> Answer:
     with process:
-        stdout, stderr = process.communicate(timeout=30)
+        stdout, stderr = process.communicate(timeout=PATIENCE)
     assert stdout, stderr
     return Answer(json.loads(stdout), process.returncode, stderr)
 
@@ -155,7 +158,8 @@ def test_its_verdict_and_its_outlook(nat: KernelNat) -> None:
     done, _ = probe(nat)
     verdict = done.report["verdict"]
     outlook = {item["peer"]: item["path"] for item in done.report["outlook"]}
-    findings = [(item["code"], item["severity"]) for item in done.report["findings"]]
+    # How long things take (ICE012) is the machine's affair.
+    findings = [(item["code"], item["severity"]) for item in done.report["findings"] if item["code"] != "ICE012"]
     assert (verdict["code"], verdict["summary"], outlook, findings) == CONCLUSIONS[nat]
     assert (done.exit_code, done.stderr) == (0, "")
 
@@ -214,10 +218,11 @@ def test_it_proves_every_relay_and_gives_it_back(nat: KernelNat) -> None:
     assert [item["url"] for item in done.report["turn"]] == [UDP, TCP, TLS]
     for report in done.report["turn"]:
         check_relay(report, report["url"], udp=udp)
-    # One allocation for each URL, or two over TCP and two over TLS.
-    assert [(item.released, item.peers) for item in relayed] == (
-        [(True, {NAT_ADDRESS})] * 3 if udp else [(True, {SERVER})] * 4
-    )
+    # For its proof each URL has one allocation, or two where a second one is the peer; for the candidates one more.
+    assert all(item.released for item in relayed)
+    assert [item.peers for item in relayed if item.peers] == ([{NAT_ADDRESS}] * 3 if udp else [{SERVER}] * 4)
+    offered = [line for line in done.report["candidates"] if " typ relay " in line]
+    assert len([item for item in relayed if not item.peers]) == len(offered) == (3 if udp else 2)
 
 
 def check_turn(answer: Answer, url: str, *, udp: bool) -> None:
@@ -247,12 +252,14 @@ def test_one_turn_server_over_each_transport(start_lab: StartLab, nat: KernelNat
 @cache
 def without_udp() -> tuple[dict[str, Answer], list[Relayed]]:
     """Side by side, because each waits some seconds for what never comes; they share no state in that NAT."""
-    with lab_with_server(KernelNat.UDP_DROPPED) as net:
+    with lab_with_server(KernelNat.UDP_DROPPED) as net, ExitStack() as stack:
         commands = {url: ("turn", "--json", url) for url in (UDP, TCP, TLS)}
         commands["gather"] = ("gather", "--json", *URLS)
         commands["udp"] = ("probe", "--json", "--require", "udp", *URLS[:3])
         commands["relay"] = ("probe", "--json", "--require", "relay", *URLS[:3])
         running = {name: net.start_icekit(*command, *net.credentials) for name, command in commands.items()}
+        for process in running.values():
+            stack.enter_context(process)
         answers = {name: finish(process) for name, process in running.items()}
         return answers, wait_for_log(net.coturn, counted)
 
@@ -290,10 +297,12 @@ def test_candidates_where_udp_is_dropped() -> None:
 
 def test_every_relay_is_used_and_given_back_where_udp_is_dropped() -> None:
     relayed = without_udp()[1]
-    # Two for each proof, over TCP and over TLS and twice in a probe; one for each relayed candidate.
     proofs = [item for item in relayed if item.peers]
-    assert (len(proofs), len(relayed)) == (8, 10)
+    # Two for each proof: over TCP and over TLS by themselves, and over TCP in two probes.
+    assert len(proofs) == 8
     assert all(item.to_peer and item.from_peer for item in proofs)
+    # One for each relayed candidate: of two servers, and of one in two probes.
+    assert len(relayed) - len(proofs) == 4
 
 
 def test_candidates_behind_a_nat(start_lab: StartLab) -> None:
@@ -326,14 +335,14 @@ def test_relay_ports_that_are_dropped(start_lab: StartLab) -> None:
     assert [(item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [("echo", "TURN-ECHO-OUT")] * 3
     assert answer.report["verdict"]["code"] == "DIRECT-ONLY"
     assert (answer.exit_code, answer.stderr) == (0, "")
-    assert len(wait_for_log(net.coturn, released)) == 3
+    assert len(wait_for_log(net.coturn, released)) == 6
 
 
 def start_and_allocate(net: LabWithServer) -> subprocess.Popen[str]:
     """A probe that waits in vain for its echoes: there is time to do something to it."""
     drop_relay_ports(net)
     process = net.start_icekit("probe", "--json", *URLS, *net.credentials)
-    wait_for_log(net.coturn, lambda found: len(found) == 3)
+    wait_for_log(net.coturn, lambda found: len(found) == 6)
     return process
 
 
@@ -346,7 +355,7 @@ def test_ctrl_c_gives_the_relays_back_and_prints_what_is_known(start_lab: StartL
     assert [(item["ok"], item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [
         (False, None, None)
     ] * 3
-    assert len(wait_for_log(net.coturn, released)) == 3
+    assert len(wait_for_log(net.coturn, released)) == 6
 
 
 def test_an_interface_that_goes_down_meanwhile(start_lab: StartLab) -> None:
