@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -238,15 +239,25 @@ def _run_inside(namespace: Namespace, command: Sequence[str], environment: dict[
 def _detach(json: bool) -> None:
     """Run this command again, without --detach and in a session of its own, until it is ready."""
     command = [sys.executable, "-m", "icekit", *(word for word in sys.argv[1:] if word != "--detach")]
-    process = subprocess.Popen(  # noqa: S603
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stdout is not None
-    for line in process.stdout:
-        typer.echo(line, nl=False)
-        if json or line.startswith(_READY):
-            return
-    raise typer.Exit(process.wait())
+    # Not our own stderr: who reads that to its end would wait for the end of the laboratory.
+    with tempfile.TemporaryFile("w+") as errors:
+        process = subprocess.Popen(  # noqa: S603
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        for line in process.stdout:
+            typer.echo(line, nl=False)
+            if json or line.startswith(_READY):
+                return
+        code = process.wait()
+        errors.seek(0)
+        typer.echo(errors.read(), nl=False, err=True)
+    raise typer.Exit(code)
 
 
 def _ready_json(lab: TunLab, servers: dict[str, str]) -> str:
