@@ -159,9 +159,16 @@ def _configs(nat: NatReport, hairpins: bool) -> Iterator[tuple[NatConfig, _Assum
 
 def _translating(nat: NatReport, filtering: Behavior, hairpins: bool) -> Iterator[tuple[NatConfig, _Assumed]]:
     hairpinning = Hairpinning.EXTERNAL_SOURCE if hairpins else Hairpinning.NONE
-    for mapping, with_mapping in _values("mapping", nat.mapping, tuple(Behavior)):
+    for mapping, with_mapping in _mappings(nat):
         # An endpoint-independent mapping is one address for every peer, whatever the pool does.
         pooling = Pooling.PAIRED if mapping is Behavior.ENDPOINT_INDEPENDENT else nat.address_pooling
         for pool, with_pool in _values("address_pooling", pooling, tuple(Pooling)):
             config = NatConfig(mapping=mapping, filtering=filtering, pooling=pool, hairpinning=hairpinning)
             yield config, with_mapping | with_pool
+
+
+def _mappings(nat: NatReport) -> Iterator[tuple[Behavior, _Assumed]]:
+    # With a reason it is a lower bound: no server answered on the second port that would have told more.
+    if nat.mapping is Behavior.ADDRESS_DEPENDENT and "mapping" in nat.reason:
+        return _values("mapping", None, (Behavior.ADDRESS_DEPENDENT, Behavior.ADDRESS_AND_PORT_DEPENDENT))
+    return _values("mapping", nat.mapping, tuple(Behavior))

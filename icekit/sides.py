@@ -78,7 +78,7 @@ class Side:
         portmap = report.portmap
         offers = () if portmap is None else (portmap.upnp, portmap.nat_pmp, portmap.pcp)
         return cls(
-            nat=report.nat,
+            nat=NatReports(_proven(report, 4), _proven(report, 6)),
             relays=tuple(_relay(turn) for turn in report.turn if turn.ok),
             rtts=rtts,
             local_hosts=_reachable(
@@ -152,6 +152,19 @@ def read_side(text: str, where: str) -> Side:
         raise ConfigError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
         raise ConfigError(f"{where}: this is no JSON: {error}") from None
+
+
+def _proven(report: ProbeReport, family: int) -> NatReport | None:
+    """What the report tells of a family; a relay that works over UDP proves that UDP does."""
+    nat = report.nat.ipv4 if family == 4 else report.nat.ipv6
+    if nat is None or nat.udp is not None:
+        return nat
+    servers = [host_of(turn.server_address) for turn in report.turn if turn.ok and _is_udp(turn)]
+    return replace(nat, udp=True) if any(host and (":" in host) == (family == 6) for host in servers) else nat
+
+
+def _is_udp(turn: TurnReport) -> bool:
+    return url_transport(turn.url) in (Transport.UDP, Transport.DTLS)
 
 
 def _any(verdicts: Iterable[bool | None]) -> bool | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 
 import pytest
@@ -64,6 +65,16 @@ def test_what_decides(a: NatReport, b: NatReport, possible: set[str], names: lis
     assert deciding(side(a), side(b)) == names
     assert paths(side(b), side(a)) == possible
     assert deciding(side(b), side(a)) == [("b", field) for _, field in names]
+
+
+def test_a_mapping_that_is_a_lower_bound_is_played_as_more_as_well() -> None:
+    dependent = NatReport(udp=True, behind_nat=True, mapping=AD, filtering=EI, address_pooling=Pooling.PAIRED)
+    assert paths(side(dependent), side(dependent)) == {"direct"}
+    bound = replace(dependent, reason={"mapping": "address-dependent at least: no second port"})
+    assert paths(side(bound), side(dependent)) == {"direct", "none"}
+    assert deciding(side(bound), side(dependent)) == [("a", "mapping")]
+    # Most peers see no difference.
+    assert paths(side(bound), side(HOME)) == {"none"}
 
 
 def test_nothing_known_at_all() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -80,6 +81,20 @@ def test_tcp_is_ruled_out_only_by_failures() -> None:
     assert Side.from_report(ProbeReport(0.1, VERDICT)).tcp is None
     assert Side.from_report(ProbeReport(0.1, VERDICT, servers=(failed,))).tcp is False
     assert Side.from_report(ProbeReport(0.1, VERDICT, servers=(failed, unknown))).tcp is None
+
+
+def test_a_relay_over_udp_proves_that_udp_works() -> None:
+    nat = NatReports(ipv4=NatReport(), ipv6=NatReport(udp=False))
+    turn = TurnReport("turn:a", True, server_address="203.0.113.10:3478")
+    side = Side.from_report(ProbeReport(0.1, VERDICT, nat=nat, turn=(turn,)))
+    assert side.nat == NatReports(ipv4=NatReport(udp=True), ipv6=NatReport(udp=False))
+    for other in (
+        replace(turn, ok=False),
+        replace(turn, url="turn:a?transport=tcp"),
+        replace(turn, server_address="[2001:db8::1]:3478"),
+        replace(turn, server_address=None),
+    ):
+        assert Side.from_report(ProbeReport(0.1, VERDICT, nat=nat, turn=(other,))).nat == nat
 
 
 URLS = ("turn:192.0.2.1?transport=udp", "turn:192.0.2.1?transport=tcp", "turns:192.0.2.1:443")
