@@ -69,10 +69,12 @@ def test_what_decides(a: NatReport, b: NatReport, possible: set[str], names: lis
 
 def test_a_mapping_that_is_a_lower_bound_is_played_as_more_as_well() -> None:
     dependent = NatReport(udp=True, behind_nat=True, mapping=AD, filtering=EI, address_pooling=Pooling.PAIRED)
-    assert paths(side(dependent), side(dependent)) == {"direct"}
     bound = replace(dependent, reason={"mapping": "address-dependent at least: no second port"})
-    assert paths(side(bound), side(dependent)) == {"direct", "none"}
-    assert deciding(side(bound), side(dependent)) == [("a", "mapping")]
+    more = replace(dependent, mapping=APD)
+    assert paths(side(dependent), side(more)) == {"direct"}
+    assert paths(side(more), side(more)) == {"none"}
+    assert paths(side(bound), side(more)) == {"direct", "none"}
+    assert deciding(side(bound), side(more)) == [("a", "mapping")]
     # Most peers see no difference.
     assert paths(side(bound), side(HOME)) == {"none"}
 
