@@ -323,6 +323,11 @@ class IceSession:
         self._current.bases.add(base)
         if self._relay_only and not relayed:
             return
+        if self._relay_only:
+            # Who asks for relays alone wants to hide the address behind them.
+            hidden = "::" if ":" in candidate.address else "0.0.0.0"  # noqa: S104 - a text, nothing is bound
+            candidate = replace(candidate, related_address=hidden, related_port=0)
+            event = replace(event, candidate=candidate)
         server = event.server.host if relayed and event.server is not None else None
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
         self._events.append(event)

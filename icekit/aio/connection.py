@@ -7,35 +7,40 @@ import logging
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icekit.aio.convert import from_aioice, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
+from icekit.aio.floor import shared_floor
 from icekit.aio.gatherer import local_addresses as default_addresses
-from icekit.candidate import Candidate
-from icekit.errors import ConfigError, IceFailed, InvalidState
+from icekit.aio.keywords import credentials, servers_of
+from icekit.aio.remote_names import RemoteNames
+from icekit.candidate import Candidate, CandidateType
+from icekit.errors import CandidateError, ConfigError, IceFailed, InvalidState
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerAnswered, ServerFailed
 from icekit.gathering_plan import GatherServer, gather_servers
 from icekit.ice import IceConfig
-from icekit.ice_events import DataReceived, IceState, PairStats, SelectedPair
+from icekit.ice_events import DataReceived, IceState, PairStats, SelectedPair, StateChanged
 from icekit.net import AddressClass, classify_host
 from icekit.pacing import Floor
-from icekit.servers import IceServer, ServerUri
+from icekit.servers import IceServer
 from icekit.session import IceSession, SessionEvent
 
 if TYPE_CHECKING:
+    import aioice
     import aioice.ice
 
 log = logging.getLogger(__name__)
 
-# RFC 8445 §14.2: all agents of a process together start at most one transaction each 5 ms.
-_FLOOR = Floor()
-_MAX_RECEIVED = 1024
+# Datagrams that wait for recv(), candidates of the peer, things that have happened.
+_MAX_RECEIVED, _MAX_REMOTE, _MAX_HISTORY = 1024, 200, 1000
 # Without trickle a description waits for this long after the last candidate, and no longer than that in all.
 _STRAGGLER, _GATHERING_LIMIT = 0.3, 2.0
-_MDNS_TIMEOUT = 2.0
+
+_NO_PAIR = "no candidate pair works, or the peer has fallen silent"
 
 
 class IceConnection:
@@ -43,8 +48,11 @@ class IceConnection:
 
     Takes the keywords of ``aioice.Connection``, and: ``ice_servers``, any number of STUN and TURN servers;
     ``local_addresses``, used instead of the machine's interfaces; ``pacing``, the Ta of the peer in seconds (RFC 8445
-    §14.2) where nothing negotiates it. ``candidates`` gives candidates as they are found, so that they can be sent at
+    §14.2) where nothing negotiates it; ``floor``, of an agent that does not share the pace of all agents of the process
+    (for simulations of several). ``candidates`` gives candidates as they are found, so that they can be sent at
     once (RFC 8838); ``connect`` may be called before any candidate is known.
+
+    ConfigError for servers that cannot be asked, and where there is no local address.
     """
 
     def __init__(
@@ -67,46 +75,56 @@ class IceConnection:
         local_addresses: Sequence[str] | None = None,
         pacing: float | None = None,
         config: IceConfig | None = None,
+        floor: Floor | None = None,
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
         token_bytes: Callable[[int], bytes] = os.urandom,
     ) -> None:
         if components != 1:
             raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
-        if (local_username is None) != (local_password is None):
-            raise ConfigError("give local_username and local_password together")
-        servers = tuple(ice_servers or ()) + _servers(
-            stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport
+        servers = (
+            *(ice_servers or ()),
+            *servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport),
         )
-        hosts = default_addresses() if local_addresses is None else local_addresses
+        self._local_addresses = local_addresses
+        self._families = tuple(family for family, used in ((4, use_ipv4), (6, use_ipv6)) if used)
+        self._relay_only = transport_policy is not None and transport_policy.name == "RELAY"
         self._wanted: tuple[GatherServer, ...] = gather_servers(servers)
         self._session = IceSession(
             ice_controlling,
-            [host for host in hosts if (use_ipv6 if ":" in host else use_ipv4)],
+            self._hosts(),
             self._wanted,
             token_bytes,
             config=config,
-            floor=_FLOOR,
-            relay_only=transport_policy is not None and transport_policy.name == "RELAY",
-            credentials=None if local_username is None or local_password is None else (local_username, local_password),
+            floor=floor or shared_floor(),
+            relay_only=self._relay_only,
+            credentials=credentials(local_username, local_password, token_bytes),
         )
         self._agent = self._session.agent
         self._agent.set_pacing(pacing)
         self._resolver = resolver or Resolver()
+        self._names = RemoteNames()
         self._ssl_context = ssl_context
         self._driver: Driver[SessionEvent] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._closing: asyncio.Task[None] | None = None
+        # Everything but data, which comes too often to wake whoever waits for anything else.
         self._changed = asyncio.Event()
+        self._arrived = asyncio.Event()
         self._gathered: list[Candidate] = []
-        self._remote: list[aioice.Candidate] = []
         self._gathering_done = False
         self._last_gathered = 0.0
-        self._received: deque[bytes] = deque()
-        self._resolving = 0
+        self._remote: list[aioice.Candidate] = []
         self._remote_end = False
-        self._closed = False
+        self._resolving = 0
+        self._received: deque[bytes] = deque()
+        self._end_told = False
+        self._generation = 0
+        self._state_readers: list[deque[IceState]] = []
         self.servers: list[ServerAnswered | ServerFailed] = []
         """What became of each server, with its time."""
+        self.history: deque[tuple[float, SessionEvent]] = deque(maxlen=_MAX_HISTORY)
+        """All that has happened but data, with the time of the loop."""
         self.remote_username: str | None = None
         self.remote_password: str | None = None
         self.remote_is_lite = False
@@ -115,8 +133,12 @@ class IceConnection:
 
     @property
     def ice_controlling(self) -> bool:
-        """The role; a conflict may change it."""
+        """The role; a conflict may change it. Setting it is for before ``connect``."""
         return self._agent.controlling
+
+    @ice_controlling.setter
+    def ice_controlling(self, controlling: bool) -> None:
+        self._agent.set_controlling(controlling, 0.0 if self._driver is None else self._driver.now())
 
     @property
     def local_username(self) -> str:
@@ -139,87 +161,101 @@ class IceConnection:
         return list(self._remote)
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
-        """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one of IPv4."""
+        """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one, of IPv4 first."""
         order = {"relay": 0, "srflx": 1, "host": 2}
-        fitting = [item for item in self._gathered if item.component == component and ":" not in item.address]
-        best = min(fitting, key=lambda item: order.get(str(item.type), 3), default=None)
+        fitting = [item for item in self._gathered if item.component == component]
+        best = min(fitting, key=lambda item: (":" in item.address, order.get(str(item.type), 3)), default=None)
         return None if best is None else to_aioice(best)
 
     async def gather_candidates(self) -> None:
         """Gather until all servers answered, or 300 ms after the last candidate, 2 s at most; the rest trickles in."""
         driver = self._start()
         deadline = driver.now() + _GATHERING_LIMIT
-        while not self._gathering_done and not self._closed:
-            until = deadline
-            if self._gathered:
-                until = min(until, self._last_gathered + max(_STRAGGLER, 0.0))
+        while not self._gathering_done and self._closing is None:
+            until = min(deadline, self._last_gathered + _STRAGGLER) if self._gathered else deadline
             if driver.now() >= until:
                 return
             await self._wait(until)
 
     async def add_remote_candidate(self, remote_candidate: aioice.Candidate | Candidate | None) -> None:
-        """A candidate of the peer, at any time; ``None`` when there are no more. Names are resolved on the side."""
+        """A candidate of the peer, at any time; ``None`` when there are no more.
+
+        Names of mDNS are resolved on the side; what is no candidate that can be used is left out, as it came from the
+        peer. ValueError after ``None``.
+        """
         if self._remote_end:
             raise ValueError("Cannot add remote candidate after end-of-candidates.")
-        if self._closed:
+        if self._closing is not None:
             return
         if remote_candidate is None:
             self._remote_end = True
             self._end_remote()
             return
-        if isinstance(remote_candidate, Candidate):
-            candidate, copy = remote_candidate, to_aioice(remote_candidate)
-        else:
-            candidate, copy = from_aioice(remote_candidate), remote_candidate
-        self._remote.append(copy)
-        if classify_host(candidate.address) in (AddressClass.MDNS, AddressClass.NAME):
-            self._resolving += 1
-            self._spawn(self._resolve_remote(candidate))
-        else:
-            self._agent.add_remote_candidate(candidate, asyncio.get_running_loop().time())
-            self._wake()
+        try:
+            if isinstance(remote_candidate, Candidate):
+                candidate, copy = remote_candidate, to_aioice(remote_candidate)
+            else:
+                candidate = from_aioice(remote_candidate)
+                copy = to_aioice(candidate)
+        except CandidateError as error:
+            log.info("remote candidate left out: %s", error)
+            return
+        match classify_host(candidate.address):
+            case _ if len(self._remote) >= _MAX_REMOTE:
+                log.info("remote candidate left out: there are %d already", _MAX_REMOTE)
+            case _ if not isinstance(candidate.type, CandidateType):
+                log.info("remote candidate left out: type %s is not known", candidate.type)
+            case AddressClass.NAME:
+                # RFC 8839 §5.1: a candidate with a domain name is ignored; mDNS is the one exception.
+                log.info("remote candidate left out: %s is a name", candidate.address)
+            case AddressClass.MDNS:
+                # What is relayed cannot reach a private address, which is all that mDNS hides.
+                if not self._relay_only and self._names.take():
+                    self._remote.append(copy)
+                    self._resolving += 1
+                    self._spawn(self._resolve_remote(candidate))
+            case _:
+                self._remote.append(copy)
+                self._agent.add_remote_candidate(candidate, self._now())
+                self._wake()
 
     async def connect(self) -> None:
         """Wait until data may flow (RFC 8445 §12.1), in both roles; IceFailed (a ConnectionError) if it never may."""
+        self._check_alive()
         if self.remote_username is None or self.remote_password is None:
-            raise InvalidState("set remote_username and remote_password before connect()")
+            raise IceFailed("Remote username or password is missing: set both before connect()")
         driver = self._start()
-        self._agent.set_remote_credentials(self.remote_username, self.remote_password, driver.now())
+        self._agent.set_remote_credentials(
+            self.remote_username, self.remote_password, driver.now(), lite=self.remote_is_lite
+        )
         self._wake()
-        await self._until(lambda: self._agent.selected_pair() is not None)
-
-    async def settled(self) -> SelectedPair:
-        """The nominated pair, once there is one."""
-        await self._until(self._agent.is_settled)
-        pair = self._agent.selected_pair()
-        assert pair is not None
-        return pair
+        await self._until(self._is_connected)
 
     async def close(self) -> None:
         """Give relays back and close sockets. Idempotent."""
-        if self._closed:
-            return
-        self._closed = True
-        for task in self._tasks:
-            task.cancel()
-        if self._driver is not None:
-            await self._driver.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._changed.set()
+        if self._closing is None:
+            self._closing = asyncio.get_running_loop().create_task(self._shut(), name="icekit-close")
+            self._notify()
+        await asyncio.shield(self._closing)
 
     async def get_event(self) -> aioice.ice.ConnectionEvent | None:
-        """``aioice.ConnectionClosed`` when the connection has ended."""
+        """``aioice.ConnectionClosed`` once when the connection has ended, then ``None``."""
         import aioice
 
-        while not self._closed and self._agent.state is not IceState.FAILED:
+        while not self._has_ended():
             await self._wait(None)
-        return aioice.ConnectionClosed()
+        told, self._end_told = self._end_told, True
+        return None if told else aioice.ConnectionClosed()
 
     async def recv(self) -> bytes:
-        """The next datagram of the peer; IceFailed when the connection ends."""
+        """The next datagram of the peer; IceFailed (a ConnectionError) while not connected, and when that ends."""
+        if not self._received and self._agent.selected_pair() is None:
+            self._check_alive()
+            raise IceFailed("Cannot receive data, not connected")
         while not self._received:
             self._check_alive()
-            await self._wait(None)
+            self._arrived.clear()
+            await self._arrived.wait()
         return self._received.popleft()
 
     async def recvfrom(self) -> tuple[bytes, int]:
@@ -227,33 +263,57 @@ class IceConnection:
         return await self.recv(), 1
 
     async def send(self, data: bytes) -> None:
-        """Send a datagram on the pair in use; IceFailed when there is none."""
+        """Send a datagram on the pair in use; IceFailed (a ConnectionError) when there is none."""
         self._check_alive()
         try:
-            self._agent.send(1, data, asyncio.get_running_loop().time())
-        except InvalidState as error:
-            raise IceFailed(str(error)) from None
+            self._agent.send(1, data, self._now())
+        except InvalidState:
+            raise IceFailed("Cannot send data, not connected") from None
         self._wake()
 
     async def sendto(self, data: bytes, component: int) -> None:
         """Send a datagram; the component is 1."""
         if component != 1:
-            raise ValueError(f"component {component} does not exist")
+            raise IceFailed(f"Cannot send data, there is no component {component}")
         await self.send(data)
 
     # What aioice has not.
 
     async def candidates(self) -> AsyncIterator[Candidate]:
-        """Local candidates as they are found; starts the gathering, and ends with it."""
+        """Local candidates as they are found; starts the gathering, and ends with it, or at a restart."""
         self._start()
-        told = 0
+        generation, told = self._generation, 0
         while True:
-            while told < len(self._gathered):
+            while generation == self._generation and told < len(self._gathered):
                 told += 1
                 yield self._gathered[told - 1]
-            if self._gathering_done or self._closed:
+            if self._gathering_done or self._closing is not None or generation != self._generation:
                 return
             await self._wait(None)
+
+    async def settled(self) -> SelectedPair:
+        """The nominated pair, once there is one; IceFailed if there never is."""
+        await self._until(self._agent.is_settled)
+        pair = self._agent.selected_pair()
+        assert pair is not None
+        return pair
+
+    async def states(self) -> AsyncIterator[IceState]:
+        """The state now, and each that follows, until ``CLOSED``."""
+        reader: deque[IceState] = deque([self._agent.state])
+        self._state_readers.append(reader)
+        try:
+            told = None
+            while True:
+                while reader:
+                    state = reader.popleft()
+                    if state is not told:
+                        yield (told := state)
+                if self._closing is not None and self._closing.done():
+                    return
+                await self._wait(None)
+        finally:
+            self._state_readers.remove(reader)
 
     @property
     def state(self) -> IceState:
@@ -261,29 +321,62 @@ class IceConnection:
         return self._agent.state
 
     @property
+    def gathering_complete(self) -> bool:
+        """Whether every server has answered or failed."""
+        return self._gathering_done
+
+    @property
+    def gathered(self) -> tuple[Candidate, ...]:
+        """What has been gathered so far."""
+        return tuple(self._gathered)
+
+    @property
     def selected_pair(self) -> SelectedPair | None:
         """The pair that carries data now, with candidates of icekit's type."""
         return self._agent.selected_pair()
+
+    def set_pacing(self, seconds: float | None) -> None:
+        """The Ta that the peer proposes (``a=ice-pacing``, RFC 8839 §5.7); ``None``: it proposes nothing."""
+        self._agent.set_pacing(seconds)
 
     def stats(self) -> tuple[PairStats, ...]:
         """Every pair in numbers."""
         return self._agent.stats()
 
     def restart(self) -> None:
-        """New local credentials (RFC 8445 §9): exchange them, set the peer's, and ``connect`` again."""
-        self._agent.restart(asyncio.get_running_loop().time())
+        """Begin anew (RFC 8445 §9): gather from the addresses that this host has now, with new local credentials.
+
+        Exchange them and the candidates, set the peer's, and ``connect`` again. The pair in use carries data until
+        then. InvalidState before anything was gathered, and after ``close``.
+        """
+        if self._driver is None or self._closing is not None:
+            raise InvalidState("restart() is for a connection that gathers or connects, and is not closed")
+        self._session.restart(self._now(), self._hosts())
+        self._gathered.clear()
         self._remote.clear()
-        self._remote_end = False
+        self._gathering_done = self._remote_end = self._end_told = False
         self.remote_username = self.remote_password = None
-        if self._gathering_done:
-            self._agent.end_of_local_candidates(asyncio.get_running_loop().time())
-        self._wake()
+        self._resolving = 0
+        self._generation += 1
+        self._driver.wake()
+        self._notify()
 
     # Inside.
 
+    def _hosts(self) -> list[str]:
+        """The addresses to gather from, as they are now."""
+        hosts = default_addresses() if self._local_addresses is None else self._local_addresses
+        fitting = [host for host in hosts if (6 if ":" in host else 4) in self._families]
+        if not fitting:
+            raise ConfigError(
+                "there is no local address to connect from; connect this host to a network, or name an address in "
+                'local_addresses (["127.0.0.1"] reaches peers on this host)'
+            )
+        return fitting
+
     def _start(self) -> Driver[SessionEvent]:
-        if self._closed:
-            raise InvalidState("the connection is closed")
+        if self._closing is not None:
+            raise IceFailed("the connection is closed")
         if self._driver is None:
             driver = self._driver = Driver(self._session, ssl_context=self._ssl_context)
             self._session.start(driver.now())
@@ -293,9 +386,31 @@ class IceConnection:
                 self._spawn(self._resolve_server(driver, place, server))
         return self._driver
 
+    async def _shut(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._driver is not None:
+            await self._driver.close()
+        else:
+            self._agent.close(self._now())
+        await self._names.close()
+        self._gathered.clear()
+        for reader in self._state_readers:
+            reader.append(self._agent.state)
+        # Whoever waits looks once more when this task is done.
+        asyncio.get_running_loop().call_soon(self._notify)
+
     async def _read(self, driver: Driver[SessionEvent]) -> None:
         async for event in driver.events():
             match event:
+                case DataReceived(data=data):
+                    if len(self._received) < _MAX_RECEIVED:
+                        self._received.append(data)
+                    else:
+                        log.debug("! nobody reads; dropped %d bytes", len(data))
+                    self._arrived.set()
+                    continue
                 case CandidateGathered(candidate=candidate):
                     self._gathered.append(candidate)
                     self._last_gathered = driver.now()
@@ -303,14 +418,13 @@ class IceConnection:
                     self._gathering_done = True
                 case ServerAnswered() | ServerFailed():
                     self.servers.append(event)
-                case DataReceived(data=data):
-                    if len(self._received) < _MAX_RECEIVED:
-                        self._received.append(data)
-                    else:
-                        log.debug("! nobody reads; dropped %d bytes", len(data))
+                case StateChanged(state=state):
+                    for reader in self._state_readers:
+                        reader.append(state)
                 case _:
                     pass
-            self._changed.set()
+            self.history.append((driver.now(), event))
+            self._notify()
 
     async def _resolve_server(self, driver: Driver[SessionEvent], place: int, server: GatherServer) -> None:
         resolution = await self._resolver.resolve(server.uri)
@@ -322,46 +436,58 @@ class IceConnection:
         driver.wake()
 
     async def _resolve_remote(self, candidate: Candidate) -> None:
-        """A name of the peer becomes addresses; one that does not resolve delays nobody."""
-        from dataclasses import replace
-
-        try:
-            async with asyncio.timeout(_MDNS_TIMEOUT):
-                hosts = await _addresses_of(candidate.address, self._resolver)
-        except (OSError, TimeoutError) as error:
-            log.info("remote candidate %s: %s", candidate.address, error)
-            hosts = ()
-        now = asyncio.get_running_loop().time()
-        for host in hosts:
-            self._agent.add_remote_candidate(replace(candidate, address=host), now)
-        self._resolving -= 1
-        self._end_remote()
+        """A name of the peer becomes an address; one that does not resolve delays nobody."""
+        generation = self._generation
+        host = await self._names.resolve(candidate.address)
+        # After a restart it belongs to nobody.
+        if generation == self._generation:
+            self._resolving -= 1
+            if host is not None:
+                self._agent.add_remote_candidate(replace(candidate, address=host), self._now())
+            self._end_remote()
 
     def _end_remote(self) -> None:
         if self._remote_end and not self._resolving:
-            self._agent.end_of_remote_candidates(asyncio.get_running_loop().time())
+            self._agent.end_of_remote_candidates(self._now())
         self._wake()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
 
     def _wake(self) -> None:
         if self._driver is not None:
             self._session.agent_used(self._driver.now())
             self._driver.wake()
 
-    def _spawn(self, work: object) -> None:
-        task: asyncio.Task[None] = asyncio.get_running_loop().create_task(work)  # type: ignore[arg-type]
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    def _notify(self) -> None:
+        self._changed.set()
+        if self._has_ended():
+            self._arrived.set()
+
     async def _until(self, reached: Callable[[], bool]) -> None:
-        while not reached():
+        while True:
             self._check_alive()
+            if reached():
+                return
             await self._wait(None)
 
+    def _is_connected(self) -> bool:
+        """Whether a pair of this generation carries data."""
+        return self._agent.selected_pair() is not None and not self._agent.uses_old_pair()
+
+    def _has_ended(self) -> bool:
+        return self._closing is not None or self._agent.state is IceState.FAILED
+
     def _check_alive(self) -> None:
-        if self._closed:
+        if self._closing is not None:
             raise IceFailed("the connection is closed")
         if self._agent.state is IceState.FAILED:
-            raise IceFailed("no candidate pair works, or the peer has fallen silent")
+            raise IceFailed(_NO_PAIR)
 
     async def _wait(self, until: float | None) -> None:
         """Wait for any change, or until a time."""
@@ -371,39 +497,3 @@ class IceConnection:
                 await self._changed.wait()
         except TimeoutError:
             pass
-
-
-def _servers(
-    stun: tuple[str, int] | None,
-    turn: tuple[str, int] | None,
-    username: str | None,
-    password: str | None,
-    turn_ssl: bool,
-    transport: str,
-) -> tuple[IceServer, ...]:
-    """The two servers of aioice's keywords."""
-    found = []
-    if stun is not None:
-        found.append(IceServer(urls=ServerUri.parse(f"stun:{_bracketed(stun[0])}:{stun[1]}")))
-    if turn is not None:
-        scheme = "turns" if turn_ssl else "turn"
-        uri = ServerUri.parse(f"{scheme}:{_bracketed(turn[0])}:{turn[1]}?transport={transport}")
-        found.append(IceServer(urls=uri, username=username, credential=password))
-    return tuple(found)
-
-
-def _bracketed(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
-
-
-async def _addresses_of(name: str, resolver: Resolver) -> tuple[str, ...]:
-    if not name.rstrip(".").lower().endswith(".local"):
-        return await resolver.addresses(name)
-    from aioice import mdns
-
-    protocol = await mdns.create_mdns_protocol()
-    try:
-        found = await protocol.resolve(name)
-    finally:
-        await protocol.close()
-    return () if found is None else (found,)

@@ -1,0 +1,36 @@
+"""aioice's keywords for servers and credentials."""
+
+from __future__ import annotations
+
+import pytest
+
+from icekit.aio.keywords import credentials, servers_of
+from icekit.errors import ConfigError
+
+
+def urls(*arguments: object) -> list[str]:
+    return [str(url) for server in servers_of(*arguments) for url in server.urls]  # type: ignore[arg-type]
+
+
+def test_servers() -> None:
+    assert urls(None, None, None, None, False, "udp") == []
+    assert urls(("stun.example.org", 3478), None, None, None, False, "udp") == ["stun:stun.example.org:3478"]
+    assert urls(("2001:db8::1", 3478), ("192.0.2.1", 443), "a", "b", True, "tcp") == [
+        "stun:[2001:db8::1]:3478",
+        "turns:192.0.2.1:443?transport=tcp",
+    ]
+    (server,) = servers_of(None, ("192.0.2.1", 3478), "alice", "secret", False, "udp")
+    assert (server.username, server.credential) == ("alice", "secret")
+    with pytest.raises(ValueError, match="port"):
+        urls(("stun.example.org", 99999), None, None, None, False, "udp")
+
+
+def test_credentials() -> None:
+    assert credentials(None, None, bytes) is None
+    assert credentials("abcd", "p" * 22, bytes) == ("abcd", "p" * 22)
+    assert credentials("abcd", None, bytes) == ("abcd", "A" * 24)
+    assert credentials(None, "p" * 22, bytes) == ("A" * 8, "p" * 22)
+    for username, password in (("abc", None), ("a:cd", None), ("a" * 257, None), (None, "p" * 21), (None, "p p" * 9)):
+        with pytest.raises(ConfigError, match=r"wants (4|22) to 256 letters") as error:
+            credentials(username, password, bytes)
+        assert "p p" not in str(error.value)
