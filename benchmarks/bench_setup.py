@@ -20,12 +20,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT), str(ROOT / "benchmarks")]
+sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aioice
-from setup_oracle import Oracle, formulas
 
+from benchmarks.setup_oracle import Oracle, formulas
 from icekit.aio.server import serve
 from icekit.errors import SimulationTimeLimit
 from icekit.ice import IceConfig
