@@ -7,15 +7,17 @@ import logging
 import os
 import ssl
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icekit.aio.convert import from_aioice, to_aioice
+from icekit.aio.convert import default_candidate, from_aioice, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
 from icekit.aio.gatherer import local_addresses as default_addresses
+from icekit.aio.gatherer import resolve_server
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.remote_names import RemoteNames
 from icekit.candidate import Candidate, CandidateType
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
     import aioice.ice
 
 log = logging.getLogger(__name__)
+
+FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
 # Datagrams that wait for recv(), candidates of the peer, things that have happened.
 _MAX_RECEIVED, _MAX_REMOTE, _MAX_HISTORY = 1024, 200, 1000
@@ -82,14 +86,11 @@ class IceConnection:
     ) -> None:
         if components != 1:
             raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
-        servers = (
-            *(ice_servers or ()),
-            *servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport),
-        )
+        servers = servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport)
         self._local_addresses = local_addresses
         self._families = tuple(family for family, used in ((4, use_ipv4), (6, use_ipv6)) if used)
         self._relay_only = transport_policy is not None and transport_policy.name == "RELAY"
-        self._wanted: tuple[GatherServer, ...] = gather_servers(servers)
+        self._wanted: tuple[GatherServer, ...] = gather_servers((*(ice_servers or ()), *servers))
         self._session = IceSession(
             ice_controlling,
             self._hosts(),
@@ -111,6 +112,7 @@ class IceConnection:
         # Everything but data, which comes too often to wake whoever waits for anything else.
         self._changed = asyncio.Event()
         self._arrived = asyncio.Event()
+        self._found: list[FoundEvent] = []
         self._gathered: list[Candidate] = []
         self._gathering_done = False
         self._last_gathered = 0.0
@@ -121,8 +123,6 @@ class IceConnection:
         self._end_told = False
         self._generation = 0
         self._state_readers: list[deque[IceState]] = []
-        self.servers: list[ServerAnswered | ServerFailed] = []
-        """What became of each server, with its time."""
         self.history: deque[tuple[float, SessionEvent]] = deque(maxlen=_MAX_HISTORY)
         """All that has happened but data, with the time of the loop."""
         self.remote_username: str | None = None
@@ -162,9 +162,7 @@ class IceConnection:
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
         """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one, of IPv4 first."""
-        order = {"relay": 0, "srflx": 1, "host": 2}
-        fitting = [item for item in self._gathered if item.component == component]
-        best = min(fitting, key=lambda item: (":" in item.address, order.get(str(item.type), 3)), default=None)
+        best = default_candidate(self._gathered, component)
         return None if best is None else to_aioice(best)
 
     async def gather_candidates(self) -> None:
@@ -279,14 +277,21 @@ class IceConnection:
 
     # What aioice has not.
 
-    async def candidates(self) -> AsyncIterator[Candidate]:
+    async def candidates(self) -> AsyncGenerator[Candidate, None]:
         """Local candidates as they are found; starts the gathering, and ends with it, or at a restart."""
+        async with aclosing(self.gathering()) as events:
+            async for event in events:
+                if isinstance(event, CandidateGathered):
+                    yield event.candidate
+
+    async def gathering(self) -> AsyncGenerator[FoundEvent, None]:
+        """The same with all that is told of a candidate, and what becomes of each server."""
         self._start()
         generation, told = self._generation, 0
         while True:
-            while generation == self._generation and told < len(self._gathered):
+            while generation == self._generation and told < len(self._found):
                 told += 1
-                yield self._gathered[told - 1]
+                yield self._found[told - 1]
             if self._gathering_done or self._closing is not None or generation != self._generation:
                 return
             await self._wait(None)
@@ -298,7 +303,7 @@ class IceConnection:
         assert pair is not None
         return pair
 
-    async def states(self) -> AsyncIterator[IceState]:
+    async def states(self) -> AsyncGenerator[IceState, None]:
         """The state now, and each that follows, until ``CLOSED``."""
         reader: deque[IceState] = deque([self._agent.state])
         self._state_readers.append(reader)
@@ -326,8 +331,13 @@ class IceConnection:
         return self._gathering_done
 
     @property
+    def found(self) -> tuple[FoundEvent, ...]:
+        """What ``gathering`` has told so far."""
+        return tuple(self._found)
+
+    @property
     def gathered(self) -> tuple[Candidate, ...]:
-        """What has been gathered so far."""
+        """What has been gathered so far, in icekit's type."""
         return tuple(self._gathered)
 
     @property
@@ -352,6 +362,7 @@ class IceConnection:
         if self._driver is None or self._closing is not None:
             raise InvalidState("restart() is for a connection that gathers or connects, and is not closed")
         self._session.restart(self._now(), self._hosts())
+        self._found.clear()
         self._gathered.clear()
         self._remote.clear()
         self._gathering_done = self._remote_end = self._end_told = False
@@ -383,7 +394,7 @@ class IceConnection:
             driver.wake()
             self._spawn(self._read(driver))
             for place, server in enumerate(self._wanted):
-                self._spawn(self._resolve_server(driver, place, server))
+                self._spawn(resolve_server(driver, self._session, self._resolver, place, server))
         return self._driver
 
     async def _shut(self) -> None:
@@ -412,12 +423,13 @@ class IceConnection:
                     self._arrived.set()
                     continue
                 case CandidateGathered(candidate=candidate):
+                    self._found.append(event)
                     self._gathered.append(candidate)
                     self._last_gathered = driver.now()
                 case GatheringComplete():
                     self._gathering_done = True
                 case ServerAnswered() | ServerFailed():
-                    self.servers.append(event)
+                    self._found.append(event)
                 case StateChanged(state=state):
                     for reader in self._state_readers:
                         reader.append(state)
@@ -425,15 +437,6 @@ class IceConnection:
                     pass
             self.history.append((driver.now(), event))
             self._notify()
-
-    async def _resolve_server(self, driver: Driver[SessionEvent], place: int, server: GatherServer) -> None:
-        resolution = await self._resolver.resolve(server.uri)
-        if resolution.endpoints:
-            self._session.server_resolved(place, resolution.endpoints, driver.now())
-        else:
-            text = f"the name {server.uri.host} does not resolve: {resolution.failure}"
-            self._session.server_unresolved(place, text, driver.now())
-        driver.wake()
 
     async def _resolve_remote(self, candidate: Candidate) -> None:
         """A name of the peer becomes an address; one that does not resolve delays nobody."""
@@ -492,8 +495,6 @@ class IceConnection:
     async def _wait(self, until: float | None) -> None:
         """Wait for any change, or until a time."""
         self._changed.clear()
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout_at(until):
                 await self._changed.wait()
-        except TimeoutError:
-            pass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icekit.candidate import Candidate
@@ -29,6 +30,13 @@ def to_aioice(candidate: Candidate) -> aioice.Candidate:
         tcptype=None if candidate.tcptype is None else str(candidate.tcptype),
         generation=int(generation) if generation.isdecimal() else None,
     )
+
+
+def default_candidate(candidates: Sequence[Candidate], component: int) -> Candidate | None:
+    """What a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable candidate, of IPv4 if there is one."""
+    order = {"relay": 0, "srflx": 1, "host": 2}
+    fitting = [item for item in candidates if item.component == component]
+    return min(fitting, key=lambda item: (":" in item.address, order.get(str(item.type), 3)), default=None)
 
 
 def from_aioice(candidate: aioice.Candidate) -> Candidate:

@@ -7,6 +7,7 @@ import os
 import ssl
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
@@ -18,6 +19,7 @@ from icekit.gathering_plan import GatherConfig, GatherServer, gather_servers
 from icekit.net import AddressClass
 from icekit.report import Interface
 from icekit.servers import IceServer
+from icekit.session import IceSession
 
 # What a peer elsewhere cannot reach, or what only containers of this host use.
 _LEFT_OUT = (AddressClass.UNSPECIFIED, AddressClass.LOOPBACK, AddressClass.LINK_LOCAL, AddressClass.MULTICAST)
@@ -61,7 +63,7 @@ async def gather(
     core.start(driver.now())
     driver.wake()
     tasks = [
-        asyncio.create_task(_resolve(driver, core, resolver, place, server), name=f"icekit-resolve {server.uri}")
+        asyncio.create_task(resolve_server(driver, core, resolver, place, server), name=f"icekit-resolve {server.uri}")
         for place, server in enumerate(wanted)
     ]
     try:
@@ -87,9 +89,10 @@ def _default_hosts() -> tuple[str, ...]:
     return hosts
 
 
-async def _resolve(
-    driver: Driver[GatherEvent], core: Gatherer, resolver: Resolver, place: int, server: GatherServer
+async def resolve_server(
+    driver: Driver[Any], core: Gatherer | IceSession, resolver: Resolver, place: int, server: GatherServer
 ) -> None:
+    """Tell ``core`` where the server at ``place`` is, or that its name leads nowhere."""
     resolution = await resolver.resolve(server.uri)
     if resolution.endpoints:
         core.server_resolved(place, resolution.endpoints, driver.now())

@@ -48,3 +48,19 @@ def test_what_aioice_let_pass_is_checked() -> None:
         from_aioice(aioice.Candidate.from_sdp("1 1 udp 1 192.0.2.1 99999 typ host"))
     kept = aioice.Candidate.from_sdp("candidate:1 1 udp 1 192.0.2.1 5 typ host")
     assert from_aioice(kept).foundation == "1"
+
+
+def test_the_default_candidate_is_the_most_reachable_one() -> None:
+    from icekit.aio.convert import default_candidate
+
+    lines = (
+        "1 1 udp 5 2001:db8::1 1 typ relay raddr :: rport 0",
+        "2 1 udp 4 192.0.2.1 1 typ host",
+        "3 1 udp 3 198.51.100.1 1 typ srflx raddr 192.0.2.1 rport 1",
+        "4 1 udp 2 203.0.113.1 1 typ relay raddr 192.0.2.1 rport 1",
+    )
+    candidates = [Candidate.parse(f"candidate:{line}") for line in lines]
+    chosen = [default_candidate(candidates[:count], 1) for count in (1, 2, 3, 4)]
+    assert chosen == candidates
+    assert default_candidate(candidates, 2) is None
+    assert default_candidate((), 1) is None

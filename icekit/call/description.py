@@ -1,0 +1,45 @@
+"""What a description says of ICE beyond candidates and credentials: trickle and pacing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from icekit.errors import DecodeError
+from icekit.sdp import read_sdp
+
+OPTIONS = "trickle ice2"
+"""RFC 8838 §4: candidates may come at any time; RFC 8445 §10: and nomination is regular."""
+
+
+def announce(sdp: str, pacing: float) -> str:
+    """``sdp`` with our options beside all credentials, and ``pacing`` in seconds (RFC 8839 §5.6 and §5.7)."""
+    lines: list[str] = []
+    for line in sdp.splitlines():
+        if line.startswith(("a=ice-options:", "a=ice-pacing:")):
+            continue
+        lines.append(line)
+        if line.startswith("t="):
+            lines.append(f"a=ice-pacing:{round(pacing * 1000)}")
+        elif line.startswith("a=ice-pwd:"):
+            lines.append(f"a=ice-options:{OPTIONS}")
+    return "".join(f"{line}\r\n" for line in lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """What a peer has said. ``pacing`` in seconds, ``ufrags`` by mid."""
+
+    trickle: bool
+    pacing: float | None
+    ufrags: dict[str | None, str | None]
+
+
+def read_announced(sdp: str) -> Announced:
+    """Read it from any SDP; what is wrong with it is for others to say."""
+    try:
+        description = read_sdp(sdp, strict=False)
+    except DecodeError:
+        return Announced(False, None, {})
+    trickle = bool(description.media) and all("trickle" in section.options for section in description.media)
+    pacing = None if description.pacing is None else description.pacing / 1000
+    return Announced(trickle, pacing, {section.mid: section.ufrag for section in description.media})

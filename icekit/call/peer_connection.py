@@ -1,0 +1,266 @@
+"""``PeerConnection``: ``aiortc.RTCPeerConnection`` on icekit's ICE: trickle, restarts, any number of servers."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import ssl
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import Literal
+
+import aioice
+from aiortc import (
+    RTCConfiguration,
+    RTCIceCandidate,
+    RTCIceGatherer,
+    RTCIceServer,
+    RTCSessionDescription,
+    RTCStatsReport,
+)
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
+
+from icekit.aio.connection import IceConnection
+from icekit.call.convert import to_aiortc
+from icekit.call.description import announce, read_announced
+from icekit.call.stats import ice_stats
+from icekit.call.stock import IceTransport, StockPeerConnection
+from icekit.errors import ConfigError
+from icekit.gathering_events import CandidateGathered, ServerFailed
+from icekit.gathering_plan import gather_servers
+from icekit.ice import IceConfig
+from icekit.sdp import read_sdp
+from icekit.servers import IceServer
+
+# Candidates that came before the description that they belong to.
+_MAX_EARLY = 256
+# W3C WebRTC §4.8.3: the code of a server that cannot be reached.
+_UNREACHABLE = 701
+
+
+@dataclass(frozen=True, slots=True)
+class IceCandidateError:
+    """``RTCPeerConnectionIceErrorEvent``: a server gave nothing; ``errorCode`` is STUN's, or 701 (not reached)."""
+
+    address: str | None
+    port: int | None
+    url: str
+    errorCode: int  # noqa: N815
+    errorText: str  # noqa: N815
+
+
+class PeerConnection(StockPeerConnection):
+    """Use it as ``aiortc.RTCPeerConnection``; what it does beyond:
+
+    The events ``icecandidate`` (an ``RTCIceCandidate``, then ``None``) and ``icecandidateerror``. With a handler for
+    the first, ``setLocalDescription`` returns at once and candidates trickle; an answer does so only if the offer
+    announced trickle. Without, it waits for the servers, but for no straggler: 300 ms after the last candidate, 2 s at
+    most.
+    ``localDescription`` contains what has been gathered so far. ``addIceCandidate`` may come before the description.
+    ``iceConnectionState`` and ``connectionState`` know ``disconnected``; a connection that failed is closed after 30 s
+    if nobody restarts it. All URLs of all ICE servers are used; ConfigError for one that cannot be.
+
+    ``engine="aioice"`` is aiortc as it is. ``local_addresses`` are used instead of the machine's interfaces,
+    ``ssl_context`` for ``turns:``.
+    """
+
+    def __init__(
+        self,
+        configuration: RTCConfiguration | None = None,
+        *,
+        engine: Literal["icekit", "aioice"] = "icekit",
+        local_addresses: Sequence[str] | None = None,
+        config: IceConfig | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        if engine not in ("icekit", "aioice"):
+            raise ConfigError(f"no engine is called {engine!r}; choose icekit or aioice")
+        configuration = configuration or RTCConfiguration()
+        self.stock = engine == "aioice"
+        self._config = config or IceConfig()
+        self._local_addresses = local_addresses
+        self._ssl_context = ssl_context
+        self._servers = () if self.stock else ice_servers(configuration.iceServers)
+        self._relay_only = configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY
+        self._peer_trickles: bool | None = None
+        self._peer_pacing: float | None = None
+        self._early: list[RTCIceCandidate | None] = []
+        self._restart_wanted = False
+        self._trickling: dict[IceTransport, tuple[str, asyncio.Task[None]]] = {}
+        self._end_told = False
+        super().__init__(configuration)
+
+    def make_connection(self, username: str | None, password: str | None) -> IceConnection:
+        """The connection of a new transport."""
+        connection = IceConnection(
+            False,
+            transport_policy=aioice.TransportPolicy.RELAY if self._relay_only else None,
+            local_username=username,
+            local_password=password,
+            ice_servers=self._servers,
+            local_addresses=self._local_addresses,
+            config=self._config,
+            ssl_context=self._ssl_context,
+        )
+        connection.set_pacing(self._peer_pacing)
+        return connection
+
+    @property
+    def canTrickleIceCandidates(self) -> bool | None:
+        """Whether the peer takes candidates that come later (W3C WebRTC §4.4.2); ``None`` before its description."""
+        return self._peer_trickles
+
+    @property
+    def localDescription(self) -> RTCSessionDescription | None:  # type: ignore[override]
+        """The local description, with all candidates so far."""
+        if self.stock:
+            return super().localDescription
+        description = self.refreshed_description()
+        return None if description is None else self._announced(description)
+
+    async def createOffer(self) -> RTCSessionDescription:
+        """An offer; with new credentials after ``restartIce``."""
+        if self._restart_wanted and not self.is_closed:
+            self._restart_wanted = False
+            for transport in self.ice_transports:
+                transport.gatherer.restart()
+        return self._announced(await super().createOffer())
+
+    async def createAnswer(self) -> RTCSessionDescription:
+        """An answer."""
+        return self._announced(await super().createAnswer())
+
+    async def setLocalDescription(self, sessionDescription: RTCSessionDescription | None = None) -> None:
+        """Set it and gather; returns at once if candidates trickle."""
+        if self.stock:
+            await super().setLocalDescription(sessionDescription)
+            return
+        # RFC 8838 §4.1: whoever is not known to take candidates later gets all that there are at once.
+        trickle = bool(self.listeners("icecandidate"))
+        if self.signalingState == "have-remote-offer":
+            trickle = trickle and self._peer_trickles is True
+        for transport in self.ice_transports:
+            transport.gatherer.waits = not trickle
+        await super().setLocalDescription(sessionDescription)
+        self._trickle()
+
+    async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:
+        """Set it, and add the candidates that came before it."""
+        if not self.stock:
+            self._heed(sessionDescription)
+        await super().setRemoteDescription(sessionDescription)
+        early, self._early = self._early, []
+        for candidate in early:
+            await super().addIceCandidate(candidate)
+
+    async def addIceCandidate(self, candidate: RTCIceCandidate | None) -> None:
+        """Add a candidate of the peer, or ``None`` for the end; before the remote description it waits for that."""
+        if self.stock or self.has_remote_description or self.is_closed:
+            await super().addIceCandidate(candidate)
+            return
+        if candidate is not None and candidate.sdpMid is None and candidate.sdpMLineIndex is None:
+            raise ValueError("Candidate must have either sdpMid or sdpMLineIndex")
+        if len(self._early) < _MAX_EARLY:
+            self._early.append(candidate)
+
+    def restartIce(self) -> None:
+        """Let the next offer begin ICE anew (W3C WebRTC §4.4.2); the connection in use stays until then."""
+        self._restart_wanted = not self.stock
+
+    async def getStats(self) -> RTCStatsReport:
+        """aiortc's statistics with those of the transports, the candidates and the pairs."""
+        report = await super().getStats()
+        if not self.stock:
+            for stats, identifier, transport in self.transport_stats():
+                report.update(stats)
+                for item in ice_stats(transport.connection, identifier, stats[identifier].timestamp):
+                    report.add(item)
+        return report
+
+    async def close(self) -> None:
+        """End it; closed ports and relays given back when this returns."""
+        await super().close()
+        await asyncio.gather(*(task for _, task in self._trickling.values()), return_exceptions=True)
+
+    # Inside.
+
+    def _announced(self, description: RTCSessionDescription) -> RTCSessionDescription:
+        if self.stock:
+            return description
+        return RTCSessionDescription(sdp=announce(description.sdp, self._config.ta), type=description.type)
+
+    def _heed(self, description: RTCSessionDescription) -> None:
+        """Take from the peer's description what aiortc does not look at."""
+        announced = read_announced(description.sdp)
+        self._peer_trickles = announced.trickle
+        self._peer_pacing = announced.pacing
+        for mid, transport in self.sections().items():
+            connection = transport.connection
+            connection.set_pacing(announced.pacing)
+            known, new = connection.remote_username, announced.ufrags.get(mid)
+            # RFC 8839 §4.4.1.1.1: new credentials in an offer restart ICE, for us as well.
+            if description.type == "offer" and known is not None and new is not None and new != known:
+                transport.gatherer.restart()
+
+    def _trickle(self) -> None:
+        """Tell the candidates of each transport, from the first one on after a restart."""
+        description = self.localDescription
+        if description is None or self.is_closed:
+            return
+        transports, seen = self.sections(), set()
+        for section in read_sdp(description.sdp, strict=False).media:
+            transport = transports.get(section.mid or "")
+            if transport is None or transport in seen:
+                continue  # bundled with another section, whose mid its candidates have
+            seen.add(transport)
+            username = transport.connection.local_username
+            if self._trickling.get(transport, ("", None))[0] != username:
+                self._end_told = False
+                work = self._tell_candidates(transport, section.mid, section.index)
+                self._trickling[transport] = username, asyncio.get_running_loop().create_task(work)
+
+    async def _tell_candidates(self, transport: IceTransport, mid: str | None, index: int) -> None:
+        username = transport.connection.local_username
+        async with aclosing(transport.connection.gathering()) as events:
+            async for event in events:
+                match event:
+                    case CandidateGathered(candidate=candidate):
+                        self.emit("icecandidate", to_aiortc(candidate, sdp_mid=mid, sdp_mline_index=index))
+                    case ServerFailed():
+                        self.emit("icecandidateerror", _error(event))
+                    case _:
+                        pass
+        if transport.connection.local_username == username:
+            self._tell_end()
+
+    def _tell_end(self) -> None:
+        """RFC 8838 §13: there are no more candidates, of no transport."""
+        complete = all(item.connection.gathering_complete for item in self.ice_transports)
+        if complete and not self._end_told and not self.is_closed:
+            self._end_told = True
+            self.emit("icecandidate", None)
+
+
+def ice_servers(given: Sequence[RTCIceServer] | None) -> tuple[IceServer, ...]:
+    """All servers of a configuration; ``None`` are aiortc's own. ConfigError for one that cannot be used."""
+    servers = RTCIceGatherer.getDefaultIceServers() if given is None else given
+    found = []
+    for index, server in enumerate(servers):
+        if server.credentialType != "password":
+            raise ConfigError(f'iceServers[{index}].credentialType: only "password" is supported; leave it out')
+        found.append(IceServer(urls=server.urls, username=server.username, credential=server.credential))
+    # Whoever asks for a relay wants to know at once that it cannot be had.
+    gather_servers(found)
+    return tuple(found)
+
+
+def _error(event: ServerFailed) -> IceCandidateError:
+    code = re.match(r"[3-6][0-9]{2}\b", event.error)
+    return IceCandidateError(
+        address=event.host,
+        port=None,
+        url=event.url,
+        errorCode=_UNREACHABLE if code is None else int(code.group()),
+        errorText=event.error,
+    )

@@ -1,0 +1,350 @@
+"""The one file that touches aiortc's private names: its peer connection on ICE transports of ours.
+
+``IceGatherer`` and ``IceTransport`` are aiortc's classes around an ``IceConnection``; ``StockPeerConnection`` has the
+doors that ``icekit.call.PeerConnection`` goes through. ``PRIVATE_NAMES`` is what all of it stands on: if a release of
+aiortc changes one of them, importing this module says so, and tests/call/test_stock.py says which.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from typing import Any, Final
+
+import aiortc
+from aiortc import RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCPeerConnection, RTCSessionDescription
+from aiortc.exceptions import InvalidStateError
+from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
+
+from icekit.aio.connection import IceConnection
+from icekit.call.convert import to_aiortc
+from icekit.call.states import connection_state, ice_state
+from icekit.errors import ConfigError, IceFailed
+from icekit.ice_events import IceState
+
+log = logging.getLogger(__name__)
+
+PRIVATE_NAMES: Final = {
+    RTCPeerConnection: (
+        "_RTCPeerConnection__connect",
+        "_RTCPeerConnection__createDtlsTransport",
+        "_RTCPeerConnection__gather",
+        "_RTCPeerConnection__localDescription",
+        "_RTCPeerConnection__updateConnectionState",
+        "_RTCPeerConnection__updateIceConnectionState",
+        "_RTCPeerConnection__updateIceGatheringState",
+    ),
+    RTCIceGatherer: ("_RTCIceGatherer__setState",),
+    RTCIceTransport: ("_RTCIceTransport__setState",),
+    RTCDtlsTransport: ("_get_stats",),
+}
+"""Methods of aiortc's classes."""
+
+PRIVATE_ATTRIBUTES: Final = {
+    RTCPeerConnection: (
+        "_RTCPeerConnection__certificates",
+        "_RTCPeerConnection__closeTask",
+        "_RTCPeerConnection__connectionState",
+        "_RTCPeerConnection__dtlsTransports",
+        "_RTCPeerConnection__iceConnectionState",
+        "_RTCPeerConnection__iceTransports",
+        "_RTCPeerConnection__isClosed",
+    ),
+    RTCIceGatherer: ("_connection", "_remote_candidates_end"),
+    RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
+}
+"""Attributes of their objects."""
+
+# A connection that has failed may be restarted for so long; then it is closed, as aiortc does at once.
+_FAILED_KEPT: Final = 30.0
+
+_WORKING: Final = (IceState.CONNECTED, IceState.COMPLETED, IceState.DISCONNECTED)
+
+
+def check_names() -> None:
+    """ConfigError if aiortc is not what this module was written for."""
+    missing = [
+        f"{owner.__name__}.{name}"
+        for owner, names in PRIVATE_NAMES.items()
+        for name in names
+        if name not in vars(owner)
+    ]
+    if missing:
+        raise ConfigError(
+            f"icekit.call does not fit aiortc {aiortc.__version__}, which has no {', '.join(missing)}; "
+            "install a release of icekit that knows it, or aiortc 1.16"
+        )
+
+
+check_names()
+
+
+class IceGatherer(RTCIceGatherer):
+    """aiortc's gatherer around an ``IceConnection``. ``waits``: whether ``gather`` waits for what answers soon."""
+
+    def __init__(self, connection: IceConnection) -> None:
+        super().__init__(iceServers=[])
+        self._connection: Any = connection
+        self.connection = connection
+        self.waits = True
+        self._following: asyncio.Task[None] | None = None
+        self._begun = asyncio.Event()
+
+    async def gather(self) -> None:
+        """Begin, and wait for the first candidates if it is to."""
+        if self.state == "new":
+            self._follow()
+        if self.waits:
+            await self.connection.gather_candidates()
+            self._complete()
+
+    async def first_candidate(self) -> None:
+        """Return when there is one, or when there will be none; at once if nobody has asked for any."""
+        if self.state == "gathering" and not self.connection.gathered:
+            await self._begun.wait()
+
+    def getLocalCandidates(self) -> list[RTCIceCandidate]:
+        """What has been gathered so far."""
+        return [to_aiortc(candidate) for candidate in self.connection.gathered]
+
+    def restart(self) -> None:
+        """New credentials and candidates, for which the peer has candidates of its own."""
+        if self.state != "new":
+            self.connection.restart()
+            self._remote_candidates_end = False
+            self._follow()
+
+    async def stop(self) -> None:
+        """Wait for what follows the gathering; the connection is closed."""
+        if self._following is not None:
+            self._following.cancel()
+            await asyncio.gather(self._following, return_exceptions=True)
+
+    def _follow(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+        _private(self)._RTCIceGatherer__setState("gathering")
+        self._following = asyncio.get_running_loop().create_task(self._until_complete())
+
+    async def _until_complete(self) -> None:
+        async with aclosing(self.connection.gathering()) as events:
+            async for _ in events:
+                if self.connection.gathered:
+                    self._begun.set()
+        self._begun.set()
+        self._complete()
+
+    def _complete(self) -> None:
+        if self.connection.gathering_complete and self.state == "gathering":
+            _private(self)._RTCIceGatherer__setState("completed")
+
+
+class IceTransport(RTCIceTransport):
+    """aiortc's transport around an ``IceConnection``, with the states that aiortc has not, and restarts."""
+
+    def __init__(self, gatherer: IceGatherer) -> None:
+        super().__init__(gatherer)
+        self.gatherer = gatherer
+        self.connection = gatherer.connection
+        self._recv = self._receive
+        self._send = self._transmit
+        self._monitoring: asyncio.Task[None] | None = None
+        self._was_connected = False
+
+    async def start(self, remoteParameters: RTCIceParameters) -> None:
+        """Return when data may flow; called again, it takes the credentials of a restart. ConnectionError if closed."""
+        if self.state == "closed":
+            raise InvalidStateError("RTCIceTransport is closed")
+        connection = self.connection
+        connection.remote_is_lite = remoteParameters.iceLite
+        if connection.remote_username is None:
+            connection.remote_username = remoteParameters.usernameFragment
+            connection.remote_password = remoteParameters.password
+        if self._monitoring is None:
+            self._set_state("checking")
+            self._monitoring = asyncio.get_running_loop().create_task(self._monitor_states())
+        try:
+            await connection.connect()
+        except ConnectionError:
+            # It may be restarted, and this is what the DTLS transport waits for.
+            await self._until_working()
+
+    async def stop(self) -> None:
+        """Close the connection, for ever."""
+        await super().stop()
+        if self._monitoring is not None:
+            await self._monitoring
+            self._monitoring = None
+        await self.gatherer.stop()
+
+    def _set_state(self, state: str) -> None:
+        if self.state != "closed":
+            _private(self)._RTCIceTransport__setState(state)
+
+    async def _monitor_states(self) -> None:
+        async with aclosing(self.connection.states()) as states:
+            async for state in states:
+                if state in _WORKING:
+                    self._was_connected = True
+                if state not in (IceState.NEW, IceState.CLOSED):
+                    self._set_state(state.value)
+
+    async def _until_working(self) -> None:
+        async with aclosing(self.connection.states()) as states:
+            async for state in states:
+                if state in _WORKING:
+                    return
+        raise IceFailed("the connection is closed")
+
+    async def _receive(self) -> bytes:
+        while True:
+            try:
+                return await self.connection.recv()
+            except ConnectionError:
+                if not self._was_connected or self.state == "closed":
+                    raise
+            try:
+                async with asyncio.timeout(_FAILED_KEPT):
+                    await self._until_working()
+            except TimeoutError:
+                raise IceFailed("the connection has failed, and nobody has restarted it") from None
+
+    async def _transmit(self, data: bytes) -> None:
+        try:
+            await self.connection.send(data)
+        except ConnectionError:
+            # What is sent while a connection is down is lost, as on any network; senders go on after a restart.
+            if not self._was_connected or self.state == "closed":
+                raise
+
+
+class StockPeerConnection(RTCPeerConnection):
+    """aiortc's peer connection with doors; with ``stock`` they stay shut, and everything is as aiortc does it."""
+
+    stock = False
+
+    def make_connection(self, username: str | None, password: str | None) -> IceConnection:
+        """A new connection, with these credentials if there are any."""
+        raise NotImplementedError
+
+    @property
+    def ice_transports(self) -> list[IceTransport]:
+        """Those in use: one if everything is bundled."""
+        return [item for item in _private(self)._RTCPeerConnection__iceTransports if isinstance(item, IceTransport)]
+
+    @property
+    def dtls_transports(self) -> list[RTCDtlsTransport]:
+        """Those in use."""
+        return list(_private(self)._RTCPeerConnection__dtlsTransports)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return bool(_private(self)._RTCPeerConnection__isClosed)
+
+    @property
+    def has_remote_description(self) -> bool:
+        """Whether there is one."""
+        return _private(self).remoteDescription is not None
+
+    def sections(self) -> dict[str, IceTransport]:
+        """The transport of each media section, by mid."""
+        users: list[tuple[str | None, RTCDtlsTransport]] = [
+            (item.mid, item.receiver.transport) for item in self.getTransceivers()
+        ]
+        if self.sctp is not None:
+            users.append((self.sctp.mid, self.sctp.transport))
+        return {
+            mid: dtls.transport for mid, dtls in users if mid is not None and isinstance(dtls.transport, IceTransport)
+        }
+
+    def refreshed_description(self) -> RTCSessionDescription | None:
+        """The local description, with what has been gathered since it was set."""
+        description = _private(self)._RTCPeerConnection__localDescription()
+        if description is None:
+            return None
+        transports = self.sections()
+        for media in description.media:
+            transport = transports.get(media.rtp.muxId)
+            # After a restart, candidates belong to the next description.
+            if transport is None or transport.connection.local_username != media.ice.usernameFragment:
+                continue
+            media.ice_candidates = transport.gatherer.getLocalCandidates()
+            media.ice_candidates_complete = transport.connection.gathering_complete
+            if media.ice_candidates:
+                media.host, media.port = media.ice_candidates[0].ip, media.ice_candidates[0].port
+        return RTCSessionDescription(sdp=str(description), type=description.type)
+
+    def transport_stats(self) -> list[Any]:
+        """aiortc's own statistics of the transports, with each ICE transport."""
+        return [(item._get_stats(), item._stats_id, item.transport) for item in self.dtls_transports]
+
+    # What aiortc's methods call.
+
+    def _RTCPeerConnection__createDtlsTransport(self) -> RTCDtlsTransport:
+        private = _private(self)
+        stock: Any = super()
+        if self.stock:
+            return stock._RTCPeerConnection__createDtlsTransport()  # type: ignore[no-any-return]
+        # All sections of a description have the same credentials, as with aiortc.
+        first = next(iter(self.ice_transports), None)
+        username = None if first is None else first.connection.local_username
+        password = None if first is None else first.connection.local_password
+        gatherer = IceGatherer(self.make_connection(username, password))
+        gatherer.on("statechange", private._RTCPeerConnection__updateIceGatheringState)
+        transport = IceTransport(gatherer)
+        transport.on("statechange", self._RTCPeerConnection__updateIceConnectionState)
+        transport.on("statechange", self._RTCPeerConnection__updateConnectionState)
+        private._RTCPeerConnection__iceTransports.add(transport)
+        dtls = RTCDtlsTransport(transport, private._RTCPeerConnection__certificates)
+        dtls.on("statechange", self._RTCPeerConnection__updateConnectionState)
+        private._RTCPeerConnection__dtlsTransports.add(dtls)
+        private._RTCPeerConnection__updateIceGatheringState()
+        self._RTCPeerConnection__updateIceConnectionState()
+        self._RTCPeerConnection__updateConnectionState()
+        return dtls
+
+    async def _RTCPeerConnection__connect(self) -> None:
+        stock: Any = super()
+        if not self.stock:
+            # aiortc connects only what has a candidate.
+            await asyncio.gather(*(item.gatherer.first_candidate() for item in self.ice_transports))
+        try:
+            await stock._RTCPeerConnection__connect()
+        except ConnectionError:
+            if not self.is_closed:
+                raise
+
+    def _RTCPeerConnection__updateIceConnectionState(self) -> None:
+        private = _private(self)
+        stock: Any = super()
+        if self.stock:
+            stock._RTCPeerConnection__updateIceConnectionState()
+            return
+        state = "closed" if self.is_closed else ice_state({item.state for item in self.ice_transports})
+        if state != self.iceConnectionState:
+            log.debug("= iceConnectionState %s", state)
+            private._RTCPeerConnection__iceConnectionState = state
+            self.emit("iceconnectionstatechange")
+
+    def _RTCPeerConnection__updateConnectionState(self) -> None:
+        private = _private(self)
+        stock: Any = super()
+        if self.stock:
+            stock._RTCPeerConnection__updateConnectionState()
+            return
+        dtls = {item.state for item in self.dtls_transports}
+        state = "closed" if self.is_closed else connection_state({item.state for item in self.ice_transports}, dtls)
+        if state != self.connectionState:
+            log.debug("= connectionState %s", state)
+            private._RTCPeerConnection__connectionState = state
+            self.emit("connectionstatechange")
+        # The peer has said goodbye, or cannot be heard any more.
+        if dtls == {"closed"} and not self.is_closed and private._RTCPeerConnection__closeTask is None:
+            private._RTCPeerConnection__closeTask = asyncio.ensure_future(self.close())
+
+
+def _private(item: Any) -> Any:
+    """``item``, for the names that its class does not promise."""
+    return item
