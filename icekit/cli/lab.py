@@ -105,6 +105,9 @@ def up(
 
 @app.command("down")
 def down(
+    processes: Annotated[
+        list[int] | None, typer.Argument(metavar="PROCESS", help="Only the ones of these processes.")
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Also remove what crashed laboratories left behind.")
     ] = False,
@@ -115,7 +118,7 @@ def down(
     from icekit.lab.presence import stop_running
 
     check_privileges()
-    stopped = stop_running()
+    stopped = stop_running(processes or ())
     removed = remove_all() if everything else []
     if json:
         import json as json_module
@@ -266,6 +269,7 @@ def _ready_json(lab: TunLab, servers: dict[str, str]) -> str:
     return json.dumps(
         {
             "schema": "icekit/lab/1",
+            "process": os.getpid(),
             "clients": [
                 {
                     "nat": client.nat,
@@ -291,4 +295,4 @@ def _ready_text(lab: TunLab, servers: dict[str, str]) -> str:
     ]
     lines.append(f"{'server':{width}}  {lab.server_addresses[0]:15}  ip netns exec {lab.server.name} bash")
     lines += [f"export {name}={value!r}" for name, value in servers.items()]
-    return "\n".join([*lines, f"{_READY} Ctrl-C ends it, or icekit lab down in another terminal."])
+    return "\n".join([*lines, f"{_READY} Ctrl-C ends it, or icekit lab down {os.getpid()} in another terminal."])

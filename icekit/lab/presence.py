@@ -12,7 +12,7 @@ import select
 import signal
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -32,15 +32,15 @@ def present() -> Iterator[None]:
         yield
 
 
-def stop_running() -> list[int]:
+def stop_running(only: Collection[int] = ()) -> list[int]:
     """Ask every laboratory that is present to end and wait until it is gone; their process numbers.
 
-    TimeoutError if one does not end.
+    ``only``: those of these processes. TimeoutError if one does not end.
     """
     stopped = []
     for name in sorted(set(_PATTERN.findall(_SOCKETS.read_text(encoding="utf-8", errors="replace")))):
         pid = _owner(name)
-        if pid is not None and _end(pid):
+        if pid is not None and (not only or pid in only) and _end(pid):
             stopped.append(pid)
     return stopped
 
