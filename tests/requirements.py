@@ -36,6 +36,7 @@ PACKAGES = {
     "nft": "nftables",
     "conntrack": "conntrack",
     "miniupnpd": "miniupnpd",
+    "tshark": "tshark",
 }
 
 # Debian keeps these out of an ordinary user's PATH.

@@ -82,8 +82,10 @@ class IceConnection:
         floor: Floor | None = None,
         resolver: Resolver | None = None,
         ssl_context: ssl.SSLContext | None = None,
-        token_bytes: Callable[[int], bytes] = os.urandom,
+        token_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
+        # Looked up now and not when this file is read: a simulation has a source of its own.
+        token_bytes = token_bytes or os.urandom
         if components != 1:
             raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
         servers = servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport)

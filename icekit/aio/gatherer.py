@@ -47,7 +47,7 @@ async def gather(
     config: GatherConfig | None = None,
     resolver: Resolver | None = None,
     ssl_context: ssl.SSLContext | None = None,
-    token_bytes: Callable[[int], bytes] = os.urandom,
+    token_bytes: Callable[[int], bytes] | None = None,
 ) -> AsyncGenerator[GatherEvent, None]:
     """Everything that gathering finds, as it is found; ends after ``GatheringComplete``.
 
@@ -57,7 +57,7 @@ async def gather(
     """
     wanted = gather_servers(servers)
     hosts = _default_hosts() if local_addresses is None else local_addresses
-    core = Gatherer(hosts, wanted, token_bytes, config=config)
+    core = Gatherer(hosts, wanted, token_bytes or os.urandom, config=config)
     driver: Driver[GatherEvent] = Driver(core, ssl_context=ssl_context)
     resolver = resolver or Resolver()
     core.start(driver.now())

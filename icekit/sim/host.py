@@ -199,7 +199,7 @@ class Host:
     def send(self, datagram: Datagram) -> None:
         """Put a packet on its way."""
         internet = self.internet
-        if internet.timeline is not None:
+        if internet.is_watched:
             internet.note("sent", self.name, datagram)
         if not self.is_up:
             internet.note("lost", f"{self.name} is down", datagram)
@@ -230,7 +230,7 @@ class Host:
         if not self.is_up:
             internet.note("lost", f"{self.name} is down", datagram)
             return
-        if internet.timeline is not None:
+        if internet.is_watched:
             internet.note("received", self.name, datagram)
         destination = datagram.destination
         if isinstance(datagram, PortUnreachable):

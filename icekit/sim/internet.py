@@ -17,6 +17,7 @@ import ifaddr
 
 from icekit.nat import NatConfig, Preset, preset
 from icekit.net import Address, Datagram, canonical_host
+from icekit.sim.capture import Capture
 from icekit.sim.host import Host, current_host
 from icekit.sim.link import Channel, Link
 from icekit.sim.loop import SimLoop
@@ -46,14 +47,25 @@ class Internet:
     """Everything is drawn from ``seed``: equal seeds and programs give equal timelines.
 
     ``link`` is what lies between any two members of the Internet (hosts and NATs), each way. ``timeline=True`` keeps
-    every packet's fate in ``timeline``. A run that passes ``limit`` seconds of virtual time raises.
+    every packet's fate in ``timeline``. ``capture``: a file for what every host sends and receives and for what is
+    lost, in a form that Wireshark opens (pcapng). A run that passes ``limit`` seconds of virtual time raises.
     """
 
-    def __init__(self, seed: int = 0, *, link: Link | None = None, timeline: bool = False, limit: float = _DAY) -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        *,
+        link: Link | None = None,
+        timeline: bool = False,
+        capture: str | os.PathLike[str] | None = None,
+        limit: float = _DAY,
+    ) -> None:
         self.seed = seed
         self.hosts: list[Host] = []
         self.names: dict[str, list[str]] = {}
         self.timeline: Timeline | None = Timeline() if timeline else None
+        self.capture: Capture | None = None if capture is None else Capture(capture)
+        self.is_watched = timeline or capture is not None
         self._limit = limit
         self._now = 0.0
         self._loop: SimLoop | None = None
@@ -208,6 +220,8 @@ class Internet:
             self._loop = None
             for host in self.hosts:
                 host.forget_sockets()
+            if self.capture is not None:
+                self.capture.flush()
 
     def later(self, when: float, action: Callable[..., object], *args: Any) -> None:
         """A step of the network."""
@@ -229,7 +243,9 @@ class Internet:
             loop.call_network(arrival, then, datagram, *args)
 
     def note(self, event: str, where: str, datagram: Datagram) -> None:
-        """Keep a record for the timeline, if there is one."""
+        """Keep a record for the timeline and the capture, if there are any."""
+        if self.capture is not None:
+            self.capture.add(self.now, event, where, datagram)
         if self.timeline is not None:
             if isinstance(datagram, PortUnreachable):
                 kind = "ICMP port unreachable"

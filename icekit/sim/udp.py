@@ -59,6 +59,10 @@ class SimDatagramTransport(asyncio.DatagramTransport):
             known = self._prepare(addr)
             if known is None:
                 return
+        # RFC 791, 8200: the length of an IP packet has 16 bits.
+        if len(data) > (65_527 if known[1].family == 6 else 65_507):
+            self._protocol.error_received(OSError(errno.EMSGSIZE, os.strerror(errno.EMSGSIZE)))
+            return
         self._host.send(Datagram(known[0], known[1], bytes(data)))
 
     def _prepare(self, addr: Any) -> tuple[Address, Address] | None:

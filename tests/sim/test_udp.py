@@ -5,7 +5,7 @@ import errno
 
 import pytest
 
-from icekit.sim import Link
+from icekit.sim import Internet, Link
 from tests.sim.sockets import open_ear, two_hosts
 
 
@@ -71,5 +71,24 @@ def test_connected_sockets_hear_one_peer_and_port_unreachable() -> None:
         assert [data for _, data, _ in connected.heard] == [b"\x07"]
         with pytest.raises(ValueError, match="Invalid address"):
             connected.transport.sendto(b"x", (b.address, 8))
+
+    net.run(main())
+
+
+def test_a_datagram_larger_than_an_ip_packet_is_an_error() -> None:
+    net = Internet()
+    a = net.host("a", ipv6=True)
+    b = net.host("b", ipv6=True)
+
+    async def main() -> None:
+        for address, other in zip(a.addresses, b.addresses, strict=True):
+            ear = await open_ear(b, local_addr=(other, 7))
+            mouth = await open_ear(a, local_addr=(address, 7))
+            largest = 65_527 if ":" in address else 65_507
+            mouth.transport.sendto(bytes(largest), (other, 7))
+            mouth.transport.sendto(bytes(largest + 1), (other, 7))
+            await asyncio.sleep(1)
+            assert [len(data) for _, data, _ in ear.heard] == [largest]
+            assert mouth.errors == [OSError]
 
     net.run(main())
