@@ -1,0 +1,119 @@
+"""``icekit sim``: a call between two peers in the simulated Internet, in virtual time."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icekit.cli.options import JsonOutput, read_file
+from icekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from icekit.sim.scenario import Outcome, PeerOutcome, Scenario
+
+Target = Annotated[
+    str, typer.Argument(metavar="FILE|PRESETxPRESET", help="A scenario file (TOML), or the NATs of both peers.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="A key of the scenario; may be given several times."),
+]
+WantTimeline = Annotated[bool, typer.Option("--timeline", help="The fate of every packet, a line each.")]
+
+
+def sim(target: Target, settings: Settings = None, timeline: WantTimeline = False, json: JsonOutput = False) -> None:
+    """Let two simulated peers call each other and print path, candidates and times in milliseconds.
+
+    Examples: icekit sim symmetricxport-restricted --set turn=udp --set engine=aioice. Exit code 1: not connected.
+    """
+    scenario = _read(target).changed(dict(_setting(text) for text in settings or ()))
+
+    from icekit.cli import render
+    from icekit.report import PathKind
+    from icekit.sim.runner import run
+
+    outcome = run(scenario, timeline=timeline)
+    if json:
+        render.print_json(outcome)
+    else:
+        render.show(outcome_text(outcome))
+        for line in outcome.timeline or ():
+            typer.echo(line)
+    if outcome.path is PathKind.NONE:
+        raise typer.Exit(1)
+
+
+def _read(target: str) -> Scenario:
+    """A file where there is one of that name, else two presets."""
+    from icekit.nat import PRESETS
+    from icekit.sim.scenario import Scenario
+
+    path = Path(target)
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError):
+        is_file = False  # too long for a name, or with characters that no name has
+    if is_file:
+        return Scenario.from_toml(read_file("sim", path))
+    # No preset has an x in its name.
+    names = re.split("[×x]", target)
+    if len(names) != 2 or not set(names) <= set(PRESETS):
+        raise ConfigError(
+            f"{target!r}: there is no such file, and it is not PRESETxPRESET; presets: {', '.join(PRESETS)}"
+        )
+    return replace(Scenario(), a=names[0], b=names[1])
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--set {text}: write KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value  # a word needs no quotes here
+
+
+def outcome_text(outcome: Outcome) -> RenderableType:
+    """The path first, then a line for each peer."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    from icekit.report import PathKind
+
+    scenario = outcome.scenario
+    sentence = {
+        PathKind.DIRECT: "direct: the peers talk without a relay.",
+        PathKind.RELAY: "relay: data goes through the TURN server.",
+    }.get(outcome.path, "none: no data flows between the peers.")
+    if outcome.split:
+        sentence = "relay, on one side only: one peer sends through the TURN server, the other one directly."
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_row("", "NAT", "candidates", "gathered", "connected", "settled")
+    for name, nat, peer in (("A", scenario.a, outcome.a), ("B", scenario.b, outcome.b)):
+        kinds = "–" if peer.local is None else f"{peer.local} to {peer.remote}"
+        table.add_row(name, nat, kinds, *map(_ms, (peer.gathered_ms, peer.connected_ms, peer.settled_ms)))
+    style = "red" if outcome.path is PathKind.NONE else "green"
+    return Group(
+        Text(sentence, style=style),
+        Text(f"engine {scenario.engine}, seed {scenario.seed}, milliseconds of virtual time"),
+        Text(),
+        table,
+        *(Text(f"{name}: {_why(peer)}") for name, peer in (("A", outcome.a), ("B", outcome.b)) if peer.failure),
+    )
+
+
+def _why(peer: PeerOutcome) -> str:
+    return peer.failure or ""
+
+
+def _ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0f} ms"
