@@ -58,7 +58,6 @@ class Network:
     dead_server: bool = False
     relay_only: bool = False
     trickle: bool = True
-    answer_after: float = 0.0
 
 
 @dataclass
@@ -76,7 +75,7 @@ class Peer:
     started: bool = False
     mail: list[tuple[Any, ...]] = field(default_factory=list)
     remote_ufrag: str | None = None
-    awaits_answer: bool = True
+    offered: str | None = None
     timer: float | None = None
     ports: int = 5000
     blocked: bool = False
@@ -231,7 +230,7 @@ class IceWorld:
 
     def _start(self, peer: Peer) -> None:
         peer.started = True
-        self._tell(peer, "description", peer.agent.local_ufrag, peer.agent.local_password)
+        self._tell(peer, "hello", peer.agent.local_ufrag, peer.agent.local_password)
         peer.session.start(self.now)
         self._resolve(peer)
         mail, peer.mail = peer.mail, []
@@ -248,10 +247,7 @@ class IceWorld:
 
     def _tell(self, peer: Peer, *message: Any) -> None:
         other = self.other(peer)
-        delay = self.network.signaling / 2
-        if peer.name == "B" and self.network.answer_after:
-            delay += max(0.0, self.network.answer_after - self.now)
-        self.later(delay, lambda: self._receive_mail(other, message))
+        self.later(self.network.signaling / 2, lambda: self._receive_mail(other, message))
 
     def _receive_mail(self, peer: Peer, message: tuple[Any, ...]) -> None:
         if not peer.started:
@@ -259,12 +255,20 @@ class IceWorld:
             return
         agent = peer.agent
         match message:
-            case ("description", ufrag, password):
-                if not peer.awaits_answer:
+            case ("hello", ufrag, password):
+                self._take_description(peer, ufrag, password)
+            case ("offer", ufrag, password):
+                # Both at a time: the offer of A counts.
+                if peer.offered is not None and peer is self.a:
+                    return
+                if peer.offered is None:
                     self._restart(peer, None)
-                peer.awaits_answer = False
-                peer.remote_ufrag = ufrag
-                agent.set_remote_credentials(ufrag, password, self.now)
+                peer.offered = None
+                self._tell(peer, "answer", agent.local_ufrag, agent.local_password, ufrag)
+                self._take_description(peer, ufrag, password)
+            case ("answer", ufrag, password, offered) if offered == peer.offered:
+                peer.offered = None
+                self._take_description(peer, ufrag, password)
             case ("candidate", candidate, ufrag):
                 agent.add_remote_candidate(candidate, self.now, ufrag)
             case ("end", ufrag) if ufrag == peer.remote_ufrag:
@@ -274,14 +278,18 @@ class IceWorld:
 
     def restart(self, peer: Peer, hosts: Iterable[str] | None = None) -> None:
         """``peer`` asks for a restart; the other one answers."""
-        peer.awaits_answer = True
         self._restart(peer, hosts)
+        peer.offered = peer.agent.local_ufrag
+        self._tell(peer, "offer", peer.agent.local_ufrag, peer.agent.local_password)
         self.pump(peer)
 
     def _restart(self, peer: Peer, hosts: Iterable[str] | None) -> None:
         peer.session.restart(self.now, None if hosts is None else list(hosts))
         peer.candidates.clear()
-        self._tell(peer, "description", peer.agent.local_ufrag, peer.agent.local_password)
+
+    def _take_description(self, peer: Peer, ufrag: str, password: str) -> None:
+        peer.remote_ufrag = ufrag
+        peer.agent.set_remote_credentials(ufrag, password, self.now)
 
     # The wire.
 

@@ -1,0 +1,420 @@
+"""Two sessions in virtual time, behind known NATs: who connects, when, on which pair, and what a restart changes."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+
+from icekit.candidate import CandidateType
+from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerFailed
+from icekit.gathering_plan import GatherServer
+from icekit.ice import IceConfig
+from icekit.ice_events import IceState
+from icekit.nat import NatConfig
+from icekit.net import Address, Datagram, SocketReleased, SocketWanted, StreamReleased
+from icekit.report import Behavior
+from icekit.session import IceSession
+from icekit.stun import Class, Method, decode, is_stun
+from tests.fake_wire import SEEDS
+from tests.ice_world import DEAD_SERVER, RELAY_HOST, SERVER, IceWorld, Network, Peer
+
+PORT_RESTRICTED = NatConfig(filtering=Behavior.ADDRESS_AND_PORT_DEPENDENT)
+SHORT = NatConfig(filtering=Behavior.ADDRESS_AND_PORT_DEPENDENT, udp_lifetime=30.0)
+BOTH = ("port-restricted", "port-restricted")
+# P and T in milliseconds; the relay's round trip is twice T.
+PATHS = ((40, 30), (100, 60), (30, 60), (100, 100), (200, 120), (20, 100), (200, 20))
+
+
+def talk(world: IceWorld) -> None:
+    """Data passes both ways."""
+    for peer in world.peers.values():
+        heard = world.other(peer).data
+        world.send(peer, b"hello")
+        world.run(world.now + 2.0)
+        assert len(world.other(peer).data) == len(heard) + 1
+
+
+@pytest.mark.parametrize(
+    ("nats", "relayed"),
+    [
+        ((None, None), False),
+        (BOTH, False),
+        (("symmetric", "restricted"), False),
+        (("cgnat", "port-restricted"), False),
+        (("firewall", "port-restricted"), False),
+        (("firewall", "symmetric"), True),
+        (("port-restricted", "symmetric"), True),
+        (("symmetric", "symmetric"), True),
+    ],
+)
+def test_the_path_is_direct_where_it_can_be(nats: tuple[str | None, str | None], relayed: bool) -> None:
+    world = IceWorld(Network(nats=nats, turn=True))
+    world.run_until_settled()
+    assert world.is_relayed() is relayed
+    assert world.on_same_pair()
+    talk(world)
+    assert world.a.states == world.b.states == [IceState.CHECKING, IceState.CONNECTED, IceState.COMPLETED]
+
+
+def test_one_relay_is_used_where_one_is_enough() -> None:
+    for nats in (("port-restricted", "symmetric"), ("symmetric", "symmetric")):
+        world = IceWorld(Network(nats=nats, turn=True))
+        world.run_until_settled()
+        pair = world.a.pair
+        assert pair is not None
+        assert (pair.base.host == RELAY_HOST) != (pair.address.host == RELAY_HOST)
+
+
+def test_relay_only_tells_and_checks_nothing_else() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True, relay_only=True))
+    world.run_until_settled()
+    for peer in world.peers.values():
+        assert [candidate.type for candidate in peer.candidates] == [CandidateType.RELAYED]
+        assert {pair.local.type for pair in peer.agent.stats()} == {"relay"}
+    talk(world)
+
+
+def test_without_trickle_both_connect_as_well() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True, trickle=False))
+    world.run_until_settled()
+    assert not world.is_relayed()
+
+
+def test_runs_are_repeatable() -> None:
+    def trace(seed: int) -> list[object]:
+        world = IceWorld(Network(nats=("cgnat", "symmetric"), turn=True, loss=0.1, jitter=0.5), seed=seed)
+        world.run(20.0)
+        return [*world.a.events, *world.b.events, world.sent]
+
+    assert trace(4) == trace(4)
+    assert trace(4) != trace(5)
+
+
+# Time.
+
+
+def starts(world: IceWorld, peer: Peer) -> list[float]:
+    """When new transactions of ``peer`` begin."""
+    seen: dict[bytes, float] = {}
+    leave = world._leave
+
+    def watch(sender: Peer, datagram: Datagram) -> None:
+        if sender is peer and is_stun(datagram.data):
+            message = decode(datagram.data)
+            if message.message_class is Class.REQUEST and message.method in (Method.BINDING, Method.ALLOCATE):
+                seen.setdefault(message.transaction_id, world.now)
+        leave(sender, datagram)
+
+    world._leave = watch  # type: ignore[method-assign]
+    world.run(3.0)
+    return sorted(seen.values())
+
+
+@pytest.mark.parametrize("ta", [0.005, 0.02, 0.05])
+def test_gathering_and_checks_share_the_slots(ta: float) -> None:
+    world = IceWorld(Network(nats=BOTH, dead_hosts=2, signaling=0.0), config=IceConfig(ta=ta))
+    times = starts(world, world.a)
+    gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    assert len(gaps) > 20
+    # Consent begins later than this.
+    assert min(gaps) >= ta - 1e-9
+
+
+def test_a_dead_server_costs_two_slots_at_most() -> None:
+    for nats in (BOTH, ("symmetric", "restricted")):
+        usual = IceWorld(Network(nats=nats)).run_until_valid()
+        world = IceWorld(Network(nats=nats, dead_server=True))
+        assert world.run_until_valid() - usual <= 2 * 0.005 + 1e-9
+        world.run(10.0)
+        failed = [event for _, event in world.a.events if isinstance(event, ServerFailed)]
+        assert [event.server for event in failed] == [DEAD_SERVER]
+        assert world.on_same_pair()
+
+
+@pytest.mark.parametrize("direct", [0.4, 1.5])
+def test_a_slow_path_holds_for_ten_minutes(direct: float) -> None:
+    world = IceWorld(Network(direct=direct, nats=BOTH))
+    world.run(630.0)
+    for peer in world.peers.values():
+        assert peer.states == [IceState.CHECKING, IceState.CONNECTED, IceState.COMPLETED]
+
+
+def test_ten_percent_loss_holds_for_ten_minutes() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True, loss=0.1), seed=7)
+    world.run(600.0)
+    for peer in world.peers.values():
+        assert IceState.FAILED not in peer.states
+        assert peer.agent.state is IceState.COMPLETED
+
+
+def test_silence_is_shown_and_then_the_end() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(100.0)
+    world.b.blocked = True
+    world.run(140.0)
+    changes = [(when, event.state) for when, event in world.a.events if hasattr(event, "state")][-2:]
+    assert [state for _, state in changes] == [IceState.DISCONNECTED, IceState.FAILED]
+    assert changes[0][0] == pytest.approx(105.0, abs=4.0)
+    assert changes[1][0] == pytest.approx(130.0, abs=6.1)
+
+
+def test_a_minute_before_the_answer_outlives_mappings_of_thirty_seconds() -> None:
+    world = IceWorld(Network(nats=((SHORT,), (SHORT,)), skew=60.0))
+    world.run_until_valid(70.0)
+    world.run_until_settled()
+    assert world.on_same_pair()
+    # It is the keepalives that did it: a NAT with 10 s forgets.
+    hasty = NatConfig(filtering=Behavior.ADDRESS_AND_PORT_DEPENDENT, udp_lifetime=10.0)
+    world = IceWorld(Network(nats=((hasty,), (hasty,)), skew=60.0))
+    world.run(59.0)
+    assert list(world.a.nats[0].mappings(world.now)) == []
+
+
+def test_keepalives_end_with_the_first_pair() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(10.0)
+    kept = []
+    leave = world._leave
+
+    def watch(sender: Peer, datagram: Datagram) -> None:
+        if is_stun(datagram.data) and decode(datagram.data).message_class is Class.INDICATION:
+            kept.append(datagram)
+        leave(sender, datagram)
+
+    world._leave = watch  # type: ignore[method-assign]
+    world.run(100.0)
+    assert kept == []
+
+
+# Choice.
+
+
+@pytest.mark.parametrize(("direct", "server"), PATHS)
+@pytest.mark.parametrize("ta", [0.005, 0.02])
+def test_direct_wins_where_it_is_not_slower_than_the_relay(direct: int, server: int, ta: float) -> None:
+    for skew in range(-300, 301, 60):
+        network = Network(direct=direct / 1000, server=server / 1000, nats=BOTH, turn=True, skew=skew / 1000)
+        world = IceWorld(network, config=IceConfig(ta=ta))
+        world.run_until_settled()
+        assert world.on_same_pair(), skew
+        if direct <= 2 * server:
+            assert not world.is_relayed(), skew
+
+
+NATS = (None, "full-cone", "restricted", "port-restricted", "symmetric", "symmetric-sequential", "cgnat", "firewall")
+
+
+@pytest.mark.timeout(3600)
+def test_both_sides_finish_on_the_same_pair() -> None:
+    """Random NATs, loss, reordering, dead addresses and servers, reboots, new addresses, restarts."""
+    for seed in range(SEEDS):
+        dice = random.Random(f"choice/{seed}")
+        network = Network(
+            signaling=dice.uniform(0.01, 0.4),
+            server=dice.uniform(0.005, 0.15),
+            direct=dice.uniform(0.005, 0.3),
+            nats=(dice.choice(NATS), dice.choice(NATS)),
+            skew=dice.uniform(-0.3, 0.3),
+            loss=dice.choice((0, 0, 0.02, 0.05, 0.1, 0.15)),
+            jitter=dice.choice((0, 0.1, 0.5, 1.0)),
+            turn=True,
+            dead_hosts=dice.choice((0, 0, 1, 2)),
+            dead_server=dice.random() < 0.2,
+        )
+        world = IceWorld(network, seed=seed, config=IceConfig(ta=dice.choice((0.005, 0.02, 0.05))))
+        world.run_until_settled()
+        assert world.on_same_pair(), seed
+        for _ in range(dice.choice((0, 0, 1, 2))):
+            world.run(world.now + dice.uniform(0.01, 3))
+            peer = dice.choice((world.a, world.b))
+            hosts = None
+            change = dice.random()
+            if change < 0.3:
+                for nat in peer.nats:
+                    nat.reboot()
+            elif change < 0.6 and peer.nats and peer.nats[0].external_hosts:
+                hosts = [f"192.168.{1 if peer is world.a else 2}.9"]
+            world.restart(peer, hosts)
+            world.run(world.now + 0.6 + network.signaling)
+            world.run_until_settled()
+            assert world.on_same_pair(), seed
+        for peer in world.peers.values():
+            assert IceState.FAILED not in peer.states, seed
+            heard = len(world.other(peer).data)
+            for _ in range(8):
+                world.send(peer, b"hello")
+            world.run(world.now + 1.0)
+            assert len(world.other(peer).data) > heard, seed
+
+
+# Restart.
+
+
+def recovery(world: IceWorld, peer: Peer, hosts: list[str] | None = None) -> float:
+    """Seconds from the arrival of the last candidates to the new pair on both sides."""
+    before = len(peer.events), len(world.other(peer).events)
+    world.restart(peer, hosts)
+    world.run(world.now + 5.0)
+    assert world.on_same_pair()
+    told, valid = [], []
+    for side, seen in zip((peer, world.other(peer)), before, strict=True):
+        new = side.events[seen:]
+        told += [when for when, event in new if isinstance(event, CandidateGathered)]
+        valid.append(next(when for when, event in new if type(event).__name__ == "PairSelected"))
+    return max(valid) - (max(told) + world.network.signaling / 2)
+
+
+def test_a_rebooted_nat_is_recovered_from_within_two_round_trips() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(5.0)
+    world.a.nats[0].reboot()
+    assert recovery(world, world.a) <= 2 * world.network.direct
+    talk(world)
+
+
+def test_a_new_address_is_recovered_from_within_two_round_trips() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(5.0)
+    assert recovery(world, world.b, ["192.168.2.77"]) <= 2 * world.network.direct
+    pair = world.b.pair
+    assert pair is not None
+    assert pair.base.host == "192.168.2.77"
+    talk(world)
+
+
+def test_the_old_pair_carries_data_until_the_new_one_does() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True))
+    world.run(5.0)
+    old = world.a.pair
+    assert old is not None
+    world.restart(world.a)
+    world.run(world.now + 0.05)
+    assert world.a.agent.uses_old_pair()
+    world.send(world.a, b"meanwhile")
+    world.run(world.now + 0.05)
+    assert world.b.data == [b"meanwhile"]
+    world.run(world.now + 2.0)
+    new = world.a.pair
+    assert new is not None
+    assert new.base != old.base
+    assert {state for peer in world.peers.values() for state in peer.states} == {
+        *(IceState.CHECKING, IceState.CONNECTED, IceState.COMPLETED)
+    }
+    assert old.base in world.a.bound
+    assert world.server.allocations == 4
+    # What nobody needs any more is given back.
+    world.run(world.now + 10.0)
+    assert world.a.bound == {new.base}
+    assert len(world.b.bound) == 1
+    assert world.server.allocations == 2
+    talk(world)
+
+
+def test_restarts_in_a_row_leave_nothing_behind() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True))
+    world.run(3.0)
+    for _ in range(6):
+        world.restart(world.a)
+        world.run(world.now + 0.01)
+    world.run(world.now + 20.0)
+    assert world.on_same_pair()
+    assert (len(world.a.bound), len(world.b.bound)) == (1, 1)
+    assert world.server.allocations == 2
+    talk(world)
+
+
+def test_both_may_restart_at_the_same_time() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(3.0)
+    world.restart(world.a)
+    world.restart(world.b)
+    world.run(world.now + 5.0)
+    assert world.on_same_pair()
+    talk(world)
+
+
+# Sockets and the end.
+
+
+def session(*servers: str) -> IceSession:
+    from icekit.servers import ServerUri
+
+    wanted = [GatherServer(ServerUri.parse(url), ("alice", "secret") if "turn" in url else None) for url in servers]
+    return IceSession(True, ["192.168.1.2"], wanted, random.Random(1).randbytes)
+
+
+def events(core: IceSession) -> list[object]:
+    found = []
+    while (event := core.next_event()) is not None:
+        found.append(event)
+    return found
+
+
+def test_a_restart_asks_for_sockets_of_its_own() -> None:
+    core = session()
+    core.start(0.0)
+    (first,) = events(core)
+    assert first == SocketWanted(0, Address("192.168.1.2", 0))
+    core.restart(1.0)
+    (second,) = [event for event in events(core) if isinstance(event, SocketWanted)]
+    assert second.id != 0
+    # The first one is not needed any more: it is opened too late.
+    core.socket_opened(0, Address("192.168.1.2", 5000), 1.0)
+    assert events(core) == [SocketReleased(Address("192.168.1.2", 5000))]
+    core.stream_opened(7, Address("192.168.1.2", 1), SERVER, 1.0)
+    assert events(core) == [StreamReleased(7)]
+    core.socket_opened(second.id, Address("192.168.1.2", 5001), 1.0)
+    assert [type(event) for event in events(core)] == [CandidateGathered, GatheringComplete]
+
+
+def test_servers_are_asked_again_at_the_same_addresses() -> None:
+    world = IceWorld(Network(nats=BOTH))
+    world.run(1.0)
+    world.restart(world.a)
+    world.run(2.0)
+    assert [candidate.type for candidate in world.a.candidates] == ["host", "srflx"]
+
+
+def test_closing_gives_everything_back() -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True))
+    world.run(2.0)
+    for peer in world.peers.values():
+        peer.session.close(world.now)
+        peer.session.close(world.now)
+        world.pump(peer)
+    world.run(world.now + 2.0)
+    for peer in world.peers.values():
+        assert peer.bound == set()
+        assert peer.session.get_timer() is None
+        assert peer.agent.state is IceState.CLOSED
+    assert world.server.allocations == 0
+
+
+def test_more_peers_than_an_allocation_takes_do_no_harm() -> None:
+    world = IceWorld(Network(nats=("symmetric", "symmetric"), turn=True))
+    world.run_until_settled()
+    from icekit.candidate import Candidate
+
+    world.restart(world.a)
+    world.run(world.now + 1.0)
+    for number in range(400):
+        host = f"203.0.{114 + number // 200}.{number % 200 + 1}"
+        candidate = Candidate(f"x{number}", 1, "udp", 2**30 + number, host, 9, CandidateType.HOST)
+        world.a.agent.add_remote_candidate(candidate, world.now)
+    world.run(world.now + 20.0)
+    assert len(world.a.agent.stats()) <= 100
+    assert world.on_same_pair()
+
+
+def test_data_that_is_too_long_for_a_relay_is_dropped() -> None:
+    world = IceWorld(Network(nats=("symmetric", "symmetric"), turn=True))
+    world.run_until_settled()
+    relaying = next(
+        peer for peer in world.peers.values() if peer.pair is not None and peer.pair.base.host == RELAY_HOST
+    )
+    dropped = relaying.agent.dropped
+    world.send(relaying, bytes(70_000))
+    assert relaying.agent.dropped == dropped + 1
+    talk(world)
