@@ -13,6 +13,12 @@ import pytest
 from tests.requirements import REQUIRE_VARIABLE, check_markers, skips_are_failures
 
 
+def pytest_configure() -> None:
+    # What a command prints must not depend on the terminal of whoever runs the tests.
+    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+        os.environ.pop(name, None)
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     check_markers(item)
