@@ -55,7 +55,7 @@ def relays(events: list[GatherEvent]) -> dict[str | None, Candidate]:
 
 async def all_released(coturn: Coturn) -> None:
     """coturn writes of each session that ends with a Refresh of lifetime 0 (``delete``)."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while True:
             log = coturn.log()
             created = set(re.findall(r"session (\d+): .*ALLOCATE processed, success", log))
