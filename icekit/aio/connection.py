@@ -320,7 +320,7 @@ class IceConnection:
                     return
                 await self._wait(None)
         finally:
-            self._state_readers.remove(reader)
+            self._state_readers = [item for item in self._state_readers if item is not reader]
 
     @property
     def state(self) -> IceState:

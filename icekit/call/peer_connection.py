@@ -124,7 +124,7 @@ class PeerConnection(StockPeerConnection):
         if self._restart_wanted and not self.is_closed:
             self._restart_wanted = False
             for transport in self.ice_transports:
-                transport.gatherer.restart()
+                transport.restart()
         return self._announced(await super().createOffer())
 
     async def createAnswer(self) -> RTCSessionDescription:
@@ -201,7 +201,7 @@ class PeerConnection(StockPeerConnection):
             known, new = connection.remote_username, announced.ufrags.get(mid)
             # RFC 8839 §4.4.1.1.1: new credentials in an offer restart ICE, for us as well.
             if description.type == "offer" and known is not None and new is not None and new != known:
-                transport.gatherer.restart()
+                transport.restart()
 
     def _trickle(self) -> None:
         """Tell the candidates of each transport, from the first one on after a restart."""

@@ -151,11 +151,17 @@ class IceTransport(RTCIceTransport):
         self._send = self._transmit
         self._monitoring: asyncio.Task[None] | None = None
         self._was_connected = False
+        # The user name fragment that the peer had before a restart.
+        self._left: str | None = None
 
     async def start(self, remoteParameters: RTCIceParameters) -> None:
         """Return when data may flow; called again, it takes the credentials of a restart. ConnectionError if closed."""
         if self.state == "closed":
             raise InvalidStateError("RTCIceTransport is closed")
+        if remoteParameters.usernameFragment == self._left:
+            # We have restarted, and the peer's answer is not here yet.
+            await self._until_working()
+            return
         connection = self.connection
         connection.remote_is_lite = remoteParameters.iceLite
         if connection.remote_username is None:
@@ -169,6 +175,12 @@ class IceTransport(RTCIceTransport):
         except ConnectionError:
             # It may be restarted, and this is what the DTLS transport waits for.
             await self._until_working()
+
+    def restart(self) -> None:
+        """New credentials and candidates; the pair in use stays until the peer has new ones, too."""
+        if self.connection.remote_username is not None:
+            self._left = self.connection.remote_username
+        self.gatherer.restart()
 
     async def stop(self) -> None:
         """Close the connection, for ever."""

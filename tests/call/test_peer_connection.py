@@ -1,0 +1,358 @@
+"""``PeerConnection`` with itself on loopback; with stock aiortc in tests/interop/test_aiortc.py."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+from typing import Any
+
+import aiortc
+import pytest
+from aiortc import (
+    RTCBundlePolicy,
+    RTCIceCandidate,
+    RTCIceServer,
+    RTCIceTransportPolicy,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from aiortc.mediastreams import AudioStreamTrack, MediaStreamError, MediaStreamTrack
+from aiortc.rtcconfiguration import RTCConfiguration
+
+from icekit.aio.server import serve
+from icekit.call import IceCandidateError, PeerConnection
+from icekit.call.peer_connection import ice_servers
+from icekit.errors import ConfigError
+from icekit.sdp import read_sdp
+from icekit.server import ServerConfig, TurnConfig
+from tests.call.calls import Echo, closing, negotiate, ours, trickle, until, until_state
+
+USER, PASSWORD = "alice", "secret"
+
+
+async def test_a_program_of_aiortc() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        await negotiate(caller, callee)
+        await echo.say("hello")
+        for connection in (caller, callee):
+            assert await until_state(connection, "completed") == "completed"
+            assert connection.connectionState == "connected"
+            assert connection.iceGatheringState == "complete"
+    assert (caller.iceConnectionState, caller.connectionState) == ("closed", "closed")
+    await caller.close()
+
+
+async def test_what_the_descriptions_say() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        caller.createDataChannel("x")
+        caller.addTransceiver("audio")
+        assert caller.localDescription is None
+        offer = await caller.createOffer()
+        for description in (offer, *[await _set_local(caller, offer)]):
+            read = read_sdp(description.sdp)
+            assert read.pacing == 5
+            assert [section.options for section in read.media] == [("trickle", "ice2")] * 2
+        # Nothing is gathered by createOffer; setLocalDescription waits where nobody takes candidates.
+        assert [section.end_of_candidates for section in read_sdp(offer.sdp).media] == [False, False]
+        assert all(section.candidates and section.end_of_candidates for section in read.media)
+        assert caller.canTrickleIceCandidates is None
+        await callee.setRemoteDescription(caller.localDescription)
+        assert callee.canTrickleIceCandidates is True
+        await callee.setRemoteDescription(RTCSessionDescription(_without_options(offer.sdp), "offer"))
+        assert callee.canTrickleIceCandidates is False
+
+
+async def _set_local(connection: PeerConnection, description: RTCSessionDescription) -> RTCSessionDescription:
+    await connection.setLocalDescription(description)
+    assert connection.localDescription is not None
+    return connection.localDescription
+
+
+def _without_options(sdp: str) -> str:
+    return "".join(f"{line}\r\n" for line in sdp.splitlines() if not line.startswith(("a=ice-opt", "a=ice-pac")))
+
+
+async def test_trickle_both_ways_with_candidates_before_the_description() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        told = trickle(caller, callee), trickle(callee, caller)
+        await caller.setLocalDescription()
+        description = caller.localDescription
+        assert description is not None
+        # It has returned at once; what the peer gets is an offer without candidates, after some of them.
+        assert read_sdp(description.sdp).candidates == ()
+        await until(lambda: None in told[0])
+        await callee.setRemoteDescription(description)
+        await callee.setLocalDescription()
+        answer = callee.localDescription
+        assert answer is not None
+        assert read_sdp(answer.sdp).candidates == ()
+        await caller.setRemoteDescription(answer)
+        await echo.say("hello")
+        for candidates, connection in zip(told, (caller, callee), strict=True):
+            first, end = candidates
+            assert isinstance(first, RTCIceCandidate)
+            assert (first.sdpMid, first.sdpMLineIndex, first.ip, first.type) == ("0", 0, "127.0.0.1", "host")
+            assert end is None
+            # The description catches up.
+            assert connection.localDescription is not None
+            (section,) = read_sdp(connection.localDescription.sdp).media
+            assert [item.port for item in section.candidates] == [first.port]
+            assert section.end_of_candidates
+            assert connection.iceGatheringState == "complete"
+
+
+async def test_an_answer_trickles_only_to_whom_can() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        trickle(callee, caller)
+        await caller.setLocalDescription()
+        assert caller.localDescription is not None
+        plain = RTCSessionDescription(_without_options(caller.localDescription.sdp), "offer")
+        await callee.setRemoteDescription(plain)
+        await callee.setLocalDescription()
+        assert callee.localDescription is not None
+        (section,) = read_sdp(callee.localDescription.sdp).media
+        assert len(section.candidates) == 1
+        assert section.end_of_candidates
+        await caller.setRemoteDescription(callee.localDescription)
+        await echo.say("hello")
+
+
+async def test_a_dead_server_costs_300_milliseconds_at_most() -> None:
+    """And nothing with a handler; its failure is an event."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.0.1", 0))
+        dead = RTCIceServer(f"stun:127.0.0.1:{silent.getsockname()[1]}")
+        waiting, trickling = ours(dead), ours(dead)
+        async with closing(waiting, trickling):
+            errors: list[IceCandidateError] = []
+            trickling.on("icecandidateerror", errors.append)
+            trickle(trickling, waiting)
+            for connection in (waiting, trickling):
+                connection.createDataChannel("x")
+            began = time.monotonic()
+            await trickling.setLocalDescription()
+            assert time.monotonic() - began < 0.2
+            began = time.monotonic()
+            await waiting.setLocalDescription()
+            assert 0.25 < time.monotonic() - began < 1.5
+            assert waiting.localDescription is not None
+            (section,) = read_sdp(waiting.localDescription.sdp).media
+            assert len(section.candidates) == 1
+            assert not section.end_of_candidates
+            assert waiting.iceGatheringState == "gathering"
+            assert await until_state(trickling, "complete", of="iceGatheringState")
+            await until(lambda: bool(errors))
+            assert (errors[0].errorCode, errors[0].url) == (701, dead.urls)
+            assert "no answer" in errors[0].errorText
+
+
+async def test_relays_of_all_urls_and_nothing_else() -> None:
+    config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",)))
+    async with serve(config, hosts=["127.0.0.1"], ports=(0,)) as running:
+        urls = [f"turn:{running.udp[0]}?transport=udp", f"turn:{running.tcp[0]}?transport=tcp"]
+        good = RTCIceServer(urls, USER, PASSWORD)
+        wrong = RTCIceServer(f"turn:localhost:{running.tcp[0].port}?transport=tcp", USER, "wrong")
+        policy = RTCIceTransportPolicy.RELAY
+        caller, callee = ours(good, wrong, iceTransportPolicy=policy), ours(good, iceTransportPolicy=policy)
+        async with closing(caller, callee):
+            errors: list[IceCandidateError] = []
+            caller.on("icecandidateerror", errors.append)
+            echo = Echo(caller, callee)
+            told = trickle(caller, callee)
+            await negotiate(caller, callee)
+            await echo.say("hello")
+            assert [candidate and (candidate.type, candidate.relatedAddress) for candidate in told] == [
+                ("relay", "0.0.0.0"),
+                ("relay", "0.0.0.0"),
+                None,
+            ]
+            assert [error.errorCode for error in errors] == [401]
+            report = (await caller.getStats()).values()
+            locals_ = [item for item in report if item.type == "local-candidate"]
+            assert {(item.candidateType, item.url) for item in locals_} == {("relay", url) for url in urls}
+        assert running.core.allocations == 0
+
+
+async def test_statistics_name_the_pair_in_use() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        await negotiate(caller, callee)
+        await echo.say("hello")
+        await until_state(caller, "completed")
+        report = await caller.getStats()
+        kinds = [item.type for item in report.values()]
+        assert sorted(kinds) == ["candidate-pair", "local-candidate", "remote-candidate", "transport"]
+        (pair,) = [item for item in report.values() if item.type == "candidate-pair"]
+        assert (pair.state, pair.nominated, pair.selected) == ("succeeded", True, True)
+        assert 0 < pair.currentRoundTripTime < 1
+        assert pair.bytesSent > 0
+        assert pair.bytesReceived > 0
+        assert pair.requestsSent >= pair.responsesReceived >= 1
+        assert report[pair.localCandidateId].type == "local-candidate"
+        assert report[pair.remoteCandidateId].type == "remote-candidate"
+        assert report[pair.transportId].dtlsState == "connected"
+
+
+async def test_restart_keeps_the_channel_and_changes_the_pair() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        await negotiate(caller, callee)
+        await echo.say("before")
+        await until_state(caller, "completed")
+        before = _facts(caller)
+        caller.restartIce()
+        assert _facts(caller) == before
+        await negotiate(caller, callee)
+        after = _facts(caller)
+        assert after[0] != before[0]
+        assert after[1] != before[1]
+        for _ in range(20):
+            await echo.say("while it changes")
+        await until(lambda: all(_used_port(item) == _facts(item)[1] for item in (caller, callee)))
+        await echo.say("after")
+        assert caller.connectionState == "connected"
+        # The next offer is an ordinary one.
+        assert read_sdp((await caller.createOffer()).sdp).media[0].ufrag == after[0]
+
+
+def _facts(connection: PeerConnection) -> tuple[str | None, int]:
+    """User name fragment and port of the local description."""
+    assert connection.localDescription is not None
+    (section,) = read_sdp(connection.localDescription.sdp).media
+    return section.ufrag, section.candidates[0].port
+
+
+def _used_port(connection: PeerConnection) -> int | None:
+    pair = connection.ice_transports[0].connection.selected_pair
+    return None if pair is None else pair.local.port
+
+
+async def test_the_answerer_may_restart_and_trickle() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        told = trickle(caller, callee), trickle(callee, caller)
+        await negotiate(caller, callee)
+        await echo.say("before")
+        callee.restartIce()
+        await negotiate(callee, caller)
+        await until(lambda: all(_used_port(item) == _facts(item)[1] for item in (caller, callee)))
+        await echo.say("after")
+        for candidates in told:
+            assert [item is None for item in candidates] == [False, True, False, True]
+            assert candidates[0].port != candidates[2].port
+
+
+async def test_audio_and_data_on_one_transport_and_on_several() -> None:
+    for policy in (RTCBundlePolicy.MAX_BUNDLE, RTCBundlePolicy.MAX_COMPAT):
+        caller, callee = ours(bundlePolicy=policy), ours()
+        async with closing(caller, callee):
+            # First the track: aiortc itself does not bundle a channel that was there before it.
+            caller.addTrack(AudioStreamTrack())
+            echo = Echo(caller, callee)
+            told = trickle(caller, callee), trickle(callee, caller)
+            received: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+            callee.on("track", received.set_result)
+            await negotiate(caller, callee)
+            track = await received
+            frame = await track.recv()
+            assert frame.sample_rate == 48000
+            await echo.say("hello")
+            assert len(caller.ice_transports) == 1
+            mids = [candidate.sdpMid for candidate in told[0] if candidate is not None]
+            assert mids[0] == "0"
+            assert told[0].count(None) == 1
+            assert told[1][-1] is None
+        await _until_the_end(track)
+
+
+async def _until_the_end(track: MediaStreamTrack) -> None:
+    with suppress(MediaStreamError):
+        while True:
+            await track.recv()
+
+
+async def test_who_says_goodbye_ends_it_for_both() -> None:
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        await negotiate(caller, callee)
+        await echo.say("hello")
+        await caller.close()
+        assert await until_state(callee, "closed", of="connectionState")
+
+
+async def test_close_in_the_middle_of_everything() -> None:
+    for steps in range(5):
+        caller, callee = ours(), ours()
+        async with closing(caller, callee):
+            Echo(caller, callee)
+            trickle(caller, callee)
+            work: list[Any] = [
+                caller.setLocalDescription,
+                lambda caller=caller, callee=callee: callee.setRemoteDescription(caller.localDescription),
+                callee.setLocalDescription,
+                lambda caller=caller, callee=callee: caller.setRemoteDescription(callee.localDescription),
+            ]
+            for step in work[:steps]:
+                await step()
+        await callee.addIceCandidate(None)
+
+
+async def test_stock_engine() -> None:
+    """Nothing of ours is left: neither in the description, nor in the transports."""
+    connection = PeerConnection(RTCConfiguration(iceServers=[]), engine="aioice")
+    stock = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    async with closing(connection, stock):
+        for item in (connection, stock):
+            item.createDataChannel("x")
+            await item.setLocalDescription()
+        assert connection.localDescription is not None
+        assert "ice-options" not in connection.localDescription.sdp
+        shapes = [
+            [line.partition(":")[0] for line in item.localDescription.sdp.splitlines()[2:]]
+            for item in (connection, stock)
+        ]
+        assert [line.partition(" ")[0] for line in shapes[0]] == [line.partition(" ")[0] for line in shapes[1]]
+        assert type(connection.sctp.transport.transport) is aiortc.RTCIceTransport
+        assert connection.ice_transports == []
+        connection.restartIce()
+        assert dict(await connection.getStats()) == {}
+    assert connection.iceConnectionState == "closed"
+    with pytest.raises(ConfigError, match="choose icekit or aioice"):
+        PeerConnection(engine="other")  # type: ignore[arg-type]
+
+
+def test_servers_that_cannot_be() -> None:
+    assert [str(url) for server in ice_servers(None) for url in server.urls] == ["stun:stun.l.google.com:19302"]
+    urls = ["stun:[2001:db8::1]", "stuns:stun.example.org", "turns:turn.example.org?transport=udp"]
+    (server,) = ice_servers([RTCIceServer(urls, "a", "b")])
+    assert [str(url) for url in server.urls] == urls
+    for bad, text in (
+        (RTCIceServer("turn:turn.example.org"), "needs a username and credential"),
+        (RTCIceServer("stun:stun.example.org:99999"), "port"),
+        (RTCIceServer("turn:a", "a", "b", credentialType="oauth"), "credentialType"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            PeerConnection(RTCConfiguration(iceServers=[bad]))
+
+
+async def test_early_candidates_are_bounded_and_checked() -> None:
+    connection = ours()
+    async with closing(connection):
+        with pytest.raises(ValueError, match="must have either sdpMid or sdpMLineIndex"):
+            await connection.addIceCandidate(RTCIceCandidate(1, "1", "192.0.2.1", 1, 1, "udp", "host"))
+        for port in range(1, 1000):
+            await connection.addIceCandidate(RTCIceCandidate(1, "1", "192.0.2.1", port, 1, "udp", "host", sdpMid="0"))
+        assert len(connection._early) == 256

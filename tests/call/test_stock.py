@@ -1,0 +1,94 @@
+"""The contract with aiortc: the private names that we stand on, who calls them, and what they give."""
+
+from __future__ import annotations
+
+import inspect
+
+import aiortc
+import pytest
+from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCPeerConnection
+
+from icekit.call import stock
+from icekit.call.stock import PRIVATE_ATTRIBUTES, PRIVATE_NAMES, check_names
+from icekit.errors import ConfigError
+from tests.call.calls import closing, ours
+
+WHY = f"aiortc {aiortc.__version__} has changed: read its changes, then icekit/call/stock.py and this test"
+OWN = "_RTCPeerConnection__"
+
+
+def test_methods_are_there() -> None:
+    check_names()
+    for owner, names in PRIVATE_NAMES.items():
+        for name in names:
+            assert inspect.isfunction(vars(owner).get(name)), f"{owner.__name__}.{name}: {WHY}"
+
+
+def test_a_missing_method_is_told_at_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(RTCPeerConnection, f"{OWN}gather")
+    with pytest.raises(ConfigError, match=r"does not fit aiortc .*RTCPeerConnection._RTCPeerConnection__gather"):
+        check_names()
+
+
+def test_who_calls_what() -> None:
+    """An override that nobody calls any more would be silent."""
+    calls = {
+        "setLocalDescription": ("gather", "connect"),
+        "setRemoteDescription": ("connect", "updateIceConnectionState", "updateConnectionState"),
+        f"{OWN}createSctpTransport": ("createDtlsTransport",),
+        f"{OWN}createTransceiver": ("createDtlsTransport",),
+        f"{OWN}gather": ("iceTransports",),
+        f"{OWN}localDescription": ("pendingLocalDescription", "currentLocalDescription"),
+        "close": ("isClosed", "updateIceConnectionState", "updateConnectionState"),
+    }
+    for method, names in calls.items():
+        code = vars(RTCPeerConnection)[method].__code__
+        for name in names:
+            assert f"{OWN}{name}" in code.co_names, f"{method} does not use {name}: {WHY}"
+    assert {"start", "getLocalCandidates", "iceGatherer"} <= set(
+        vars(RTCPeerConnection)[f"{OWN}connect"].__code__.co_names
+    ), WHY
+    assert {"_recv"} <= set(RTCDtlsTransport._recv_next.__code__.co_names), WHY
+    assert {"_send"} <= set(RTCDtlsTransport._write_ssl.__code__.co_names), WHY
+
+
+def test_signatures() -> None:
+    expected = {
+        RTCIceTransport.start: ["self", "remoteParameters"],
+        RTCIceTransport.stop: ["self"],
+        RTCIceTransport.addRemoteCandidate: ["self", "candidate"],
+        RTCIceGatherer.gather: ["self"],
+        RTCIceGatherer.getLocalCandidates: ["self"],
+        RTCDtlsTransport.__init__: ["self", "transport", "certificates"],
+        RTCPeerConnection.setLocalDescription: ["self", "sessionDescription"],
+        RTCPeerConnection.addIceCandidate: ["self", "candidate"],
+    }
+    for function, names in expected.items():
+        assert list(inspect.signature(function).parameters) == names, f"{function.__qualname__}: {WHY}"
+
+
+async def test_attributes_are_there() -> None:
+    connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    async with closing(connection):
+        connection.createDataChannel("x")
+        transport = connection.sctp.transport.transport
+        for item in (connection, transport, transport.iceGatherer):
+            for name in PRIVATE_ATTRIBUTES[type(item)]:
+                assert name in vars(item), f"{type(item).__name__}.{name}: {WHY}"
+        dtls = connection.sctp.transport
+        assert dtls._stats_id in dtls._get_stats(), WHY
+
+
+async def test_our_transports_are_aiortcs() -> None:
+    connection = ours()
+    async with closing(connection):
+        connection.createDataChannel("x")
+        transport = connection.sctp.transport.transport
+        assert isinstance(transport, stock.IceTransport | RTCIceTransport)
+        assert (transport.state, transport.role, transport.iceGatherer.state) == ("new", "controlled", "new")
+        assert transport.iceGatherer.getLocalParameters().usernameFragment == transport.connection.local_username
+        assert transport.getRemoteCandidates() == []
+        await transport.iceGatherer.first_candidate()
+    assert transport.state == "closed"
+    with pytest.raises(aiortc.InvalidStateError):
+        await transport.start(transport.iceGatherer.getLocalParameters())
