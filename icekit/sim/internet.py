@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import socket
+import threading
 import zlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
@@ -209,7 +210,10 @@ class Internet:
         adapters, dice, urandom = ifaddr.get_adapters, random.getstate(), os.urandom
         ifaddr.get_adapters = _adapters
         random.seed(zlib.crc32(f"{self.seed}/programs/{self._now}".encode()))
-        os.urandom = random.Random(zlib.crc32(f"{self.seed}/bytes/{self._now}".encode())).randbytes  # noqa: S311
+        seeded = random.Random(zlib.crc32(f"{self.seed}/bytes/{self._now}".encode())).randbytes  # noqa: S311
+        thread = threading.get_ident()
+        # Other threads, as a cluster's worker has them, must not draw from it.
+        os.urandom = lambda count: seeded(count) if threading.get_ident() == thread else urandom(count)
         try:
             yield
         finally:
