@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icekit.cli.options import JsonOutput, read_file
+from icekit.cli.sweep import Dask, Jobs, Out, SweepFile, run_sweep
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -19,27 +20,51 @@ if TYPE_CHECKING:
     from icekit.sim.scenario import Outcome, PeerOutcome, Scenario
 
 Target = Annotated[
-    str, typer.Argument(metavar="FILE|PRESETxPRESET", help="A scenario file (TOML), or the NATs of both peers.")
+    str | None, typer.Argument(metavar="FILE|PRESETxPRESET", help="A scenario file (TOML), or the NATs of both peers.")
 ]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="A key of the scenario; may be given several times."),
 ]
 WantTimeline = Annotated[bool, typer.Option("--timeline", help="The fate of every packet, a line each.")]
+Capture = Annotated[
+    Path | None, typer.Option("--capture", metavar="FILE", help="Write every packet to a file for Wireshark (pcapng).")
+]
 
 
-def sim(target: Target, settings: Settings = None, timeline: WantTimeline = False, json: JsonOutput = False) -> None:
+def sim(
+    target: Target = None,
+    settings: Settings = None,
+    timeline: WantTimeline = False,
+    capture: Capture = None,
+    sweep: SweepFile = None,
+    out: Out = None,
+    jobs: Jobs = None,
+    dask: Dask = None,
+    json: JsonOutput = False,
+) -> None:
     """Let two simulated peers call each other and print path, candidates and times in milliseconds.
 
     Examples: icekit sim symmetricxport-restricted --set turn=udp --set engine=aioice. Exit code 1: not connected.
+
+    icekit sim --sweep FILE --out runs.jsonl --jobs 4: many runs; what the file has already is not run again.
     """
+    if sweep is not None:
+        if target is not None or settings or timeline or capture is not None or json:
+            raise ConfigError("--sweep goes with --out, --jobs and --dask only: the file says the rest")
+        run_sweep(sweep, out, jobs, dask)
+        return
+    if target is None:
+        raise ConfigError("name a scenario file or two presets (symmetricxport-restricted), or give --sweep FILE")
+    if out is not None or jobs is not None or dask is not None:
+        raise ConfigError("--out, --jobs and --dask belong to --sweep FILE")
     scenario = _read(target).changed(dict(_setting(text) for text in settings or ()))
 
     from icekit.cli import render
     from icekit.report import PathKind
     from icekit.sim.runner import run
 
-    outcome = run(scenario, timeline=timeline)
+    outcome = run(scenario, timeline=timeline, capture=capture)
     if json:
         render.print_json(outcome)
     else:

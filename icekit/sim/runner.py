@@ -22,6 +22,7 @@ from icekit.sim.scenario import Engine, Outcome, PeerOutcome, Scenario, StunServ
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
+    from pathlib import Path
 
 SERVER, NOBODY = "203.0.113.10", "203.0.113.99"
 _USER, _PASSWORD = "user", "password"  # of a server that exists only here
@@ -30,9 +31,12 @@ _PORTS = {TurnServer.UDP: 3478, TurnServer.TCP: 443, TurnServer.DEAD: 3478}
 _LIMIT, _ATTEMPTS, _INTERVAL = 120.0, 10, 0.5
 
 
-def run(scenario: Scenario, *, timeline: bool = False) -> Outcome:
-    """Run the call to its end in virtual time; with ``timeline`` the outcome has the fate of every packet."""
-    net = Internet(scenario.seed, timeline=timeline, limit=10 * _LIMIT)
+def run(scenario: Scenario, *, timeline: bool = False, capture: Path | None = None) -> Outcome:
+    """Run the call to its end in virtual time; with ``timeline`` the outcome has the fate of every packet.
+
+    ``capture``: a file for all packets, as ``Internet`` writes it.
+    """
+    net = Internet(scenario.seed, timeline=timeline, capture=capture, limit=10 * _LIMIT)
     server = net.host("server", addresses=[SERVER])
     hosts, places = [], []
     for name, nat in (("a", scenario.a), ("b", scenario.b)):

@@ -106,7 +106,7 @@ def dask_executor(address: str) -> Iterator[Executor]:
     except ImportError:
         raise MissingExtra("A sweep over Dask", "dask") from None
     try:
-        client = distributed.Client(address, set_as_default=False)
+        client = distributed.Client(address, timeout=10, set_as_default=False)
     except (OSError, ValueError) as error:
         raise ConfigError(f"there is no Dask scheduler at {address}: {error}") from None
     with client, client.get_executor() as executor:
