@@ -9,7 +9,7 @@ from typing import Final
 from icekit.errors import ConfigError
 from icekit.net import AddressClass, canonical_host, classify_host
 from icekit.servers import IceServer, ServerUri
-from icekit.transaction import Schedule
+from icekit.transaction import LongTermCredential, Schedule
 from icekit.turn_config import TurnConfig
 
 MAX_HOSTS: Final = 32
@@ -56,7 +56,11 @@ def gather_servers(servers: Iterable[IceServer]) -> tuple[GatherServer, ...]:
     for server in servers:
         for uri in server.urls:
             uri.require_transport()
-            found[GatherServer(uri, server.require_credentials() if uri.is_turn else None)] = None
+            credential = server.require_credentials() if uri.is_turn else None
+            if credential is not None:
+                # What no server can be sent must not surface in the middle of the gathering.
+                LongTermCredential(*credential)
+            found[GatherServer(uri, credential)] = None
     return tuple(found)
 
 

@@ -149,7 +149,11 @@ def opaque_string(text: str) -> str:
         return str(precis_i18n.get_profile("OpaqueString").enforce(text))
     except UnicodeError as error:
         # The text may be a password: the error does not repeat it.
-        raise ConfigError(f"this user name or password is not allowed (RFC 8265): {error.reason}") from None  # type: ignore[attr-defined]
+        reason = getattr(error, "reason", "not allowed")
+        raise ConfigError(
+            f"this user name or password has a character that RFC 8265 forbids ({reason}); "
+            "look for a tab or a line end in it"
+        ) from None
 
 
 def short_term_key(password: str, integrity: Integrity = Integrity.SHA1) -> IntegrityKey:

@@ -27,6 +27,13 @@ def test_servers_that_cannot_be_asked(url: str) -> None:
         gather_servers([IceServer(urls=url)])
 
 
+@pytest.mark.parametrize(("username", "credential"), [("bob\t", "secret"), ("bob", "secret\n"), ("b" * 514, "secret")])
+def test_credentials_that_cannot_be_sent(username: str, credential: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        gather_servers([IceServer(urls="turn:192.0.2.2", username=username, credential=credential)])
+    assert "secret" not in str(caught.value)
+
+
 def test_local_hosts_are_canonical_and_named_once() -> None:
     assert local_hosts(["2001:DB8::0:1", "2001:db8::1", "::ffff:192.0.2.1"]) == ("2001:db8::1", "192.0.2.1")
 

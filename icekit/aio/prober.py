@@ -18,6 +18,7 @@ from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive
 from icekit.findings import diagnose
 from icekit.gathering_events import CandidateGathered
+from icekit.gathering_plan import gather_servers
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
 from icekit.observations import NatObservations, classify
@@ -115,7 +116,11 @@ class Prober:
         return diagnose(observed)
 
     async def run(self) -> ProbeReport:
-        """Measure. Takes as long as its slowest part: a second where all answers, some four where a server is dead."""
+        """Measure. Takes as long as its slowest part: a second where all answers, some four where a server is dead.
+
+        ConfigError for a server that cannot be asked, as one without credentials.
+        """
+        gather_servers(self._servers)
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         gathering = asyncio.create_task(self._gather(), name="icekit-gather")
