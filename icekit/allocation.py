@@ -59,9 +59,13 @@ class TurnConfig:
             raise ConfigError("a TURN server needs credentials: give users or a shared secret")
         if self.relay_ipv4 is None and self.relay_ipv6 is None:
             raise ConfigError("a TURN server needs a host to relay on: give relay_ipv4, relay_ipv6 or both")
-        for host, family in ((self.relay_ipv4, 4), (self.external_ipv4, 4), (self.relay_ipv6, 6)):
+        for name, host, family in (
+            ("relay host", self.relay_ipv4, 4),
+            ("external host", self.external_ipv4, 4),
+            ("relay host", self.relay_ipv6, 6),
+        ):
             if host is not None and not _is_literal(host, family):
-                raise ConfigError(f"relay host: {host!r} is not an IPv{family} address")
+                raise ConfigError(f"{name}: {host!r} is not an IPv{family} address")
         first, last = self.relay_ports
         if not 1 <= first <= last <= 65535:
             raise ConfigError(f"relay ports {first} to {last}: give the first and the last of a range in 1–65535")

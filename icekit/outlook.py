@@ -303,11 +303,12 @@ def _unknown(observed: Observations) -> Verdict:
     """Nothing tells whether UDP passes, and no relay works."""
     reached = any(server.reachable for server in observed.servers)
     if not reached and all(item.address_class in _NO_NETWORK for item in observed.interfaces):
-        return _error(VerdictCode.BLOCKED, "Calls cannot work from here: this host has no network address.")
+        text = "Calls cannot work from here: this host has no network address; connect it to a network."
+        return _error(VerdictCode.BLOCKED, text)
     if reached:
         why = f"whether UDP passes could not be measured, and {_no_relay(observed)}"
     elif observed.dns and not any(query.answers for query in observed.dns):
-        why = "no server name could be resolved"
+        why = "no server name could be resolved; check the names, and this host's network and DNS"
     elif not observed.servers:
         why = "no server was asked"
     elif all((server.error or "").startswith("unreachable") for server in observed.servers):

@@ -220,7 +220,7 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
         "no interface",
         Observations(),
         "BLOCKED",
-        "Calls cannot work from here: this host has no network address.",
+        "Calls cannot work from here: this host has no network address; connect it to a network.",
         1,
     ),
     (
@@ -254,7 +254,7 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
             servers=(replace(SILENT, error="unreachable: no route to the server"),),
         ),
         "BLOCKED",
-        "Calls cannot work from here: this host has no network address.",
+        "Calls cannot work from here: this host has no network address; connect it to a network.",
         1,
     ),
     (
@@ -290,7 +290,10 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
             turn=(),
         ),
         "UNKNOWN",
-        "Not enough could be measured: no server name could be resolved.",
+        (
+            "Not enough could be measured: no server name could be resolved; "
+            "check the names, and this host's network and DNS."
+        ),
         1,
     ),
     (

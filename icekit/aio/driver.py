@@ -80,7 +80,7 @@ class Driver(Generic[EventT]):
         try:
             await self._loop.create_datagram_endpoint(lambda: udp, local_addr=(local.host, local.port))
         except OSError as error:
-            raise ConfigError(f"cannot bind UDP {local}: {error.strerror or error}") from None
+            raise _bind_error("bind UDP", local, error) from None
         return udp.local
 
     async def listen(self, local: Address, transport: Transport, ssl_context: ssl.SSLContext | None = None) -> Address:
@@ -93,7 +93,7 @@ class Driver(Generic[EventT]):
         try:
             server = await self._loop.create_server(accept, local.host, local.port, ssl=ssl_context)
         except OSError as error:
-            raise ConfigError(f"cannot listen on TCP {local}: {error.strerror or error}") from None
+            raise _bind_error("listen on TCP", local, error) from None
         self._servers.append(server)
         return _address(server.sockets[0].getsockname())
 
@@ -404,6 +404,20 @@ class _Stream(asyncio.Protocol):
 
 def _address(name: Any) -> Address:
     return Address(name[0], name[1])
+
+
+_BIND_FIXES = {
+    errno.EACCES: "; choose a port above 1023, or run it as root",
+    errno.EADDRINUSE: "; stop what listens there, or choose another port",
+    errno.EADDRNOTAVAIL: "; choose an address of this host",
+}
+
+
+def _bind_error(what: str, local: Address, error: OSError) -> ConfigError:
+    number = error.errno or 0
+    # The text of asyncio repeats the address.
+    text = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
+    return ConfigError(f"cannot {what} {local}: {text}{_BIND_FIXES.get(number, '')}")
 
 
 def socket_failure(error: OSError) -> SocketFailure:

@@ -95,6 +95,8 @@ def read_servers(
     servers = () if file is None else parse_servers(read_file("--servers", file))
     servers = tuple(_with_credentials(server, username, credential) for server in servers)
     servers += tuple(read_server(url, username, credential) for url in urls or ())
+    if not servers and file is not None:
+        raise ConfigError(f"--servers: {file} names no server; add one, or leave --servers out for public STUN servers")
     if not servers:
         typer.echo(
             "No server given, so public STUN servers are asked: "
@@ -114,7 +116,7 @@ def read_server(url: str, username: str | None, credential: str | None) -> IceSe
     try:
         uri = ServerUri.parse(url)
     except UriError as error:
-        raise ConfigError(str(error)) from None
+        raise ConfigError(f"{error.text[:200]!r}: {error}") from None
     uri.require_transport()
     return IceServer(urls=uri, username=username, credential=credential) if uri.is_turn else IceServer(urls=uri)
 

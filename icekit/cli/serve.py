@@ -95,7 +95,12 @@ def serve(
     """Run a STUN and TURN server until Ctrl-C. For development and tests; use coturn in production."""
     import secrets
 
+    from icekit.servers import is_literal
+
     listen = hosts or (["127.0.0.1", "127.0.0.2"] if sys.platform == "linux" else ["127.0.0.1"])
+    for host in listen:
+        if not is_literal(host):
+            raise ConfigError(f"--host: {host!r} is no IP address; name one of this host's own")
     if alternate_port is None:
         if port == 65535:
             raise ConfigError("--port 65535 has no next port; give --alternate-port")

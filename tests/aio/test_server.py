@@ -144,7 +144,8 @@ async def test_tls_needs_a_certificate() -> None:
 async def test_a_port_that_is_taken() -> None:
     async with serve(ServerConfig(), hosts=["127.0.0.1"], ports=(0,)) as server:
         with pytest.raises(
-            ConfigError, match=f"cannot bind UDP 127.0.0.1:{server.udp[0].port}: Address already in use"
+            ConfigError,
+            match=f"cannot bind UDP 127.0.0.1:{server.udp[0].port}: address already in use; stop what listens",
         ):
             async with serve(ServerConfig(), hosts=["127.0.0.1"], ports=(server.udp[0].port,)):
                 pass

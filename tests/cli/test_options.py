@@ -66,6 +66,13 @@ def test_without_servers_the_public_list_is_used_and_named(
     assert captured.err.startswith("No server given, so public STUN servers are asked: stun:stun.l.google.com:19302")
 
 
+def test_a_file_without_a_server_does_not_lead_to_public_ones(tmp_path: Path) -> None:
+    path = tmp_path / "servers.json"
+    path.write_text("[]")
+    with pytest.raises(ConfigError, match="names no server"):
+        read_servers(None, path, None, None)
+
+
 def test_values_from_files(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_bytes(b" with blank \r\n")
@@ -97,7 +104,7 @@ def test_a_file_that_is_of_no_use(tmp_path: Path, content: bytes | None, text: s
     ("urls", "username", "words"),
     [
         (["turn://turn.example.org"], "bob", ["column 6", "write turn:turn.example.org"]),
-        (["stun:192.0.2.1:99999"], None, ["column 16", "port"]),
+        (["stun:192.0.2.2", "stun:192.0.2.1:99999"], None, ["'stun:192.0.2.1:99999'", "column 16", "port"]),
         (["turn:192.0.2.2"], None, ["turn:192.0.2.2", "--username and --credential"]),
         (["turn:192.0.2.2?transport=sctp"], "bob", ["sctp", "?transport=udp"]),
     ],

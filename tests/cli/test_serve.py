@@ -113,9 +113,12 @@ def test_coturn_config(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--host", "localhost"), "'localhost' is not an IPv4 address"),
+        (("--host", "localhost"), "--host: 'localhost' is no IP address"),
         (("--host", "0.0.0.0"), "name the addresses of this machine"),
-        (("--host", "192.0.2.1", "--port", "0"), "cannot bind UDP 192.0.2.1:0"),
+        (
+            ("--host", "192.0.2.1", "--port", "0"),
+            "192.0.2.1:0: cannot assign requested address; choose an address of this host",
+        ),
         (("--port", "65535"), "--alternate-port"),
         (("--port", "3478", "--alternate-port", "3478"), "another port"),
         (("--user", "alice"), "--user wants NAME:PASSWORD"),
@@ -123,6 +126,7 @@ def test_coturn_config(tmp_path: Path) -> None:
         (("--relay-ports", "5"), "--relay-ports wants FIRST-LAST"),
         (("--relay-ports", "9-5"), "relay ports 9 to 5"),
         (("--relay-host", "nowhere"), "relay host"),
+        (("--external-host", "nowhere"), "external host"),
         (("--allow-peers", "everyone"), "allowed peers"),
         (("--tls-port", "0"), "--certificate and --key"),
         (("--tls-port", "0", "--certificate", "/nonexistent", "--key", "/nonexistent"), "--certificate /nonexistent"),

@@ -384,7 +384,7 @@ def test_an_interface_that_goes_down_meanwhile(start_lab: StartLab) -> None:
             # What is left is fe80::…
             "addr flush dev eth0 scope global",
             "BLOCKED",
-            "Calls cannot work from here: this host has no network address.",
+            "Calls cannot work from here: this host has no network address; connect it to a network.",
         ),
     ],
     ids=["no-route", "link-local-only"],
