@@ -48,7 +48,9 @@ def connection_failure(
 
 
 def refusal(error: ErrorResponse) -> StageFailure:
-    """The first Allocate, without credentials, is answered with an error that is no challenge."""
+    """The first Allocate, without credentials, is answered with an error that is no challenge that we can answer."""
+    if error.code == 401:
+        return StageFailure(StageName.CHALLENGE, "TURN-401", "challenge", str(error))
     if error.code in _STUN_ONLY_REFUSALS:
         return StageFailure(StageName.CHALLENGE, "TURN-NOT-TURN", "refused", str(error))
     return StageFailure(StageName.CHALLENGE, f"TURN-{error.code}", None, str(error))

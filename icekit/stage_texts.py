@@ -234,6 +234,10 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "it does not confirm that the allocation is given back",
         "Look into the server's log; until it ends by itself, the allocation counts against the user's quota.",
     ),
+    ("TURN-401", "challenge"): StageText(
+        "it asks for credentials, but not with a REALM and a NONCE that can be used",
+        "Set the server's realm to plain text (coturn: realm= and lt-cred-mech), or update the server.",
+    ),
     ("TURN-401", "expired"): StageText(
         "the time-limited credentials have expired",
         "Get fresh credentials; the number before the colon of the user name is when they end.",

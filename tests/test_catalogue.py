@@ -43,7 +43,7 @@ def test_names_are_unique_and_every_row_is_filled() -> None:
         ("TURN-RESOLVE", {*QueryFailure, "sinkhole"}),
         ("TURN-CONNECT", {*StreamFailure, *SocketFailure}),
         ("TURN-TLS", set(StreamFailure)),
-        ("TURN-401", {"expired", "milliseconds", "empty", "wrong"}),
+        ("TURN-401", {"challenge", "expired", "milliseconds", "empty", "wrong"}),
     ],
 )
 def test_causes_are_those_that_others_report(code: str, known: set[str]) -> None:

@@ -62,6 +62,10 @@ def test_refusal_of_the_first_request(code: int, expected: tuple[str, str | None
     assert refusal(ErrorResponse(code, "words"))[:3] == ("challenge", *expected)
 
 
+def test_a_challenge_that_cannot_be_answered_is_no_refused_password() -> None:
+    assert refusal(ErrorResponse(401, "words"))[:3] == ("challenge", "TURN-401", "challenge")
+
+
 @pytest.mark.parametrize(
     ("error", "answers_binding", "speaks_tls", "expected"),
     [
