@@ -154,6 +154,8 @@ class Resolver:
 
     async def _run(self, query: Query, deadline: float) -> _Outcome:
         loop = asyncio.get_running_loop()
+        # Before the clock starts: what dnspython takes to load is no time of a name server.
+        is_for_system = self._is_for_system(query.name)
         started = loop.time()
         if query.type not in _FAMILIES:
             deadline = min(deadline, started + _DISCOVERY_SECONDS)
@@ -164,7 +166,7 @@ class Resolver:
             async with asyncio.timeout_at(deadline):
                 if (listed := self._listed(query.name)) is not None:
                     records = [host for host in listed if (":" in host) == (query.type is RecordType.AAAA)]
-                elif self._is_for_system(query.name):
+                elif is_for_system:
                     records = await _by_system(query)
                 else:
                     assert self._dns is not None
