@@ -14,7 +14,7 @@ import typer
 
 import icekit
 from icekit.cli import credentials, explain, gather, lab, predict, probe, serve, sim, turn
-from icekit.cli.command import CommandGroup
+from icekit.cli.command import INTERRUPTED, CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
 app = typer.Typer(
@@ -60,6 +60,9 @@ def main() -> None:
             stream.reconfigure(errors="replace")
     try:
         app(prog_name="icekit")
+    except KeyboardInterrupt:
+        # Before a command has begun, or for the second time.
+        sys.exit(INTERRUPTED)
     except Exception:  # noqa: BLE001 - Python's own exit code would be 1, which means "no" here
         traceback.print_exc()
         sys.exit(3)

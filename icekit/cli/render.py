@@ -56,10 +56,11 @@ def console(*, stderr: bool = False, width: int | None = None) -> Console:
 
 
 def show(renderable: RenderableType, to: Console | None = None) -> None:
-    """Print; nothing is cut, and without a terminal no line ends in blanks."""
+    """Print; nothing is cut, and no line ends in blanks, which a narrow terminal would show as lines of their own."""
     to = console() if to is None else to
     to.width = max(to.width, LEAST_WIDTH)
-    if to.is_terminal:
+    if to.legacy_windows:
+        # Colours are calls of the system there, and no part of the text.
         to.print(renderable, crop=False)
         return
     with to.capture() as capture:

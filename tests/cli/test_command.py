@@ -13,7 +13,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-import icekit
+import icekit.cli
 from icekit.cli import app
 from icekit.cli.command import CommandGroup
 from icekit.errors import ConfigError, ConnectivityError, IceFailed, IcekitError, MissingExtra, TransactionTimeout
@@ -115,6 +115,16 @@ def test_an_unexpected_error_exits_3_with_its_traceback() -> None:
     )
     assert (done.returncode, done.stdout) == (3, "")
     assert done.stderr.rstrip().endswith("ZeroDivisionError: division by zero")
+
+
+def test_ctrl_c_before_a_command_has_begun_leaves_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(**_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(icekit.cli, "app", interrupted)
+    with pytest.raises(SystemExit) as caught:
+        icekit.cli.main()
+    assert caught.value.code == 130
 
 
 def test_a_reader_that_goes_away_is_no_error() -> None:

@@ -309,6 +309,13 @@ def test_a_terminal_gets_colours_and_no_color_is_honoured(monkeypatch: pytest.Mo
     assert "\x1b[32m" not in plain.file.getvalue()
 
 
+def test_no_line_ends_in_blanks_which_a_narrow_terminal_would_wrap() -> None:
+    narrow = Console(file=io.StringIO(), force_terminal=True, width=60, no_color=True)
+    print_probe(REPORT, narrow)
+    assert isinstance(narrow.file, io.StringIO)
+    assert [line for line in narrow.file.getvalue().splitlines() if line.endswith(" ")] == []
+
+
 def test_widths(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert console().width == PIPE_WIDTH
