@@ -116,7 +116,8 @@ class Gatherer:
         self._token_bytes = token_bytes
         self._bases = [_Base(number, host) for number, host in enumerate(hosts)]
         self._candidates = LocalCandidates(hosts, MAX_SERVERS)
-        self._bindings = Transactions(token_bytes)
+        self._pacer = pacer or Pacer(self._config.ta, Floor(0.0))
+        self._bindings = Transactions(token_bytes, pacer=self._pacer)
         self._legs: list[_Leg] = []
         self._queue: list[_Leg] = []
         self._by_path: dict[Path, _Leg] = {}
@@ -125,7 +126,6 @@ class Gatherer:
         self._stride = self._config.turn.max_redirects + 1
         self._events: deque[GatherEvent | WorldEvent] = deque()
         self._began: float | None = None
-        self._pacer = pacer or Pacer(self._config.ta, Floor(0.0))
         self._complete = False
         self._closing = False
         self._closed = False
@@ -365,6 +365,7 @@ class Gatherer:
             server_name=endpoint.server_name,
             stream_id=leg.attempt * self._stride,
             config=replace(self._config.turn, schedule=schedule, connect_timeout=leg.share),
+            pacer=self._pacer,
         )
         leg.allocation.allocate(now)
         self._drain(leg, now)
@@ -495,6 +496,5 @@ class Gatherer:
 
 
 def _cut(schedule: Schedule, timeout: float) -> Schedule:
-    if schedule.timeout <= timeout:
-        return schedule
-    return Schedule(tuple(offset for offset in schedule.offsets if offset < timeout), timeout)
+    offsets = tuple(offset for offset in schedule.offsets if offset < timeout)
+    return replace(schedule, offsets=offsets, timeout=min(timeout, schedule.timeout))

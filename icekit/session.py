@@ -36,6 +36,7 @@ from icekit.net import (
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, indication
+from icekit.transaction import Schedule
 from icekit.turn import TurnAllocation
 from icekit.turn_events import TurnState
 
@@ -47,6 +48,8 @@ SessionEvent = IceEvent | GatherEvent
 _KEEPALIVE: Final = 15.0
 # How long the sockets of an old pair live after the last data was sent on it: the peer may be slower to change.
 _FAREWELL: Final = 5.0
+# A lost packet to a server costs one of these intervals; most answers come before the first.
+_GATHERING: Final = GatherConfig(schedule=replace(Schedule.exponential(), fresh=(0.05, 0.1, 0.2, 0.3)))
 # Identifiers of sockets and streams: each gathering has so many of its own.
 _IDS: Final = 1 << 20
 
@@ -93,7 +96,7 @@ class IceSession:
         self._hosts = hosts
         self._servers = servers
         self._token_bytes = token_bytes
-        self._gathering_config = gathering
+        self._gathering_config = gathering or _GATHERING
         self._relay_only = relay_only
         # What the names of the servers led to, by place: a restart asks the same addresses.
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}

@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode, Item, PasswordAlgorithm
 from icekit.errors import ConfigError, DecodeError, InvalidState
 from icekit.net import Address, Datagram, Transport
+from icekit.pacing import Floor, Pacer
 from icekit.stun import (
     Class,
     Integrity,
@@ -35,10 +36,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """When a request is sent and given up: ``offsets`` of the transmissions and ``timeout``, seconds from the start."""
+    """When a request is sent and given up: ``offsets`` of the transmissions and ``timeout``, seconds from the start.
+
+    ``fresh``: when the same request is sent as a transaction of its own, too, as long as nobody answered: a lost packet
+    then costs less than a retransmission timeout. An answer to any of them counts.
+    """
 
     offsets: tuple[float, ...]
     timeout: float
+    fresh: tuple[float, ...] = ()
 
     @classmethod
     def exponential(cls, rto: float = 0.5, rc: int = 7, rm: float = 16) -> Schedule:
@@ -224,26 +230,49 @@ class _Open:
     sent: int = 0
     retried: frozenset[int] = frozenset()
     held: Message | None = None
+    # Further transactions of this request: when each was sent.
+    twins: dict[bytes, float] = field(default_factory=dict)
+    skipped: int = 0
+
+    @property
+    def transmissions(self) -> int:
+        """How many packets it took so far."""
+        return self.sent + len(self.twins)
 
     def due(self) -> float:
         offsets = self.schedule.offsets
         offset = offsets[self.sent] if self.sent < len(offsets) else self.schedule.timeout
         return self.started + offset + self.late
 
+    def fresh_due(self) -> float | None:
+        """When another transaction is to begin; never for a signed Allocate, which would be another allocation."""
+        used = len(self.twins) + self.skipped
+        if used >= len(self.schedule.fresh) or (self.method == Method.ALLOCATE and self.key is not None):
+            return None
+        return self.started + self.schedule.fresh[used] + self.late
+
 
 class Transactions:
     """The open requests of one core. ``tag`` is the owner's own name for a request; it comes back in the outcome.
 
-    ``max_open``: how many there may be at a time.
+    ``max_open``: how many there may be at a time. ``pacer``: the slots that ``Schedule.fresh`` waits for.
     """
 
     def __init__(
-        self, token_bytes: Callable[[int], bytes], software: str | None = None, *, max_open: int = 1024
+        self,
+        token_bytes: Callable[[int], bytes],
+        software: str | None = None,
+        *,
+        max_open: int = 1024,
+        pacer: Pacer | None = None,
     ) -> None:
         self._token_bytes = token_bytes
+        self._pacer = pacer or Pacer(0.0, Floor(0.0))
         self._max_open = max_open
         self._software: tuple[Item, ...] = () if software is None else (attr.SOFTWARE(software),)
         self._open: dict[bytes, _Open] = {}
+        # The first transaction of a request, by the identifiers of the others.
+        self._first: dict[bytes, bytes] = {}
         self._out: list[Datagram] = []
         self.dropped = 0
 
@@ -272,8 +301,10 @@ class Transactions:
 
     def cancel(self, tag: Hashable) -> int:
         """Forget the requests with this tag; how many transmissions they had."""
-        gone = [key for key, item in self._open.items() if item.tag == tag]
-        return sum(self._open.pop(key).sent for key in gone)
+        gone = [item for item in self._open.values() if item.tag == tag]
+        for item in gone:
+            self._forget(item)
+        return sum(item.transmissions for item in gone)
 
     def hush(self, tag: Hashable, now: float, wait: float) -> None:
         """Send nothing more for this tag, but listen for the answer to what was sent for ``wait`` seconds."""
@@ -284,7 +315,7 @@ class Transactions:
 
     def tag_of(self, transaction_id: bytes) -> Hashable | None:
         """The tag of the open request with this identifier."""
-        opened = self._open.get(transaction_id)
+        opened = self._find(transaction_id)
         return None if opened is None else opened.tag
 
     def tags(self) -> set[Hashable]:
@@ -293,7 +324,7 @@ class Transactions:
 
     def receive(self, message: Message, datagram: Datagram, now: float) -> list[Outcome]:
         """Take a response; an empty list when it is not ours, or not to be trusted."""
-        opened = self._open.get(message.transaction_id)
+        opened = self._find(message.transaction_id)
         if (
             opened is None
             or message.method != opened.method
@@ -328,9 +359,10 @@ class Transactions:
         self._forget(opened)
         seconds = now - opened.first_started
         if error is not None:
-            return [Refused(opened.tag, message, error, opened.key is not None, opened.sent, seconds)]
-        rtt = now - opened.started if opened.sent == 1 else None
-        return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.sent, seconds, rtt)]
+            return [Refused(opened.tag, message, error, opened.key is not None, opened.transmissions, seconds)]
+        began = opened.twins.get(message.transaction_id, opened.started if opened.sent == 1 else None)
+        rtt = None if began is None else now - began
+        return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.transmissions, seconds, rtt)]
 
     def _answer_challenge(self, opened: _Open, message: Message, code: int) -> bool:
         """Whether the request is to go out again with what the server told in ``message``."""
@@ -350,12 +382,13 @@ class Transactions:
             error = held.error()
         else:
             error = ErrorCode(500, "the answer's MESSAGE-INTEGRITY is missing or wrong")
-        return Refused(opened.tag, held, error, True, opened.sent, now - opened.first_started, authentic=False)
+        return Refused(opened.tag, held, error, True, opened.transmissions, now - opened.first_started, authentic=False)
 
     def handle_timer(self, now: float) -> list[Outcome]:
         """Send again what is due, and give up what had its time."""
         outcomes: list[Outcome] = []
         for opened in list(self._open.values()):
+            self._transmit_fresh(opened, now)
             if (due := opened.due()) > now:
                 continue
             if opened.sent < len(opened.schedule.offsets):
@@ -365,37 +398,65 @@ class Transactions:
                 outcomes.append(self._end_held(opened, now))
             else:
                 self._forget(opened)
-                outcomes.append(TimedOut(opened.tag, opened.sent, now - opened.first_started))
+                outcomes.append(TimedOut(opened.tag, opened.transmissions, now - opened.first_started))
         return outcomes
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is wanted."""
-        return min((item.due() for item in self._open.values()), default=None)
+        due = [item.due() for item in self._open.values()]
+        fresh = [when for item in self._open.values() if (when := item.fresh_due()) is not None]
+        if fresh:
+            due.append(max(min(fresh), self._pacer.free_at()))
+        return min(due, default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
         """Drain."""
         out, self._out = self._out, []
         return out
 
+    def _find(self, transaction_id: bytes) -> _Open | None:
+        return self._open.get(self._first.get(transaction_id, transaction_id))
+
     def _forget(self, opened: _Open) -> None:
         del self._open[opened.transaction_id]
+        for twin in opened.twins:
+            del self._first[twin]
 
     def _transmit_anew(self, opened: _Open, now: float) -> None:
-        opened.transaction_id = transaction_id = self._token_bytes(12)
-        items = opened.items + self._software
-        if (credential := opened.credential) is not None:
-            opened.key = credential.key
-            items += credential.items()
-        message = request(opened.method, transaction_id, *items)
-        opened.data = message.encode(opened.key, fingerprint=opened.fingerprint)
+        opened.transaction_id = self._token_bytes(12)
+        if opened.credential is not None:
+            opened.key = opened.credential.key
+        opened.data = self._encode(opened, opened.transaction_id)
         opened.started, opened.late, opened.sent, opened.held = now, 0.0, 0, None
-        self._open[transaction_id] = opened
-        log.debug("> %r to %s", message, opened.path.remote)
+        opened.twins, opened.skipped = {}, 0
+        self._open[opened.transaction_id] = opened
         self._transmit(opened)
+
+    def _encode(self, opened: _Open, transaction_id: bytes) -> bytes:
+        items = opened.items + self._software
+        if opened.credential is not None:
+            items += opened.credential.items()
+        message = request(opened.method, transaction_id, *items)
+        log.debug("> %r to %s", message, opened.path.remote)
+        return message.encode(opened.key, fingerprint=opened.fingerprint)
 
     def _transmit(self, opened: _Open) -> None:
         opened.sent += 1
         self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
+
+    def _transmit_fresh(self, opened: _Open, now: float) -> None:
+        due = opened.fresh_due()
+        if due is None or due > now or self._pacer.free_at() > now:
+            return
+        self._pacer.take(now)
+        twin = self._token_bytes(12)
+        data = self._encode(opened, twin)
+        opened.twins[twin] = now
+        self._first[twin] = opened.transaction_id
+        self._out.append(Datagram(opened.path.local, opened.path.remote, data, opened.path.transport))
+        # What the timer missed is not sent in a burst.
+        while (due := opened.fresh_due()) is not None and due <= now:
+            opened.skipped += 1
 
 
 def _trusted(key: IntegrityKey, response: Message) -> bool:

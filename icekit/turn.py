@@ -17,6 +17,7 @@ from icekit import attributes as attr
 from icekit.attributes import ErrorCode
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
+from icekit.pacing import Pacer
 from icekit.peers import PeerTable, PeerTag, canonical_peer
 from icekit.stun import Class, Message, Method, StreamDecoder, decode, is_channel_data
 from icekit.transaction import (
@@ -80,6 +81,7 @@ class TurnAllocation:
         server_name: str | None = None,
         stream_id: int = 0,
         config: TurnConfig | None = None,
+        pacer: Pacer | None = None,
     ) -> None:
         self.server = server
         self.transport = transport
@@ -90,6 +92,7 @@ class TurnAllocation:
         self._config = config or TurnConfig()
         self._credential = credential
         self._token_bytes = token_bytes
+        self._pacer = pacer
         self._local = local
         self._server_name = server_name
         self._stream_id = stream_id
@@ -350,7 +353,8 @@ class TurnAllocation:
 
     def _no_transactions(self) -> Transactions:
         # One for each entry of both tables, and Allocate, Refresh, release.
-        return Transactions(self._token_bytes, self._config.software, max_open=2 * self._config.max_peers + 3)
+        bound = 2 * self._config.max_peers + 3
+        return Transactions(self._token_bytes, self._config.software, max_open=bound, pacer=self._pacer)
 
     def _request_allocation(self, now: float) -> None:
         self.state = TurnState.ALLOCATING

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any
 
 from icekit.gathering_events import CandidateGathered, GatheringComplete
-from icekit.gathering_plan import GatherConfig, GatherServer
+from icekit.gathering_plan import GatherServer
 from icekit.ice import IceConfig
 from icekit.ice_events import DataReceived, IceState, PairSelected, SelectedPair, StateChanged
 from icekit.nat import Nat, NatConfig, preset
@@ -176,7 +176,6 @@ class IceWorld:
             servers,
             random.Random(self.dice.random()).randbytes,
             config=config,
-            gathering=GatherConfig(),
             relay_only=self.network.relay_only,
         )
         return Peer(name, session, [*dead, host], set(dead), nats)

@@ -13,6 +13,7 @@ from icekit import attributes as attr
 from icekit.attributes import ErrorCode, Item, PasswordAlgorithm
 from icekit.errors import ConfigError, InvalidState
 from icekit.net import Address, Datagram, Transport
+from icekit.pacing import Floor, Pacer
 from icekit.stun import (
     Class,
     Integrity,
@@ -576,3 +577,100 @@ def test_whatever_a_server_answers_nothing_is_raised_and_every_request_ends(
     _, outcomes = bench.run(2000.0)
     assert sorted([*ended, *(outcome.tag for outcome in outcomes)]) == [0, 1, 2]
     assert bench.table.get_timer() is None
+
+
+# Fresh transactions of the same request.
+
+FRESH = Schedule((0.0, 0.5), 2.0, (0.05, 0.1, 0.2))
+
+
+def times_of_sending(bench: Bench, until: float) -> list[tuple[float, bytes]]:
+    """Seconds and identifier of everything that leaves by timer; nobody answers."""
+    began, found = bench.now, []
+    while (timer := bench.table.get_timer()) is not None and timer - began <= until:
+        bench.now = timer
+        bench.table.handle_timer(timer)
+        left = bench.table.get_timer()
+        assert left is None or left > timer
+        found += [
+            (round(timer - began, 6), decode(item.data).transaction_id) for item in bench.table.datagrams_to_send()
+        ]
+    return found
+
+
+def test_without_an_answer_the_request_is_sent_as_further_transactions() -> None:
+    bench = Bench()
+    first = bench.send(schedule=FRESH).transaction_id
+    sent = times_of_sending(bench, 1.0)
+    assert [when for when, _ in sent] == [0.05, 0.1, 0.2, 0.5]
+    # Each is a transaction of its own; what is sent again is the first.
+    assert len({first, *(name for _, name in sent)}) == 4
+    assert sent[-1][1] == first
+
+
+def test_fresh_transactions_wait_for_a_slot() -> None:
+    bench = Bench()
+    pacer = Pacer(0.08, Floor(0.0))
+    bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
+    pacer.take(bench.now)
+    bench.send(schedule=FRESH)
+    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.08, 0.16, 0.24, 0.5]
+
+
+def test_an_answer_to_any_of_them_counts_and_tells_its_round_trip_time() -> None:
+    for index in range(3):
+        bench = Bench()
+        asked = [bench.send(schedule=FRESH)]
+        for _ in range(2):
+            bench.now = bench.table.get_timer() or 0.0
+            bench.table.handle_timer(bench.now)
+            asked.append(bench.sent())
+        bench.now += 0.02
+        (outcome,) = bench.answer(success(asked[index], attr.XOR_MAPPED_ADDRESS(MAPPED)))
+        assert isinstance(outcome, Succeeded)
+        assert (outcome.sent, outcome.rtt) == (3, pytest.approx((0.12, 0.07, 0.02)[index]))
+        assert bench.table.get_timer() is None
+        for other in asked:
+            assert bench.answer(success(other, attr.XOR_MAPPED_ADDRESS(MAPPED))) == []
+            assert bench.table.tag_of(other.transaction_id) is None
+
+
+def test_a_request_that_nobody_answers_ends_once() -> None:
+    bench = Bench()
+    bench.send(schedule=FRESH)
+    times_of_sending(bench, 1.0)
+    bench.now = 1002.0
+    assert bench.table.handle_timer(bench.now) == [TimedOut("tag", 5, 2.0)]
+    assert bench.table.get_timer() is None
+
+
+def test_a_cancelled_request_has_no_transaction_left() -> None:
+    bench = Bench()
+    bench.send(schedule=FRESH)
+    sent = times_of_sending(bench, 0.3)
+    assert bench.table.cancel("tag") == 4
+    assert all(bench.table.tag_of(name) is None for _, name in sent)
+
+
+def test_a_signed_allocate_is_one_transaction() -> None:
+    bench = Bench()
+    asked = bench.send(credential=alice(), schedule=FRESH)
+    bench.now += 0.05
+    bench.table.handle_timer(bench.now)
+    twin = bench.sent()
+    (outcome,) = bench.answer(challenge(twin))
+    assert isinstance(outcome, Challenged)
+    signed = bench.sent()
+    assert signed.has_integrity()
+    # The other challenge comes late and changes nothing.
+    assert bench.answer(challenge(asked)) == []
+    assert [name for _, name in times_of_sending(bench, 1.0)] == [signed.transaction_id]
+
+
+def test_a_late_timer_sends_one_fresh_transaction() -> None:
+    bench = Bench()
+    bench.send(schedule=FRESH)
+    bench.now += 0.3
+    bench.table.handle_timer(bench.now)
+    assert len(bench.table.datagrams_to_send()) == 1
+    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.2]
