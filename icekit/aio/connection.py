@@ -84,8 +84,6 @@ class IceConnection:
         ssl_context: ssl.SSLContext | None = None,
         token_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        # Looked up now and not when this file is read: a simulation has a source of its own.
-        token_bytes = token_bytes or os.urandom
         if components != 1:
             raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
         servers = servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport)
@@ -97,11 +95,11 @@ class IceConnection:
             ice_controlling,
             self._hosts(),
             self._wanted,
-            token_bytes,
+            token_bytes or os.urandom,
             config=config,
             floor=floor or shared_floor(),
             relay_only=self._relay_only,
-            credentials=credentials(local_username, local_password, token_bytes),
+            credentials=credentials(local_username, local_password, token_bytes or os.urandom),
         )
         self._agent = self._session.agent
         self._agent.set_pacing(pacing)
