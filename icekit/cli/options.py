@@ -13,7 +13,7 @@ from icekit.errors import ConfigError, UriError
 from icekit.servers import DEFAULT_SERVERS, IceServer, ServerUri, parse_servers
 
 if TYPE_CHECKING:
-    from icekit.outlook import ConfiguredServer, Requirement
+    from icekit.outlook import Requirement
 
 MAX_FILE = 1_000_000
 """Longest file that an option may name, in bytes."""
@@ -131,16 +131,9 @@ def _with_credentials(server: IceServer, username: str | None, credential: str |
     )
 
 
-def configured_servers(servers: Sequence[IceServer]) -> tuple[ConfiguredServer, ...]:
-    """What the rules may know of the servers: URLs and user names."""
-    from icekit.outlook import ConfiguredServer  # --help does without it
-
-    return tuple(ConfiguredServer(str(url), server.username) for server in servers for url in server.urls)
-
-
 def read_requirements(words: Sequence[str] | None) -> tuple[Requirement, ...]:
     """What ``--require`` asks for; ConfigError for a word that it does not know."""
-    from icekit.outlook import Requirement
+    from icekit.outlook import Requirement  # --help does without it
 
     known = {item.value: item for item in Requirement}
     for word in words or ():

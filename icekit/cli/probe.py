@@ -7,9 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icekit.cli.command import run
-from icekit.cli.options import Credential, JsonOutput, ServersFile, ServerUrls, Username, read_servers
+from icekit.cli.options import (
+    Credential,
+    JsonOutput,
+    Require,
+    ServersFile,
+    ServerUrls,
+    Username,
+    read_requirements,
+    read_servers,
+)
 from icekit.errors import ConfigError
-from icekit.outlook import Requirement
 
 if TYPE_CHECKING:
     from icekit.aio.prober import Prober, ProberConfig
@@ -38,10 +46,6 @@ Portmap = Annotated[
     bool,
     typer.Option("--portmap", help="Ask the default gateway for UPnP, NAT-PMP and PCP; nothing is opened on it."),
 ]
-Require = Annotated[
-    list[Requirement] | None,
-    typer.Option("--require", help="Exit 1 unless this works; may be given several times."),
-]
 
 
 def probe(
@@ -64,6 +68,7 @@ def probe(
     from icekit.cli import render
     from icekit.outlook import exit_code
 
+    required = read_requirements(require)
     if lifetime and lifetime_wait is None:
         lifetime_wait = LIFETIME_WAIT
     config = ProberConfig(local=local, lifetime=lifetime_wait, portmap=portmap)
@@ -84,7 +89,7 @@ def probe(
 
         report = run(_probe(servers, config, progress.show, probers), interrupted)
     show(report)
-    raise typer.Exit(exit_code(report, require or ()))
+    raise typer.Exit(exit_code(report, required))
 
 
 async def _probe(

@@ -18,7 +18,7 @@ def turn(url: ServerUrl, username: Username = None, credential: Credential = Non
     from icekit.aio.relay_check import RelayCheck
     from icekit.cli import render
     from icekit.findings import turn_findings
-    from icekit.report import StageResult, TurnReport, to_dict
+    from icekit.report import StageResult, TurnReport, turn_document
     from icekit.servers import ServerUri
 
     username, credential = read_value("--username", username), read_value("--credential", credential)
@@ -31,8 +31,7 @@ def turn(url: ServerUrl, username: Username = None, credential: Credential = Non
     def show(report: TurnReport) -> None:
         findings = turn_findings(report)
         if json:
-            document = {"schema": "icekit/turn/1", **to_dict(report), "findings": to_dict(findings)}
-            render.print_json(document)
+            render.print_json(turn_document(report, findings))
         else:
             render.print_turn(report, findings)
 

@@ -15,13 +15,12 @@ from icekit.cli.options import (
     ServersFile,
     ServerUrls,
     Username,
-    configured_servers,
     read_requirements,
     read_servers,
     read_value,
 )
 from icekit.errors import ConfigError
-from icekit.outlook import ConfiguredServer, Requirement
+from icekit.outlook import Requirement
 from icekit.servers import DEFAULT_SERVERS, IceServer
 
 PASSWORD = "do-not-print-me"
@@ -32,10 +31,6 @@ def test_turn_gets_the_credentials_and_stun_does_not() -> None:
     assert servers == (
         IceServer(urls="stun:192.0.2.1"),
         IceServer(urls="turn:192.0.2.2?transport=tcp", username="bob", credential=PASSWORD),
-    )
-    assert configured_servers(servers) == (
-        ConfiguredServer("stun:192.0.2.1", None),
-        ConfiguredServer("turn:192.0.2.2?transport=tcp", "bob"),
     )
 
 
