@@ -32,7 +32,7 @@ from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Host, Internet, Link
 from tests.ice_world import IceWorld, Network
 
-LOSS_SEEDS = 3
+LOSS_SEEDS = 5
 SETS = ((60, 30, 40), (100, 40, 20), (200, 60, 100), (400, 50, 50), (30, 50, 20))
 
 

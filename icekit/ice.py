@@ -150,7 +150,7 @@ class IceAgent:
     ) -> None:
         self.config = config or IceConfig()
         self.state = IceState.NEW
-        self.pacer = Pacer(self.config.ta, floor or Floor(0.0))
+        self.pacer = Pacer(self.config.ta, floor or Floor(0.0), is_claimed=self._has_new_pair)
         self.dropped = 0
         self._token_bytes = token_bytes
         self._tiebreaker = int.from_bytes(token_bytes(8))
@@ -534,6 +534,13 @@ class IceAgent:
         ):
             return float("-inf")
         return min((pair.retry_at for pair in self._unanswered(generation)), default=None)
+
+    def _has_new_pair(self) -> bool:
+        generation = self._now_generation
+        ready = generation.remote_key is not None
+        return (
+            ready and generation.checklist.next_waiting(lambda pair: self._wants_answer(generation, pair)) is not None
+        )
 
     def _unanswered(self, generation: _Generation) -> Iterable[CandidatePair]:
         asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)

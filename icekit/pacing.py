@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -19,11 +20,15 @@ class Floor:
 
 @dataclass(slots=True)
 class Pacer:
-    """One agent's slots: ``ta`` seconds apart, gathering and checks together, never below the floor of the process."""
+    """One agent's slots: ``ta`` seconds apart, gathering and checks together, never below the floor of the process.
+
+    ``is_claimed``: whether something new waits for the next slot; repetitions let it pass.
+    """
 
     ta: float
     floor: Floor
     next_at: float = float("-inf")
+    is_claimed: Callable[[], bool] = lambda: False
 
     def free_at(self) -> float:
         """When the next transaction may start."""

@@ -446,7 +446,7 @@ class Transactions:
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = opened.fresh_due()
-        if due is None or due > now or self._pacer.free_at() > now:
+        if due is None or due > now or self._pacer.free_at() > now or self._pacer.is_claimed():
             return
         self._pacer.take(now)
         twin = self._token_bytes(12)

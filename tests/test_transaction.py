@@ -674,3 +674,17 @@ def test_a_late_timer_sends_one_fresh_transaction() -> None:
     bench.table.handle_timer(bench.now)
     assert len(bench.table.datagrams_to_send()) == 1
     assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.2]
+
+
+def test_fresh_transactions_let_new_ones_of_others_pass() -> None:
+    bench = Bench()
+    claimed = True
+    pacer = Pacer(0.005, Floor(0.0), is_claimed=lambda: claimed)
+    bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
+    bench.send(schedule=FRESH)
+    bench.now += 0.06
+    bench.table.handle_timer(bench.now)
+    assert bench.table.datagrams_to_send() == []
+    claimed = False
+    bench.table.handle_timer(bench.now)
+    assert len(bench.table.datagrams_to_send()) == 1
