@@ -247,7 +247,7 @@ class IceConnection:
 
     async def recv(self) -> bytes:
         """The next datagram of the peer; IceFailed (a ConnectionError) while not connected, and when that ends."""
-        if not self._received and self._agent.selected_pair() is None:
+        if not self._received and self._agent.state in (IceState.NEW, IceState.CHECKING):
             self._check_alive()
             raise IceFailed("Cannot receive data, not connected")
         while not self._received:

@@ -62,6 +62,9 @@ class Driver(Generic[EventT]):
         self._tasks: dict[tuple[type, int], asyncio.Task[None]] = {}
         self._accepted = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._arming: asyncio.Handle | None = None
+        # Whether the core may have events that found no room; at first it is not known.
+        self._held_back = True
         self._waiting: deque[EventT] = deque()
         self._changed = asyncio.Event()
         self._closed = False
@@ -104,7 +107,8 @@ class Driver(Generic[EventT]):
                 yield self._waiting.popleft()
             if self._closed:
                 return
-            self._pump()
+            if self._held_back:
+                self._pump()
             if not self._waiting:
                 self._changed.clear()
                 await self._changed.wait()
@@ -130,8 +134,9 @@ class Driver(Generic[EventT]):
     async def _shut(self) -> None:
         self._closed = True
         self._changed.set()
-        if self._timer is not None:
-            self._timer.cancel()
+        for handle in (self._timer, self._arming):
+            if handle is not None:
+                handle.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -189,16 +194,24 @@ class Driver(Generic[EventT]):
                     self._waiting.append(event)
             for datagram in endpoint.datagrams_to_send():
                 self._send(datagram)
-        timer = endpoint.get_timer()
+        self._held_back = len(self._waiting) >= _MAX_WAITING
+        # Once for all that happens in one turn of the loop.
+        if self._arming is None:
+            self._arming = self._loop.call_soon(self._arm)
+        self._changed.set()
+
+    def _arm(self) -> None:
+        self._arming = None
+        if self._closed:
+            return
+        timer = self.endpoint.get_timer()
         if self._timer is not None:
             if self._timer.when() == timer:
-                self._changed.set()
                 return
             self._timer.cancel()
             self._timer = None
         if timer is not None:
             self._timer = self._loop.call_at(timer, self._timer_fired, timer)
-        self._changed.set()
 
     def _send(self, datagram: Datagram) -> None:
         if datagram.transport is Transport.UDP:

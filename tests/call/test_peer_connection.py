@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -27,6 +28,7 @@ from icekit.call.peer_connection import ice_servers
 from icekit.errors import ConfigError
 from icekit.sdp import read_sdp
 from icekit.server import ServerConfig, TurnConfig
+from icekit.sim import Host, Internet, Link
 from tests.call.calls import Echo, closing, negotiate, ours, trickle, until, until_state
 
 USER, PASSWORD = "alice", "secret"
@@ -356,3 +358,112 @@ async def test_early_candidates_are_bounded_and_checked() -> None:
         for port in range(1, 1000):
             await connection.addIceCandidate(RTCIceCandidate(1, "1", "192.0.2.1", port, 1, "udp", "host", sdpMid="0"))
         assert len(connection._early) == 256
+
+
+# On a simulated network, in virtual time.
+
+
+def simulated(test: Callable[[PeerConnection, PeerConnection, tuple[Host, Host]], Awaitable[None]]) -> None:
+    net = Internet(seed=1, link=Link(delay=0.01))
+    hosts = net.host("alice"), net.host("bob")
+
+    async def make() -> PeerConnection:
+        return PeerConnection(RTCConfiguration(iceServers=[]))
+
+    async def main() -> None:
+        caller, callee = [await host.run(make()) for host in hosts]
+        try:
+            async with asyncio.timeout(600):
+                await test(caller, callee, hosts)
+        finally:
+            await asyncio.gather(caller.close(), callee.close())
+
+    net.run(main())
+
+
+async def negotiate_on(caller: PeerConnection, callee: PeerConnection, hosts: tuple[Host, Host]) -> None:
+    await hosts[0].run(caller.setLocalDescription())
+    assert caller.localDescription is not None
+    await hosts[1].run(callee.setRemoteDescription(caller.localDescription))
+    await hosts[1].run(callee.setLocalDescription())
+    assert callee.localDescription is not None
+    await hosts[0].run(caller.setRemoteDescription(callee.localDescription))
+
+
+def follow(connection: PeerConnection) -> list[tuple[float, str, str]]:
+    states: list[tuple[float, str, str]] = []
+
+    def note() -> None:
+        now = (round(asyncio.get_running_loop().time(), 1), connection.iceConnectionState, connection.connectionState)
+        if not states or states[-1][1:] != now[1:]:
+            states.append(now)
+
+    connection.on("iceconnectionstatechange", note)
+    connection.on("connectionstatechange", note)
+    return states
+
+
+def test_silence_is_shown_then_fails_and_a_restart_recovers() -> None:
+    async def test(caller: PeerConnection, callee: PeerConnection, hosts: tuple[Host, Host]) -> None:
+        with hosts[0]:
+            echo = Echo(caller, callee)
+        await negotiate_on(caller, callee, hosts)
+        await echo.say("before")
+        await until_state(caller, "completed")
+        states = follow(caller)
+        hosts[1].down()
+        await until_state(caller, "disconnected")
+        assert caller.connectionState == "disconnected"
+        hosts[1].up()
+        await until_state(caller, "completed")
+        assert caller.connectionState == "connected"
+        hosts[1].down()
+        await until_state(caller, "failed")
+        await until_state(callee, "failed")
+        assert [state[1:] for state in states] == [
+            ("disconnected", "connected"),
+            ("disconnected", "disconnected"),
+            ("completed", "disconnected"),
+            ("completed", "connected"),
+            ("disconnected", "connected"),
+            ("disconnected", "disconnected"),
+            ("failed", "disconnected"),
+            ("failed", "failed"),
+        ]
+        hosts[1].up()
+        caller.restartIce()
+        await negotiate_on(caller, callee, hosts)
+        await echo.say("after")
+        assert (caller.connectionState, callee.connectionState) == ("connected", "connected")
+
+    simulated(test)
+
+
+def test_what_nobody_restarts_is_closed() -> None:
+    async def test(caller: PeerConnection, callee: PeerConnection, hosts: tuple[Host, Host]) -> None:
+        with hosts[0]:
+            echo = Echo(caller, callee)
+        await negotiate_on(caller, callee, hosts)
+        await echo.say("before")
+        hosts[1].down()
+        await until_state(caller, "failed")
+        began = asyncio.get_running_loop().time()
+        await until_state(caller, "closed", of="connectionState")
+        assert asyncio.get_running_loop().time() - began == pytest.approx(30, abs=0.1)
+
+    simulated(test)
+
+
+def test_a_peer_that_is_not_there_fails() -> None:
+    """After the patience (RFC 8863), and close ends it."""
+
+    async def test(caller: PeerConnection, callee: PeerConnection, hosts: tuple[Host, Host]) -> None:
+        with hosts[0]:
+            caller.createDataChannel("x")
+        hosts[1].down()
+        await negotiate_on(caller, callee, hosts)
+        await until_state(caller, "failed")
+        assert caller.connectionState == "failed"
+        assert 39 < asyncio.get_running_loop().time() < 41
+
+    simulated(test)
