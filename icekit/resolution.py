@@ -274,7 +274,7 @@ def is_sinkhole(name: str, host: str) -> bool:
 DNS64_QUERY = Query("ipv4only.arpa", RecordType.AAAA)
 _WELL_KNOWN = tuple(ipaddress.IPv4Address(text).packed for text in ("192.0.0.170", "192.0.0.171"))
 # RFC 6052 §2.2: where the IPv4 octets stand behind a prefix of that many bits; octet 8 is left out.
-_EMBEDDED = {
+NAT64_OCTETS = {
     32: (4, 5, 6, 7),
     40: (5, 6, 7, 9),
     48: (6, 7, 9, 10),
@@ -296,7 +296,7 @@ def nat64_prefixes(answers: Iterable[str]) -> tuple[str, ...]:
         except ValueError:
             continue
         lengths = [
-            length for length, places in _EMBEDDED.items() if bytes(packed[place] for place in places) in _WELL_KNOWN
+            length for length, places in NAT64_OCTETS.items() if bytes(packed[place] for place in places) in _WELL_KNOWN
         ]
         if len(lengths) == 1:
             prefixes[str(ipaddress.IPv6Network((packed, lengths[0]), strict=False))] = None

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import ifaddr
 
+from icekit.errors import ConfigError
 from icekit.nat import NatConfig, Preset, preset
 from icekit.net import Address, Datagram, canonical_host
 from icekit.sim.capture import Capture
@@ -63,7 +64,8 @@ class Internet:
     ) -> None:
         self.seed = seed
         self.hosts: list[Host] = []
-        self.names: dict[str, list[str]] = {}
+        # RFC 7050 §8.2: what it is asked for is whether there is a DNS64.
+        self.names: dict[str, list[str]] = {"ipv4only.arpa": ["192.0.0.170", "192.0.0.171"]}
         self.timeline: Timeline | None = Timeline() if timeline else None
         self.capture: Capture | None = None if capture is None else Capture(capture)
         self.is_watched = timeline or capture is not None
@@ -107,13 +109,15 @@ class Internet:
         outside: Network | None = None,
         external: int | Sequence[str] = 1,
         nat66: bool = False,
+        nat64: str | None = None,
         link: Link | None = None,
     ) -> Network:
         """A network behind ``nat``; ``None``: joined with nothing (a bridge for containers, a dead VPN).
 
         ``outside``: where the NAT leads, by default the Internet. ``external``: how many public addresses the
-        outermost NAT has, or which. ``nat66``: IPv6 is translated, too; else it is only filtered. ``link``: the
-        access link of the outermost NAT, each way.
+        outermost NAT has, or which. ``nat66``: IPv6 is translated, too; else it is only filtered. ``nat64``: a
+        prefix (``icekit.nat64.WELL_KNOWN_PREFIX``): the innermost network has IPv6 only, its NAT is a NAT64, and names
+        without an IPv6 address get one of the prefix (DNS64). ``link``: the access link of the outermost NAT, each way.
         """
         chain = () if nat is None else _chain(nat)
         place = outside or self.root
@@ -126,6 +130,7 @@ class Internet:
                 config,
                 external=external if outermost else 1,
                 nat66=nat66,
+                nat64=nat64 if depth == 0 else None,
                 link=link if outermost else None,
             )
             place = inner
@@ -276,7 +281,7 @@ class Internet:
             try:
                 addresses = [literal(host)]
             except ValueError:
-                addresses = self.names.get(host.rstrip(".").lower(), [])
+                addresses = _with_dns64(self.names.get(host.rstrip(".").lower(), []))
         number = int(port or 0)
         kinds = [kind for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM) if type in (0, kind)]
         protocols = {socket.SOCK_STREAM: socket.IPPROTO_TCP, socket.SOCK_DGRAM: socket.IPPROTO_UDP}
@@ -403,3 +408,15 @@ def _adapters(include_unconfigured: bool = False) -> list[ifaddr.Adapter]:
         if addresses or include_unconfigured:
             adapters.append(ifaddr.Adapter(interface.name, interface.name, addresses, index=index))
     return adapters
+
+
+def _with_dns64(addresses: list[str]) -> list[str]:
+    """What the current host's network answers for a name: RFC 6147 §5.1.6, AAAA made of A where there are none."""
+    try:
+        networks = [interface.network for interface in current_host().interfaces]
+    except ConfigError:
+        return addresses
+    prefixes = [network.nat64_prefix for network in networks if network.nat64_prefix is not None]
+    if not prefixes or any(":" in address for address in addresses):
+        return addresses
+    return [prefixes[0].embed(address) for address in addresses] + addresses

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from icekit.errors import ConfigError
 from icekit.nat import Nat, NatConfig
+from icekit.nat64 import Nat64, Prefix
 from icekit.net import Datagram
 from icekit.sim.host import Host, Interface
 from icekit.sim.link import Channel, Link
@@ -40,7 +41,9 @@ class Gateway:
             internet.note("lost", f"{self.name}: {self.nat.last_drop}", datagram)
             return
         translated = readdressed(datagram, translated)
-        if translated.destination != datagram.destination:
+        hairpins = translated.destination != datagram.destination
+        # A NAT64 changes every destination; what comes back inside stays IPv6.
+        if hairpins and not (isinstance(self.nat, Nat64) and translated.destination.family == 4):
             self.inside.route(translated, self)
         elif self.uplink is None:
             self.outside.route(translated, self)
@@ -107,6 +110,12 @@ class Network:
             raise ConfigError(f"the network {self.name} has no gateway")
         return self.gateway.nat
 
+    @property
+    def nat64_prefix(self) -> Prefix | None:
+        """What IPv4 addresses are behind, in a network that has IPv6 only."""
+        nat = None if self.gateway is None else self.gateway.nat
+        return nat.prefix if isinstance(nat, Nat64) else None
+
     def host(
         self,
         name: str | None = None,
@@ -131,9 +140,12 @@ class Network:
         link: Link | None = None,
         uplink: Link | None = None,
     ) -> None:
-        """Give ``host`` an interface in this network: the given addresses, or free ones."""
+        """Give ``host`` an interface in this network: the given addresses, or free ones (IPv6 only behind NAT64)."""
         if addresses is None:
-            addresses = [self.allocate(six) for six in ((False, True) if ipv6 else (False,))]
+            families = (False, True) if ipv6 else (False,)
+            if self.nat64_prefix is not None:
+                families = (True,)
+            addresses = [self.allocate(six) for six in families]
         hosts = tuple(map(literal, addresses))
         name = f"eth{len(host.interfaces)}"
         up = uplink or link
@@ -226,6 +238,7 @@ def make_gateway(
     *,
     external: int | Sequence[str],
     nat66: bool,
+    nat64: str | None,
     link: Link | None,
 ) -> Gateway:
     """Join two networks with a NAT that has ``external`` addresses (how many, or which ones) outside."""
@@ -236,7 +249,12 @@ def make_gateway(
         hosts = tuple(internet.allocate_external(outside, six) for six in families for _ in range(external))
     elif config.translates and not isinstance(external, int):
         hosts = tuple(map(literal, external))
-    nat = Nat(config, hosts, token_bytes=internet.token_bytes(f"{inside.name}/nat"))
+    source = internet.token_bytes(f"{inside.name}/nat")
+    nat = (
+        Nat(config, hosts, token_bytes=source)
+        if nat64 is None
+        else Nat64(config, hosts, prefix=nat64, token_bytes=source)
+    )
     name = f"{inside.name}-nat"
     up, down = (
         (None, None) if link is None else (internet.channel(link, f"{name}/up"), internet.channel(link, f"{name}/down"))
