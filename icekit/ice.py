@@ -537,10 +537,9 @@ class IceAgent:
 
     def _has_new_pair(self) -> bool:
         generation = self._now_generation
-        ready = generation.remote_key is not None
-        return (
-            ready and generation.checklist.next_waiting(lambda pair: self._wants_answer(generation, pair)) is not None
-        )
+        if generation.remote_key is None or self.state in (IceState.CLOSED, IceState.FAILED):
+            return False
+        return generation.checklist.next_waiting(lambda pair: self._wants_answer(generation, pair)) is not None
 
     def _unanswered(self, generation: _Generation) -> Iterable[CandidatePair]:
         asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)
@@ -605,8 +604,7 @@ class IceAgent:
             return
         pair = check.pair
         # RFC 8445 §7.2.5.2.1: an answer must come from where the check went, and arrive where it left.
-        path = datagram.destination, datagram.source
-        if path != (pair.local.base, pair.remote_address) or generation.checklist.pairs.get(path) is not pair:
+        if generation.checklist.pairs.get((datagram.destination, datagram.source)) is not pair:
             self.dropped += 1
             return
         del generation.checks[message.transaction_id]

@@ -249,6 +249,8 @@ class IceWorld:
         self.later(self.network.signaling / 2, lambda: self._receive_mail(other, message))
 
     def _receive_mail(self, peer: Peer, message: tuple[Any, ...]) -> None:
+        if peer.agent.state is IceState.CLOSED:
+            return
         if not peer.started:
             peer.mail.append(message)
             return

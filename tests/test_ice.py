@@ -661,6 +661,16 @@ def test_a_hundred_pairs_at_most() -> None:
     assert len(table.agent._now_generation.checks) <= table.agent.config.max_open_checks
 
 
+def test_an_answer_for_a_pair_that_gave_way_is_too_late() -> None:
+    table = new(remotes=(candidate(priority=5),), config=IceConfig(max_pairs=1))
+    (datagram,) = table.run(0.0)
+    table.check(source=REMOTE2)
+    assert [pair.remote.port for pair in table.agent.stats()] == [7001]
+    table.answer(datagram)
+    assert table.selected is None
+    assert table.agent.dropped == 1
+
+
 def test_an_unreachable_address_gives_its_slot_back() -> None:
     table = new(remotes=(candidate(priority=9), candidate(REMOTE2, priority=5)))
     (datagram,) = table.run(0.0)

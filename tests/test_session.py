@@ -6,6 +6,8 @@ import itertools
 import random
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from icekit.candidate import CandidateType
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerFailed
@@ -418,3 +420,68 @@ def test_data_that_is_too_long_for_a_relay_is_dropped() -> None:
     world.send(relaying, bytes(70_000))
     assert relaying.agent.dropped == dropped + 1
     talk(world)
+
+
+# Anything at any time.
+
+_STEPS = st.lists(
+    st.tuples(
+        st.sampled_from(["garbage", "echo", "from-server", "restart", "time", "reboot", "block", "close"]),
+        st.integers(0, 2**16),
+        st.booleans(),
+    ),
+    max_size=25,
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 1000), _STEPS)
+def test_any_order_of_anything(seed: int, steps: list[tuple[str, int, bool]]) -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True, loss=0.1, jitter=1.0), seed=seed)
+    heard: list[Datagram] = []
+    leave = world._leave
+
+    def watch(sender: Peer, datagram: Datagram) -> None:
+        heard.append(datagram)
+        leave(sender, datagram)
+
+    world._leave = watch  # type: ignore[method-assign]
+    world.run(0.2)
+    for kind, number, flag in steps:
+        dice = random.Random(number)
+        peer = world.a if flag else world.b
+        bases = sorted(peer.bound) or [Address("192.168.1.2", 5001)]
+        match kind:
+            case "garbage":
+                data = dice.randbytes(dice.randrange(60))
+                peer.session.receive_datagram(
+                    Datagram(dice.choice([SERVER, *bases]), dice.choice(bases), data), world.now
+                )
+            case "echo" if heard:
+                # What was sent comes back, whole or with a bit changed.
+                sent = dice.choice(heard[-30:])
+                data = bytearray(sent.data)
+                if data and dice.random() < 0.5:
+                    data[dice.randrange(len(data))] ^= 1 << dice.randrange(8)
+                peer.session.receive_datagram(Datagram(sent.source, dice.choice(bases), bytes(data)), world.now)
+            case "from-server":
+                data = b"\x00\x17" + dice.randbytes(2) + b"\x21\x12\xa4\x42" + dice.randbytes(dice.randrange(40))
+                peer.session.receive_datagram(Datagram(SERVER, dice.choice(bases), data), world.now)
+            case "restart" if peer.agent.state is not IceState.CLOSED:
+                world.restart(peer)
+            case "time":
+                world.run(world.now + dice.choice((0.001, 0.05, 1.0, 7.0, 40.0)))
+            case "reboot":
+                peer.nats[0].reboot()
+            case "block":
+                peer.blocked = not peer.blocked
+            case "close":
+                peer.session.close(world.now)
+        world.pump(peer)
+    for peer in world.peers.values():
+        peer.session.close(world.now)
+        world.pump(peer)
+    world.run(world.now + 30.0)
+    for peer in world.peers.values():
+        assert peer.session.get_timer() is None
+        assert peer.bound == set()
