@@ -113,7 +113,6 @@ class IceConnection:
         self._changed = asyncio.Event()
         self._arrived = asyncio.Event()
         self._found: list[FoundEvent] = []
-        self._gathered: list[Candidate] = []
         self._gathering_done = False
         self._last_gathered = 0.0
         self._remote: list[aioice.Candidate] = []
@@ -153,7 +152,7 @@ class IceConnection:
     @property
     def local_candidates(self) -> list[aioice.Candidate]:
         """What has been gathered so far, in aioice's type."""
-        return [to_aioice(candidate) for candidate in self._gathered]
+        return [to_aioice(candidate) for candidate in self.gathered]
 
     @property
     def remote_candidates(self) -> list[aioice.Candidate]:
@@ -162,7 +161,7 @@ class IceConnection:
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
         """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one, of IPv4 first."""
-        best = default_candidate(self._gathered, component)
+        best = default_candidate(self.gathered, component)
         return None if best is None else to_aioice(best)
 
     async def gather_candidates(self) -> None:
@@ -170,7 +169,7 @@ class IceConnection:
         driver = self._start()
         deadline = driver.now() + _GATHERING_LIMIT
         while not self._gathering_done and self._closing is None:
-            until = min(deadline, self._last_gathered + _STRAGGLER) if self._gathered else deadline
+            until = min(deadline, self._last_gathered + _STRAGGLER) if self.gathered else deadline
             if driver.now() >= until:
                 return
             await self._wait(until)
@@ -338,7 +337,7 @@ class IceConnection:
     @property
     def gathered(self) -> tuple[Candidate, ...]:
         """What has been gathered so far, in icekit's type."""
-        return tuple(self._gathered)
+        return tuple(event.candidate for event in self._found if isinstance(event, CandidateGathered))
 
     @property
     def selected_pair(self) -> SelectedPair | None:
@@ -361,9 +360,10 @@ class IceConnection:
         """
         if self._driver is None or self._closing is not None:
             raise InvalidState("restart() is for a connection that gathers or connects, and is not closed")
+        for event in self._driver.waiting_events():
+            self._happened(event, self._now())
         self._session.restart(self._now(), self._hosts())
         self._found.clear()
-        self._gathered.clear()
         self._remote.clear()
         self._gathering_done = self._remote_end = self._end_told = False
         self.remote_username = self.remote_password = None
@@ -406,7 +406,7 @@ class IceConnection:
         else:
             self._agent.close(self._now())
         await self._names.close()
-        self._gathered.clear()
+        self._found.clear()
         for reader in self._state_readers:
             reader.append(self._agent.state)
         # Whoever waits looks once more when this task is done.
@@ -414,29 +414,29 @@ class IceConnection:
 
     async def _read(self, driver: Driver[SessionEvent]) -> None:
         async for event in driver.events():
-            match event:
-                case DataReceived(data=data):
-                    if len(self._received) < _MAX_RECEIVED:
-                        self._received.append(data)
-                    else:
-                        log.debug("! nobody reads; dropped %d bytes", len(data))
-                    self._arrived.set()
-                    continue
-                case CandidateGathered(candidate=candidate):
-                    self._found.append(event)
-                    self._gathered.append(candidate)
-                    self._last_gathered = driver.now()
-                case GatheringComplete():
-                    self._gathering_done = True
-                case ServerAnswered() | ServerFailed():
-                    self._found.append(event)
-                case StateChanged(state=state):
-                    for reader in self._state_readers:
-                        reader.append(state)
-                case _:
-                    pass
-            self.history.append((driver.now(), event))
-            self._notify()
+            self._happened(event, driver.now())
+
+    def _happened(self, event: SessionEvent, now: float) -> None:
+        match event:
+            case DataReceived(data=data):
+                if len(self._received) < _MAX_RECEIVED:
+                    self._received.append(data)
+                else:
+                    log.debug("! nobody reads; dropped %d bytes", len(data))
+                self._arrived.set()
+                return
+            case CandidateGathered():
+                self._found.append(event)
+                self._last_gathered = now
+            case ServerAnswered() | ServerFailed():
+                self._found.append(event)
+            case GatheringComplete():
+                self._gathering_done = True
+            case StateChanged(state=state):
+                for reader in self._state_readers:
+                    reader.append(state)
+        self.history.append((now, event))
+        self._notify()
 
     async def _resolve_remote(self, candidate: Candidate) -> None:
         """A name of the peer becomes an address; one that does not resolve delays nobody."""

@@ -113,6 +113,12 @@ class Driver(Generic[EventT]):
                 self._changed.clear()
                 await self._changed.wait()
 
+    def waiting_events(self) -> list[EventT]:
+        """Drain what ``events`` has not given yet, for an owner that is about to change the core."""
+        events = list(self._waiting)
+        self._waiting.clear()
+        return events
+
     async def close(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
         """Let the core say goodbye (at most ``timeout`` seconds), then close everything. Idempotent."""
         if self._closed:

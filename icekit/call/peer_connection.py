@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import ssl
 from collections.abc import Sequence
@@ -32,6 +33,8 @@ from icekit.gathering_plan import gather_servers
 from icekit.ice import IceConfig
 from icekit.sdp import read_sdp
 from icekit.servers import IceServer
+
+log = logging.getLogger(__name__)
 
 # Candidates that came before the description that they belong to.
 _MAX_EARLY = 256
@@ -226,9 +229,9 @@ class PeerConnection(StockPeerConnection):
             async for event in events:
                 match event:
                     case CandidateGathered(candidate=candidate):
-                        self.emit("icecandidate", to_aiortc(candidate, sdp_mid=mid, sdp_mline_index=index))
+                        self._tell("icecandidate", to_aiortc(candidate, sdp_mid=mid, sdp_mline_index=index))
                     case ServerFailed():
-                        self.emit("icecandidateerror", _error(event))
+                        self._tell("icecandidateerror", _error(event))
                     case _:
                         pass
         if transport.connection.local_username == username:
@@ -239,7 +242,13 @@ class PeerConnection(StockPeerConnection):
         complete = all(item.connection.gathering_complete for item in self.ice_transports)
         if complete and not self._end_told and not self.is_closed:
             self._end_told = True
-            self.emit("icecandidate", None)
+            self._tell("icecandidate", None)
+
+    def _tell(self, event: str, value: object) -> None:
+        try:
+            self.emit(event, value)
+        except Exception:  # a handler's fault must not cost the candidates that follow
+            log.exception("the handler of %s has failed", event)
 
 
 def ice_servers(given: Sequence[RTCIceServer] | None) -> tuple[IceServer, ...]:

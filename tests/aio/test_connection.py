@@ -537,6 +537,20 @@ def test_a_restart_keeps_the_old_pair_until_there_is_a_new_one() -> None:
     world.run(test)
 
 
+async def test_what_was_gathered_before_a_restart_is_not_told_after_it() -> None:
+    async with two() as (one, _):
+        gathering = one.candidates()
+        first = await anext(gathering)
+        # The end of the first gathering is on its way, and not told yet.
+        one.restart()
+        assert one.gathered == ()
+        assert not one.gathering_complete
+        assert [item async for item in gathering] == []
+        (second,) = [item async for item in one.candidates()]
+        assert second.port != first.port
+        assert one.gathering_complete
+
+
 def test_nobody_there() -> None:
     """Failure is told when the patience is over (RFC 8863), not before, and not never."""
     world = World()

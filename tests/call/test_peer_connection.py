@@ -110,6 +110,23 @@ async def test_trickle_both_ways_with_candidates_before_the_description() -> Non
             assert connection.iceGatheringState == "complete"
 
 
+async def test_a_handler_that_fails_costs_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    connection = ours()
+    async with closing(connection):
+        told: list[object] = []
+
+        def fail(candidate: object) -> None:
+            told.append(candidate)
+            raise RuntimeError("a defect of the program")
+
+        connection.on("icecandidate", fail)
+        connection.createDataChannel("x")
+        await connection.setLocalDescription()
+        await until(lambda: None in told)
+        assert len(told) == 2
+    assert "the handler of icecandidate has failed" in caplog.text
+
+
 async def test_an_answer_trickles_only_to_whom_can() -> None:
     caller, callee = ours(), ours()
     async with closing(caller, callee):
@@ -273,7 +290,7 @@ async def test_audio_and_data_on_one_transport_and_on_several() -> None:
             await echo.say("hello")
             assert len(caller.ice_transports) == 1
             mids = [candidate.sdpMid for candidate in told[0] if candidate is not None]
-            assert mids[0] == "0"
+            assert "0" in mids
             assert told[0].count(None) == 1
             assert told[1][-1] is None
         await _until_the_end(track)
