@@ -9,8 +9,13 @@ from typing import Any
 
 import pytest
 
+from icekit.aio.connection import IceConnection
+from icekit.aio.dns import Resolver
+from icekit.aio.server import serve as serve_turn
 from icekit.nat import NatConfig
 from icekit.nat64 import WELL_KNOWN_PREFIX
+from icekit.server import ServerConfig, TurnConfig
+from icekit.servers import IceServer
 from icekit.sim import Host, Internet, Link, Network
 from tests.requirements import require_program
 from tests.sim.sockets import connect, open_ear, serve
@@ -119,6 +124,29 @@ def test_stock_aioice_reaches_an_ipv6_peer_from_behind_a_nat64(tmp_path: Path) -
         return pair.local_candidate.type, pair.remote_candidate.host
 
     assert net.run(main()) == ("host", peer.addresses[1])
+
+
+def test_our_own_ice_finds_servers_that_have_ipv4_only() -> None:
+    net, server, _, phone = ipv6_only()
+
+    async def service() -> None:
+        turn = TurnConfig(users={"user": "password"}, relay_ipv4=server.address)
+        async with serve_turn(ServerConfig(turn=turn), hosts=[server.address], ports=(3478,)):
+            await asyncio.Event().wait()
+
+    async def gather() -> set[tuple[str, str]]:
+        url = IceServer(urls="turn:server.example.org", username="user", credential="password")
+        connection = IceConnection(True, ice_servers=[url], resolver=Resolver(system_only=True))
+        found = {(str(candidate.type), candidate.address) async for candidate in connection.candidates()}
+        await connection.close()
+        return found
+
+    async def main() -> set[tuple[str, str]]:
+        server.run(service())
+        await asyncio.sleep(0.1)
+        return await phone.run(gather())
+
+    assert net.run(main()) == {("host", phone.address), ("srflx", "198.51.100.1"), ("relay", server.address)}
 
 
 @pytest.mark.interop("tshark")
