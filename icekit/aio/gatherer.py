@@ -60,6 +60,7 @@ async def gather(
     core = Gatherer(hosts, wanted, token_bytes or os.urandom, config=config)
     driver: Driver[GatherEvent] = Driver(core, ssl_context=ssl_context)
     resolver = resolver or Resolver()
+    resolver.prepare(server.uri for server in wanted)
     core.start(driver.now())
     driver.wake()
     tasks = [
@@ -75,8 +76,11 @@ async def gather(
     finally:
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await driver.close()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        finally:
+            # Also for who is cancelled while the tasks end: relays and sockets must not stay.
+            await driver.close()
 
 
 def _default_hosts() -> tuple[str, ...]:

@@ -120,7 +120,7 @@ class Prober:
 
         ConfigError for a server that cannot be asked, as one without credentials.
         """
-        gather_servers(self._servers)
+        self._resolver.prepare(server.uri for server in gather_servers(self._servers))
         loop = asyncio.get_running_loop()
         self._began = loop.time()
         gathering = asyncio.create_task(self._gather(), name="icekit-gather")

@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
+import sys
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dns.flags
@@ -22,7 +25,8 @@ from icekit.servers import ServerUri
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
-    from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
 
 ZONE: dict[tuple[str, str], list[str]] = {
     ("a.example.", "A"): ["198.18.0.1", "198.18.0.2"],
@@ -315,3 +319,25 @@ def answer_by_system(
 
     monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
     return asked
+
+
+PREPARED = """
+import sys
+from icekit.aio.dns import Resolver
+from icekit.net import Address
+from icekit.servers import ServerUri
+
+resolver = Resolver(nameservers=[Address("192.0.2.53", 53)])
+loaded = []
+for uri in ("stun:192.0.2.1", "stun:localhost", "stun:stun.example.org"):
+    resolver.prepare([ServerUri.parse(uri)])
+    loaded.append("dns" in sys.modules)
+print(loaded)
+"""
+
+
+def test_only_names_that_dns_owns_load_dnspython_and_before_any_clock_starts() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PREPARED], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+    )
+    assert (done.stdout, done.stderr) == ("[False, False, True]\n", "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 import pytest
 import trustme
@@ -16,8 +16,9 @@ from icekit.aio.server import RunningServer, serve
 from icekit.errors import ConfigError
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerFailed
 from icekit.report import Interface
+from icekit.resolution import Resolution
 from icekit.server import ServerConfig, TurnConfig
-from icekit.servers import IceServer
+from icekit.servers import IceServer, ServerUri
 from icekit.sim import Host, Internet, Link
 
 USER, PASSWORD = "alice", "secret"
@@ -184,6 +185,52 @@ def test_leaving_early_gives_the_relays_back() -> None:
     assert net.run(main()) == 0
     # 5 ms for the pace (a literal is resolved first), 100 ms for the allocation, 50 ms for its release.
     assert round(net.now, 3) == 0.155
+
+
+class SlowToStop(Resolver):
+    """One name is never resolved, and giving up takes a second."""
+
+    async def resolve(self, uri: ServerUri) -> Resolution:
+        if uri.host != "slow.example.org":
+            return await super().resolve(uri)
+        never: asyncio.Future[Resolution] = asyncio.get_running_loop().create_future()
+        try:
+            return await never
+        finally:
+            await asyncio.sleep(1)
+
+
+def test_leaving_twice_gives_the_relays_back_all_the_same() -> None:
+    net, server, client = world()
+
+    async def leave(running: RunningServer) -> None:
+        relayed = asyncio.Event()
+
+        async def take() -> None:
+            servers = [turn("turn:turn.example.org"), IceServer(urls="stun:slow.example.org")]
+            async with aclosing(gather(servers, resolver=SlowToStop(system_only=True))) as events:
+                async for event in events:
+                    if isinstance(event, CandidateGathered) and event.candidate.type == "relay":
+                        relayed.set()
+
+        task = asyncio.create_task(take())
+        await relayed.wait()
+        assert running.core.allocations == 1
+        task.cancel()
+        await asyncio.sleep(0.5)
+        assert not task.done()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+    async def main() -> int:
+        started: asyncio.Future[RunningServer] = asyncio.get_running_loop().create_future()
+        server.run(serve_on(server, started))
+        running = await started
+        await client.run(leave(running))
+        return running.core.allocations
+
+    assert net.run(main()) == 0
 
 
 def test_no_network_and_bad_servers_are_told_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
