@@ -18,6 +18,8 @@ from icekit.servers import IceServer
 from icekit.sim import Internet, Link
 from icekit.sim.capture import packet_bytes
 from icekit.sim.packet import ACK, SYN, PortUnreachable, Segment, size_of
+from icekit.sim.runner import run
+from icekit.sim.scenario import Scenario
 from tests.sim.sockets import connect, open_ear, serve
 
 ONE, OTHER = Address("192.0.2.1", 5000), Address("198.51.100.2", 3478)
@@ -226,3 +228,14 @@ def test_equal_seeds_give_equal_bytes(tmp_path: Path) -> None:
     assert one == again
     assert one != two
     assert len(read(tmp_path / "one")) > 20
+
+
+@pytest.mark.parametrize("turn", ["none", "udp", "tcp"])
+def test_equal_calls_of_our_own_ice_have_equal_bytes(turn: str, tmp_path: Path) -> None:
+    scenario = Scenario(a="port-restricted", b="symmetric", loss=0.05, seed=3).changed({"turn": turn})
+    paths = [tmp_path / name for name in ("one", "again", "other")]
+    for path, seed in zip(paths, (3, 3, 4), strict=True):
+        run(scenario.changed({"seed": seed}), capture=path)
+    one, again, other = (path.read_bytes() for path in paths)
+    assert one == again
+    assert one != other
