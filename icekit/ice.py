@@ -230,9 +230,6 @@ class IceAgent:
         early, generation.early_checks = generation.early_checks, {}
         for (base, _), (candidate, nominated) in early.items():
             self._heard_check(generation, base, candidate, nominated, now)
-        # Whoever has sent data and no check until now may do so again.
-        self.dropped += len(self._early_data)
-        self._early_data.clear()
         self._after(now)
 
     def add_remote_candidate(self, candidate: Candidate, now: float, ufrag: str | None = None) -> None:
@@ -466,6 +463,7 @@ class IceAgent:
             # Its path is open in one direction: the dense second begins anew.
             pair.first_check = None
         pair.heard = True
+        self._deliver_early_data(base, pair.remote_address, pair.component)
         if nominated:
             pair.nominated_by_peer = True
             if pair.valid:
@@ -628,6 +626,7 @@ class IceAgent:
         if not pair.valid:
             pair.state = PairState.SUCCEEDED
             generation.checklist.thaw(pair.foundation)
+            self._deliver_early_data(pair.local.base, pair.remote_address, pair.component)
             self._became_valid(generation, pair, now)
         if check.nominating and generation.nominating.get(pair.component) is pair:
             self._nominated(generation, pair, now)
@@ -732,7 +731,7 @@ class IceAgent:
         current = generation.selected.get(component)
         generation.nominating.pop(component, None)
         if component in generation.nominated and current is not None:
-            if current is pair or generation.checklist.controlling:
+            if current is pair:
                 return
             # RFC 5245 agents nominate several: the highest priority wins, if it is alive. An RFC 8445 agent nominates
             # another one only because it gets no answer on the first.
@@ -809,6 +808,8 @@ class IceAgent:
             self.dropped += 1
 
     def _deliver_early_data(self, base: Address, address: Address, component: int) -> None:
+        if not self._early_data:
+            return
         waiting, self._early_data = self._early_data, deque()
         for datagram in waiting:
             if (datagram.destination, datagram.source) == (base, address):

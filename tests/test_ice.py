@@ -563,6 +563,23 @@ def test_early_data_waits_until_an_authenticated_check_names_its_address() -> No
     assert table.data[-1] == b"\x80now"
 
 
+@pytest.mark.parametrize("named_by", ["check", "answer"])
+def test_early_data_waits_beyond_the_credentials(named_by: str) -> None:
+    table = new(known=False)
+    table.receive(b"\x80early")
+    table.agent.set_remote_credentials(UFRAG, PASSWORD, table.now)
+    table.agent.add_remote_candidate(candidate(), table.now)
+    (datagram,) = table.run(0.0)
+    # What comes now, from an address that has proven nothing, does not wait.
+    table.receive(b"\x80later")
+    assert (table.data, table.agent.dropped) == ([], 1)
+    if named_by == "check":
+        table.check()
+    else:
+        table.answer(datagram)
+    assert table.data == [b"\x80early"]
+
+
 def test_data_is_taken_from_addresses_that_were_heard_also_before_our_pair_is_valid() -> None:
     table = new(remotes=(candidate(), candidate(REMOTE2)))
     table.receive(b"\x80from a candidate that has proven nothing")
