@@ -830,6 +830,17 @@ def test_of_several_nominations_of_an_old_peer_the_highest_priority_wins(order: 
     assert table.agent.is_settled()
 
 
+def test_a_pair_that_has_just_answered_is_not_questioned() -> None:
+    table = new(False, remotes=(candidate(priority=5), candidate(REMOTE2, priority=9)))
+    table.check(source=REMOTE2, controlling=True, nominate=True)
+    table.serve(0.5)
+    before = len(table.checks(REMOTE2))
+    table.check(source=REMOTE, controlling=True, nominate=True)
+    table.run(0.4)
+    assert len(table.checks(REMOTE2)) == before
+    assert table.selected == REMOTE2
+
+
 def test_a_second_nomination_wins_when_the_first_pair_is_dead() -> None:
     table = new(False, remotes=(candidate(priority=5), candidate(REMOTE2, priority=9)))
     table.check(source=REMOTE2, controlling=True, nominate=True)
