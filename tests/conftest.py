@@ -15,8 +15,10 @@ from tests.requirements import REQUIRE_VARIABLE, check_markers, skips_are_failur
 
 def pytest_configure() -> None:
     # What a command prints must not depend on the terminal of whoever runs the tests.
-    for name in ("COLUMNS", "NO_COLOR", "FORCE_COLOR"):
+    for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         os.environ.pop(name, None)
+        # readline, which pytest imports, sets COLUMNS behind the back of os.environ; child processes see it.
+        os.unsetenv(name)
 
 
 @pytest.hookimpl(tryfirst=True)
