@@ -4,7 +4,6 @@ Host candidates are UDP sockets that the core asks for, one per local address. E
 address of its family, all side by side and each with its own deadline, so a dead server delays nobody: a STUN server
 with one Binding request from the host's own socket, a TURN server with an allocation, which over UDP shares that socket
 and tells the server-reflexive address, too. Candidates are events, in the order in which they are found (RFC 8838).
-
 Not done: TCP candidates (RFC 6544), mDNS names, several components.
 """
 
@@ -212,6 +211,7 @@ class Gatherer:
 
     def handle_timer(self, now: float) -> None:
         """Start the next request, retransmit, refresh, give up."""
+        self._after(now)
         for outcome in self._bindings.handle_timer(now):
             self._bound(outcome, now)
         for leg in self._legs:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(slots=True)
@@ -22,13 +22,16 @@ class Floor:
 class Pacer:
     """One agent's slots: ``ta`` seconds apart, gathering and checks together, never below the floor of the process.
 
-    ``is_claimed``: whether something new waits for the next slot; repetitions let it pass.
+    ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
+    that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
+    swallows packets must not slow down what works.
     """
 
     ta: float
     floor: Floor
     next_at: float = float("-inf")
     is_claimed: Callable[[], bool] = lambda: False
+    reached: set[str] = field(default_factory=set)
 
     def free_at(self) -> float:
         """When the next transaction may start."""

@@ -141,6 +141,7 @@ class IceSession:
         The pair in use carries data until a new one is valid.
         """
         self.agent.restart(now, keep_candidates=False)
+        self.agent.pacer.reached.clear()
         self._hosts = self._hosts if hosts is None else hosts
         pair = self.agent.selected_pair()
         self._in_use = None

@@ -338,6 +338,7 @@ class Transactions:
             log.debug("! %r from %s belongs to no request", message, datagram.source)
             return []
         log.debug("< %r from %s", message, datagram.source)
+        self._pacer.reached.add(datagram.destination.host)
         error = message.error() if message.message_class is Class.ERROR else None
         challenge = error is not None and error.code in (401, 438)
         if opened.key is not None and not challenge and not _trusted(opened.key, message):
@@ -404,7 +405,7 @@ class Transactions:
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is wanted."""
         due = [item.due() for item in self._open.values()]
-        fresh = [when for item in self._open.values() if (when := item.fresh_due()) is not None]
+        fresh = [when for item in self._open.values() if (when := self._fresh_due(item)) is not None]
         if fresh:
             due.append(max(min(fresh), self._pacer.free_at()))
         return min(due, default=None)
@@ -444,8 +445,12 @@ class Transactions:
         opened.sent += 1
         self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
 
+    def _fresh_due(self, opened: _Open) -> float | None:
+        reached = self._pacer.reached
+        return opened.fresh_due() if not reached or opened.path.local.host in reached else None
+
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
-        due = opened.fresh_due()
+        due = self._fresh_due(opened)
         if due is None or due > now or self._pacer.free_at() > now or self._pacer.is_claimed():
             return
         self._pacer.take(now)

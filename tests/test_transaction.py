@@ -688,3 +688,16 @@ def test_fresh_transactions_let_new_ones_of_others_pass() -> None:
     claimed = False
     bench.table.handle_timer(bench.now)
     assert len(bench.table.datagrams_to_send()) == 1
+
+
+def test_fresh_transactions_are_for_addresses_that_reach_somebody() -> None:
+    bench = Bench()
+    pacer = Pacer(0.005, Floor(0.0))
+    bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
+    pacer.reached.add("192.0.2.99")
+    asked = bench.send(schedule=FRESH)
+    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.5]
+    bench.answer(success(asked, attr.XOR_MAPPED_ADDRESS(MAPPED)))
+    assert pacer.reached == {"192.0.2.99", LOCAL.host}
+    bench.send(schedule=FRESH)
+    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.05, 0.1, 0.2, 0.5]
