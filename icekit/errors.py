@@ -117,7 +117,8 @@ class TransactionTimeout(ConnectivityError):
         self.seconds = seconds
 
     def __str__(self) -> str:
-        return f"no answer to {self.sent} transmissions in {self.seconds:.1f} s"
+        plural = "" if self.sent == 1 else "s"
+        return f"no answer to {self.sent} transmission{plural} in {self.seconds:.1f} s"
 
 
 class IceFailed(ConnectivityError, ConnectionError):

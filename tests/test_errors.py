@@ -45,6 +45,7 @@ EVERY = [
     (InvalidState("x"), 3, "x"),
     (ConnectivityError("x"), 1, "x"),
     (TransactionTimeout(7, 39.5), 1, "no answer to 7 transmissions in 39.5 s"),
+    (TransactionTimeout(1, 0.5), 1, "no answer to 1 transmission in 0.5 s"),
     (IceFailed("x"), 1, "x"),
     (SignalingError("x"), 3, "x"),
     (NegotiationError("x"), 3, "x"),
