@@ -41,8 +41,7 @@ EventT = TypeVar("EventT")
 
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
-# Seconds that ``close`` gives to connections for what they still have to send.
-_LINGER = 0.05
+_LINGER = 0.05  # seconds that ``close`` gives to connections for what they still have to send
 
 
 class Driver(Generic[EventT]):
@@ -67,6 +66,7 @@ class Driver(Generic[EventT]):
         self._held_back = True
         self._waiting: deque[EventT] = deque()
         self._changed = asyncio.Event()
+        self._defect: BaseException | None = None
         self._closed = False
 
     def now(self) -> float:
@@ -105,6 +105,8 @@ class Driver(Generic[EventT]):
         while True:
             while self._waiting:
                 yield self._waiting.popleft()
+            if self._defect is not None:
+                raise self._defect
             if self._closed:
                 return
             if self._held_back:
@@ -238,7 +240,14 @@ class Driver(Generic[EventT]):
     def _start(self, key: tuple[type, int], work: Coroutine[Any, Any, None]) -> None:
         task = self._loop.create_task(work)
         self._tasks[key] = task
-        task.add_done_callback(lambda done: self._tasks.pop(key, None) if self._tasks.get(key) is done else None)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks = {item: other for item, other in self._tasks.items() if other is not task}
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A defect, not an answer of the network: who waits for events must not wait for ever.
+            self._defect = error
+            self._changed.set()
 
     async def _open_socket(self, wanted: SocketWanted) -> None:
         endpoint = cast("SocketUser", self.endpoint)

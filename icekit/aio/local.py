@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from icekit.aio.server import serve
 from icekit.allocation import TurnConfig
@@ -22,14 +22,10 @@ async def local_servers() -> AsyncIterator[tuple[IceServer, ...]]:
     username, password = "icekit", secrets.token_urlsafe(16)
     turn = TurnConfig(users={username: password}, relay_ipv4=_HOSTS[0], allow_peers=("127.0.0.0/8",))
     config = ServerConfig(turn=turn)
-    try:
-        running = serve(config, hosts=_HOSTS, ports=(0, 0))
-        server = await running.__aenter__()
-    except ConfigError:
-        running = serve(config, hosts=_HOSTS[:1], ports=(0, 0))
-        server = await running.__aenter__()
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            server = await stack.enter_async_context(serve(config, hosts=_HOSTS, ports=(0, 0)))
+        except ConfigError:
+            server = await stack.enter_async_context(serve(config, hosts=_HOSTS[:1], ports=(0, 0)))
         stun, *turns = server.urls()
         yield IceServer(urls=stun), IceServer(urls=turns, username=username, credential=password)
-    finally:
-        await running.__aexit__(None, None, None)

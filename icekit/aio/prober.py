@@ -141,6 +141,8 @@ class Prober:
             gathering.cancel()
             await asyncio.wait([gathering])
             self._seconds = loop.time() - self._began
+        if not gathering.cancelled():
+            gathering.result()
         return self.report
 
     async def _gather(self) -> None:

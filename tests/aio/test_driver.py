@@ -111,6 +111,8 @@ async def driven(context: ssl.SSLContext | None = None) -> AsyncIterator[tuple[C
         await driver.close()
         assert driver._udp == {}
         assert driver._streams == {}
+        # A task tells its owner before its last callback has run.
+        await asyncio.sleep(0)
         assert driver._tasks == {}
 
 
@@ -520,3 +522,15 @@ async def test_a_cancelled_close_leaks_nothing() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as free:
         free.bind(local)
     gc.collect()
+
+
+async def test_a_defect_of_the_driver_ends_the_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(self: Driver[object], wanted: StreamWanted) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Driver, "_open_stream", broken)
+    async with driven() as (core, driver):
+        core.events.append(StreamWanted(1, None, Address("127.0.0.1", 9), Transport.TCP))
+        driver.wake()
+        with pytest.raises(ZeroDivisionError):
+            await anext(driver.events())
