@@ -84,13 +84,15 @@ class Candidate:
 
     @classmethod
     def parse(cls, line: str, *, strict: bool = True) -> Candidate:
-        """Read a candidate line; CandidateError names the field, the column and what is allowed.
+        """Read a candidate line; CandidateError names the field, the column and what is allowed. TypeError for no text.
 
         ``strict=False`` accepts what real stacks write against the rules, and lists it in ``forgiven``: foundations
         of any length or with other characters, upper-case keywords, several spaces, tabs or a line end, priority 0 or
         up to 2^32−1, missing or misplaced ``raddr``, ``rport`` and ``tcptype``, related addresses of host candidates,
         underscores in names, a doubled ``candidate:``, an extension without a value.
         """
+        if not isinstance(line, str):
+            raise TypeError(f"a candidate line is text (str), not {type(line).__name__}")
         match = _WELL_FORMED(line) if len(line) <= MAX_LINE else None
         if match is None:
             return _read_fields(line, strict)

@@ -7,6 +7,7 @@ import ipaddress
 import pickle
 import re
 import string
+from typing import Any
 
 import pytest
 from aioice import Candidate as AioiceCandidate
@@ -185,6 +186,14 @@ BROKEN = [
     ("a=candidate:1 0 udp 1 192.0.2.1 5 typ host", "component", 15, "0", "1 to 256"),
     ("a=end-of-candidates", "foundation", 1, "a=end-of-candidates", "1 to 32"),
 ]
+
+
+@pytest.mark.parametrize(("line", "kind"), [(None, "NoneType"), (5, "int"), (b"", "bytes")])
+@pytest.mark.parametrize("strict", [True, False])
+def test_what_is_no_text_is_a_type_error(line: Any, kind: str, strict: bool) -> None:
+    with pytest.raises(TypeError) as caught:
+        Candidate.parse(line, strict=strict)
+    assert str(caught.value) == f"a candidate line is text (str), not {kind}"
 
 
 @pytest.mark.parametrize(("line", "field", "column", "found", "allowed"), BROKEN, ids=[row[0][:40] for row in BROKEN])
