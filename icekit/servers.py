@@ -89,8 +89,9 @@ class ServerUri:
         """``transport``; ConfigError for a token that nothing here speaks."""
         if self.transport is None:
             meant = {"tls": f"turns:{_authority(self)}", "dtls": f"turns:{_authority(self)}?transport=udp"}
-            fix = meant.get(self.transport_token or "", "?transport=udp or ?transport=tcp")
-            raise ConfigError(f"{self}: the transport {self.transport_token!r} is not known; write {fix}")
+            token, text = self.transport_token or "", str(self)
+            error = UriError("transport", len(text) - len(token) + 1, token, "udp or tcp", text, meant.get(token))
+            raise ConfigError(f"{text!r}: {error}")
         return self.transport
 
     @property

@@ -200,18 +200,21 @@ def test_a_host_without_a_dot_is_an_observation(text: str, dotless: bool) -> Non
     [
         (
             "turn:a.example:443?transport=tls",
-            "turn:a.example:443?transport=tls: the transport 'tls' is not known; write turns:a.example:443",
+            (
+                "'turn:a.example:443?transport=tls': server URI, column 30, transport: found 'tls', "
+                "allowed: udp or tcp; write turns:a.example:443"
+            ),
         ),
         (
             "turn:[2001:db8::1]?transport=dtls",
             (
-                "turn:[2001:db8::1]?transport=dtls: the transport 'dtls' is not known; "
-                "write turns:[2001:db8::1]?transport=udp"
+                "'turn:[2001:db8::1]?transport=dtls': server URI, column 30, transport: found 'dtls', "
+                "allowed: udp or tcp; write turns:[2001:db8::1]?transport=udp"
             ),
         ),
         (
             "turn:a.example?transport=sctp",
-            "turn:a.example?transport=sctp: the transport 'sctp' is not known; write ?transport=udp or ?transport=tcp",
+            ("'turn:a.example?transport=sctp': server URI, column 26, transport: found 'sctp', allowed: udp or tcp"),
         ),
     ],
 )

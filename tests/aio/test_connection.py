@@ -236,7 +236,7 @@ def test_what_cannot_be_asked_for() -> None:
         IceConnection(True, local_addresses=["localhost"])
     with pytest.raises(ConfigError, match="needs a username and credential"):
         local(True, turn_server=("192.0.2.1", 3478))
-    with pytest.raises(ConfigError, match="the transport 'sctp' is not known"):
+    with pytest.raises(ConfigError, match="transport: found 'sctp', allowed: udp or tcp"):
         local(True, turn_server=("192.0.2.1", 3478), turn_username="a", turn_password="b", turn_transport="sctp")
 
 
