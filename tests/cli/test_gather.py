@@ -128,7 +128,7 @@ def test_an_address_of_another_host() -> None:
     assert result.exit_code == 1
     assert result.stdout.splitlines() == [
         "",
-        "192.0.2.77 cannot be used: unavailable.",
+        "192.0.2.77 cannot be used: it is no address of this host.",
         "stun:127.0.0.1:9 failed from 192.0.2.77: the local address cannot be used.",
         result.stdout.splitlines()[-1],
     ]
