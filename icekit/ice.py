@@ -173,7 +173,7 @@ class IceAgent:
 
     def set_controlling(self, controlling: bool, now: float) -> None:
         """The role that signaling gives, where it is known only after the agent was made."""
-        self._switch_role(controlling, now)
+        self._switch_role(controlling)
 
     @property
     def local_ufrag(self) -> str:
@@ -219,7 +219,7 @@ class IceAgent:
         generation.started = now
         if lite:
             # RFC 8445 §6.1.1: the full agent controls.
-            self._switch_role(True, now)
+            self._switch_role(True)
         waiting = list(self._pending)
         self._pending.clear()
         for wanted, candidate in waiting:
@@ -238,9 +238,7 @@ class IceAgent:
         generation = self._now_generation
         ufrag = candidate.extension("ufrag") if ufrag is None else ufrag
         if ufrag is not None and ufrag != generation.remote_ufrag:
-            old = self._old_generation
-            if old is None or ufrag != old.remote_ufrag:
-                self._pending.append((ufrag, candidate))
+            self._pending.append((ufrag, candidate))
             return
         if candidate.component <= self.config.components:
             generation.checklist.add_remote(candidate)
@@ -423,7 +421,7 @@ class IceAgent:
         if priority is None or component is None:
             self._answer(datagram, failure(message, 400), generation.key)
             return
-        if generation is self._now_generation and not self._agree_on_role(message, datagram, generation, now):
+        if generation is self._now_generation and not self._agree_on_role(message, datagram, generation):
             return
         nominated = message.get(attr.USE_CANDIDATE) is True and not generation.checklist.controlling
         self._last_heard[component] = now
@@ -473,7 +471,7 @@ class IceAgent:
                 pair.state = PairState.WAITING
             generation.checklist.trigger(pair)
 
-    def _agree_on_role(self, message: Message, datagram: Datagram, generation: _Generation, now: float) -> bool:
+    def _agree_on_role(self, message: Message, datagram: Datagram, generation: _Generation) -> bool:
         """RFC 8445 §7.3.1.1: of two agents with one role, the larger tie-breaker keeps control."""
         controlling = generation.checklist.controlling
         theirs = message.get(attr.ICE_CONTROLLING if controlling else attr.ICE_CONTROLLED)
@@ -482,18 +480,16 @@ class IceAgent:
         if (self._tiebreaker >= theirs) == controlling:
             self._answer(datagram, failure(message, 487), generation.key)
             return False
-        self._switch_role(not controlling, now)
+        self._switch_role(not controlling)
         return True
 
-    def _switch_role(self, controlling: bool, now: float) -> None:
+    def _switch_role(self, controlling: bool) -> None:
         generation = self._now_generation
         if controlling == generation.checklist.controlling:
             return
         generation.checklist.set_role(controlling)
         generation.nominating.clear()
         generation.challenges.clear()
-        # Who begins to control waits for better pairs from here on.
-        generation.first_valid = dict.fromkeys(generation.first_valid, now)
         self._emit(RoleChanged(controlling))
 
     def _answer(self, datagram: Datagram, message: Message, key: IntegrityKey | None) -> None:
@@ -607,7 +603,7 @@ class IceAgent:
             return
         del generation.checks[message.transaction_id]
         if message.message_class is Class.ERROR:
-            self._check_refused(generation, check, message, now)
+            self._check_refused(generation, check, message)
             return
         mapped = message.get(attr.XOR_MAPPED_ADDRESS)
         if mapped is None or message.unknown_required():
@@ -631,14 +627,14 @@ class IceAgent:
         if check.nominating and generation.nominating.get(pair.component) is pair:
             self._nominated(generation, pair, now)
 
-    def _check_refused(self, generation: _Generation, check: _Check, message: Message, now: float) -> None:
+    def _check_refused(self, generation: _Generation, check: _Check, message: Message) -> None:
         code = message.error().code
         log.debug("! check of %s refused: %s", check.pair.remote_address, code)
         if code == 487:
             # RFC 8445 §7.2.5.1: change to the other role, once for one conflict, and try again.
             if generation is self._now_generation and check.controlling == generation.checklist.controlling:
                 self._tiebreaker = int.from_bytes(self._token_bytes(8))
-                self._switch_role(not check.controlling, now)
+                self._switch_role(not check.controlling)
             generation.checklist.trigger(check.pair)
         elif not check.pair.valid:
             check.pair.state = PairState.FAILED

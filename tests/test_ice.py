@@ -377,13 +377,15 @@ def test_a_valid_pair_is_not_checked_because_it_is_heard() -> None:
 
 
 def test_success_thaws_pairs_of_the_same_foundation() -> None:
-    same = [
-        Candidate("same", 1, "udp", 100 + index, "192.0.2.2", 7000 + index, CandidateType.HOST) for index in range(2)
-    ]
-    table = new(remotes=(*same, candidate(Address("192.0.2.3", 1), 5)))
-    table.run(0.0)
-    # Another foundation goes first although it ranks lower; then the frozen one is not kept waiting.
-    assert [datagram.destination.port for datagram in table.run(0.0101)] == [1, 7001]
+    def named(port: int, priority: int, foundation: str) -> Candidate:
+        return Candidate(foundation, 1, "udp", priority, "192.0.2.2", port, CandidateType.HOST)
+
+    remotes = (named(1, 109, "same"), named(2, 108, "same"), named(3, 107, "other"), named(4, 106, "another"))
+    table = new(remotes=remotes)
+    # Frozen: other foundations go first although they rank lower.
+    assert [datagram.destination.port for datagram in table.run(0.0051)] == [1, 3]
+    table.answer(table.sent[0][1])
+    assert [datagram.destination.port for datagram in table.run(0.0051)] == [2]
 
 
 # What is not authentic.
@@ -459,6 +461,15 @@ def test_an_answer_that_is_not_the_peers_changes_nothing(fault: str) -> None:
     assert table.selected == datagram.destination
 
 
+def test_an_answer_with_an_unknown_required_attribute_is_no_success() -> None:
+    table = new(remotes=(candidate(),))
+    (datagram,) = table.run(0.0)
+    response = success(decode(datagram.data), attr.XOR_MAPPED_ADDRESS(HOST), (0x7F00, b"abcd"))
+    table.receive(response.encode(PEER_KEY))
+    assert table.selected is None
+    assert table.agent.dropped == 1
+
+
 def test_keepalives_and_foreign_messages_are_ignored() -> None:
     table = new()
     assert table.receive(indication(Method.BINDING, bytes(12)).encode()) == []
@@ -507,6 +518,15 @@ def test_a_refused_role_is_changed_and_the_check_repeated_at_once_with_a_new_tie
     # A late refusal of the first role changes nothing any more.
     table.answer(table.sent[0][1], code=487)
     assert not table.agent.controlling
+
+
+def test_signaling_may_give_the_role_later() -> None:
+    table = new(True, known=False)
+    table.agent.set_controlling(False, 0.0)
+    assert not table.agent.controlling
+    assert table.told(RoleChanged) == [RoleChanged(False)]
+    table.agent.set_controlling(False, 0.0)
+    assert len(table.told(RoleChanged)) == 1
 
 
 def test_who_becomes_controlling_nominates_what_is_valid() -> None:
