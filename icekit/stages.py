@@ -89,6 +89,8 @@ _QUESTION_INTERVAL: Final = 0.05
 _PEER_PATIENCE: Final = (0.6, 2.0)
 _ECHO_PATIENCE: Final = (1.2, 5.0)
 _CLIENT_SOCKET, _PEER_SOCKET, _CHECK, _TLS_CHECK, _CLIENT_STREAM, _PEER_STREAM = 1, 2, 3, 4, 100, 200
+# A certificate that is not for us is one all the same; what else fails in a handshake does not show that TLS is there.
+_CERTIFICATE_ERRORS: Final = (StreamFailure.TLS_NAME, StreamFailure.TLS_EXPIRED, StreamFailure.TLS_ISSUER)
 _Part = TurnAllocation | EchoPeer | ServerCheck
 
 
@@ -298,8 +300,7 @@ class TurnStages:
             case ServerChecked(report=report, connected=connected) if report.transport == self._target.transport:
                 self._answers_binding = bool(report.reachable)
             case ServerChecked(report=report, connected=connected) if self._unanswered is not None:
-                # A certificate that is not for us is one all the same.
-                speaks_tls = connected is not None or (report.error or "").startswith("tls-")
+                speaks_tls = connected is not None or (report.error or "").partition(":")[0] in _CERTIFICATE_ERRORS
                 self._fail(silence(self._unanswered, speaks_tls=speaks_tls), now)
             case ServerConnected(seconds=seconds):
                 self._pass(StageName.CONNECT, seconds, f"TCP to {self._client.server}", now)

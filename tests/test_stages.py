@@ -567,3 +567,44 @@ async def garbled(
     assert result.seconds < 30
     assert result.report.ok is (result.report.code is None)
     return result.report.failed_stage
+
+
+# --- a port that does not speak TURN over TCP ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("failed", "cause"),
+    [
+        *((StreamFailure.TLS_NAME, "wants-tls"), (StreamFailure.TLS_EXPIRED, "wants-tls")),
+        *((StreamFailure.TLS_ISSUER, "wants-tls"), (StreamFailure.TLS_OTHER, "hangs-up")),
+        *((StreamFailure.NOT_TLS, "hangs-up"), (StreamFailure.RESET, "hangs-up")),
+        (None, "wants-tls"),
+    ],
+)
+def test_a_port_speaks_tls_if_it_shows_a_certificate(failed: StreamFailure | None, cause: str) -> None:
+    server = Address("192.0.2.1", 3478)
+    core = TurnStages(Target("turn:x", server, Transport.TCP), "192.0.2.9", "alice", "secret", os.urandom)
+    core.start(1000.0)
+    answers: dict[Transport, StreamFailure | None] = {Transport.TCP: StreamFailure.CLOSED, Transport.TLS: failed}
+    reports: list[TurnReport] = []
+    port = 40000
+    while (event := core.next_event()) is not None:
+        match event:
+            case StreamWanted(id=id, transport=transport):
+                port += 1
+                if transport is Transport.TCP or failed is None:
+                    core.stream_opened(id, Address("192.0.2.9", port), server, 1000.0)
+                answer = answers[transport]
+                if answer is not None:
+                    core.stream_closed(id, answer, 1000.0, "words")
+            case TurnTested(report=report):
+                reports.append(report)
+            case _:
+                pass
+    while not reports and (when := core.get_timer()) is not None:
+        core.handle_timer(when)
+        while (event := core.next_event()) is not None:
+            if isinstance(event, TurnTested):
+                reports.append(event.report)
+    [report] = reports
+    assert (report.failed_stage, report.code, report.cause) == ("challenge", "TURN-NO-ANSWER", cause)
