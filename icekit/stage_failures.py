@@ -47,11 +47,16 @@ def connection_failure(
     return StageFailure(StageName.TLS, "TURN-TLS", failure.value, detail)
 
 
-def refusal(error: ErrorResponse) -> StageFailure:
+def is_stun_only(error: TurnError) -> bool:
+    """Whether a first Allocate is answered as a server does that knows only Binding; one for TURN may say the same."""
+    return isinstance(error, ErrorResponse) and error.code in _STUN_ONLY_REFUSALS
+
+
+def refusal(error: ErrorResponse, *, binding_works: bool) -> StageFailure:
     """The first Allocate, without credentials, is answered with an error that is no challenge that we can answer."""
     if error.code == 401:
         return StageFailure(StageName.CHALLENGE, "TURN-401", "challenge", str(error))
-    if error.code in _STUN_ONLY_REFUSALS:
+    if binding_works and is_stun_only(error):
         return StageFailure(StageName.CHALLENGE, "TURN-NOT-TURN", "refused", str(error))
     return StageFailure(StageName.CHALLENGE, f"TURN-{error.code}", None, str(error))
 

@@ -28,12 +28,13 @@ from icekit.net import (
     scope_of,
 )
 from icekit.reachability import ServerCheck, ServerChecked, Target
-from icekit.report import StageName, StageResult, TurnReport
+from icekit.report import ServerReport, StageName, StageResult, TurnReport
 from icekit.stage_failures import (
     StageFailure,
     connection_failure,
     credentials_failure,
     echo_failure,
+    is_stun_only,
     refusal,
     request_failure,
     silence,
@@ -83,6 +84,7 @@ _SCHEDULE: Final = Schedule((0.0, 0.25, 0.6, 1.2, 2.0), 4.0)
 _RELEASE_SCHEDULE: Final = Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0)
 _CONNECT_TIMEOUT: Final = 5.0
 _MAX_REDIRECTS: Final = 3
+_BINDING_PATIENCE: Final = 0.6
 _QUESTION_INTERVAL: Final = 0.05
 # How long the channel waits for the peer's first packet, which shows from which port its NAT really sends, and how long
 # an answer of the peer may take: seconds, or as many round trips to the server where those take longer.
@@ -126,7 +128,9 @@ class TurnStages:
         servers = (target.address, Address(target.address.host, 3478))
         self._peer = EchoPeer(_PEER_SOCKET, host, servers, token_bytes, self._allocate_for_peer)
         self._check = ServerCheck(target, host, token_bytes, id=_CHECK)
-        self._answers_binding = False
+        self._binding: ServerReport | None = None
+        # A refused Allocate, and until when the answer to Binding is waited for.
+        self._refused: tuple[ErrorResponse, float] | None = None
         # Asked only when a TCP port takes the connection and does not speak TURN.
         self._tls_check: ServerCheck | None = None
         self._unanswered: TurnError | None = None
@@ -198,12 +202,14 @@ class TurnStages:
             self._ask_peer(now)
         if self._patience_until is not None and self._patience_until <= now:
             self._bind_channel(now)
+        if self._refused is not None and self._refused[1] <= now:
+            self._judge_refusal(now)
         self._after(now)
 
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
         due = [part.get_timer() for part in self._parts()]
-        due += [self._question_at, self._patience_until]
+        due += [self._question_at, self._patience_until, None if self._refused is None else self._refused[1]]
         return min((when for when in due if when is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -295,10 +301,13 @@ class TurnStages:
             case PeerReady(mapped=mapped):
                 self._mapped = mapped
                 self._begin_permission(now)
+            case PeerFailed() if self._refused is not None:
+                pass
             case PeerFailed(detail=detail):
                 self._fail(StageFailure(StageName.PERMISSION, "TURN-PERMISSION", "no-peer", detail), now)
             case ServerChecked(report=report, connected=connected) if report.transport == self._target.transport:
-                self._answers_binding = bool(report.reachable)
+                self._binding = report
+                self._judge_refusal(now)
             case ServerChecked(report=report, connected=connected) if self._unanswered is not None:
                 speaks_tls = connected is not None or (report.error or "").partition(":")[0] in _CERTIFICATE_ERRORS
                 self._fail(silence(self._unanswered, speaks_tls=speaks_tls), now)
@@ -385,24 +394,36 @@ class TurnStages:
 
     def _allocation_failed(self, step: Step, error: TurnError, signed: bool, now: float) -> None:
         transport = self._target.transport
+        answers = self._binding is not None and bool(self._binding.reachable)
         if step is Step.REFRESH:
             self._fail(request_failure(self._record.stage, error), now)
         elif step is not Step.ALLOCATE and isinstance(error, StreamError):
-            answers = self._mapped is not None and not self._peer.is_allocation
-            self._fail(connection_failure(step, error, transport, answers_plain_udp=answers), now)
+            plain = self._mapped is not None and not self._peer.is_allocation
+            self._fail(connection_failure(step, error, transport, answers_plain_udp=plain), now)
         elif isinstance(error, ErrorResponse) and signed and error.code == 401:
             self._fail(credentials_failure(error, self._username, self._password, self._unix_time), now)
         elif self._record.has(StageName.CHALLENGE):
             self._fail(request_failure(StageName.ALLOCATE, error), now)
         elif isinstance(error, ErrorResponse):
-            self._fail(refusal(error), now)
-        elif self._answers_binding or transport is not Transport.TCP or self._closing:
-            self._fail(silence(error, answers_binding=self._answers_binding), now)
+            # Both are asked at once: what was not answered in twice the time of Allocate, or a little more, is lost.
+            self._refused = error, now + max(_BINDING_PATIENCE, 2.0 * (now - self._record.began))
+            if self._closing or self._binding is not None or not is_stun_only(error):
+                self._judge_refusal(now)
+        elif answers or transport is not Transport.TCP or self._closing:
+            self._fail(silence(error, answers_binding=answers), now)
         else:
             self._unanswered = error
             target = dataclasses.replace(self._target, transport=Transport.TLS, connect_only=True)
             self._tls_check = ServerCheck(target, self._host, self._token_bytes, id=_TLS_CHECK)
             self._tls_check.start(now)
+
+    def _judge_refusal(self, now: float) -> None:
+        """Tell a server for STUN only, by its answer to Binding, from one that refuses whatever it is asked."""
+        if self._refused is not None:
+            (error, _), self._refused = self._refused, None
+            binding = self._binding
+            works = binding is not None and binding.reachable is True and binding.error is None
+            self._fail(refusal(error, binding_works=works), now)
 
     # Permission, channel, echo.
 

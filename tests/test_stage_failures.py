@@ -56,14 +56,19 @@ def test_a_dtls_port_that_knows_only_plain_stun() -> None:
 
 @pytest.mark.parametrize(
     ("code", "expected"),
-    [(400, ("TURN-NOT-TURN", "refused")), (405, ("TURN-NOT-TURN", "refused")), (486, ("TURN-486", None))],
+    [
+        *((code, ("TURN-NOT-TURN", "refused")) for code in (400, 404, 405, 501)),
+        (486, ("TURN-486", None)),
+    ],
 )
 def test_refusal_of_the_first_request(code: int, expected: tuple[str, str | None]) -> None:
-    assert refusal(ErrorResponse(code, "words"))[:3] == ("challenge", *expected)
+    assert refusal(ErrorResponse(code, "words"), binding_works=True)[:3] == ("challenge", *expected)
+    # Without an answer to Binding it is no STUN server either.
+    assert refusal(ErrorResponse(code, "words"), binding_works=False)[:3] == ("challenge", f"TURN-{code}", None)
 
 
 def test_a_challenge_that_cannot_be_answered_is_no_refused_password() -> None:
-    assert refusal(ErrorResponse(401, "words"))[:3] == ("challenge", "TURN-401", "challenge")
+    assert refusal(ErrorResponse(401, "words"), binding_works=True)[:3] == ("challenge", "TURN-401", "challenge")
 
 
 @pytest.mark.parametrize(
@@ -136,7 +141,10 @@ def test_every_code_is_in_the_catalogue() -> None:
     failures = [echo_failure(out=out, back=back) for out in (True, False) for back in (True, False)]
     failures += [silence(TIMEOUT, answers_binding=known) for known in (True, False)]
     failures += [silence(TIMEOUT, speaks_tls=True), request_failure(StageName.ECHO, StreamError(StreamFailure.CLOSED))]
-    failures += [refusal(ErrorResponse(400, "")), request_failure(StageName.CHANNEL, TIMEOUT)]
+    failures += [
+        *(refusal(ErrorResponse(400, ""), binding_works=works) for works in (True, False)),
+        request_failure(StageName.CHANNEL, TIMEOUT),
+    ]
     assert [failure.code for failure in failures if describe(failure.code) is None] == []
     spoken = {(failure.code, failure.cause) for failure in failures if failure.cause not in (None, "refused")}
     assert spoken <= set(CAUSES)

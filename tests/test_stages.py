@@ -224,6 +224,36 @@ def binding(message: Message, source: Address) -> Message | None:
     return None
 
 
+@pytest.mark.parametrize("code", [400, 404, 405, 501])
+@pytest.mark.parametrize(
+    ("bindings", "expected"),
+    [("answered", "TURN-NOT-TURN"), ("refused", None), ("silent", None)],
+)
+def test_a_refusal_means_stun_only_if_binding_works(code: int, bindings: str, expected: str | None) -> None:
+    def answer(message: Message, source: Address) -> Message | None:
+        if message.method == Method.BINDING and bindings != "refused":
+            return binding(message, source) if bindings == "answered" else None
+        return failure(message, code)
+
+    result = simulate_script(answer)
+    report = result.report
+    assert (report.failed_stage, report.code) == ("challenge", expected or f"TURN-{code}")
+    # The answer to Binding is waited for, but not until it is given up.
+    assert result.seconds == pytest.approx(0.65 if bindings == "silent" else 0.05, abs=0.02)
+
+
+def test_an_answer_to_binding_that_is_late_counts() -> None:
+    asked: list[Address] = []
+
+    def second(message: Message, source: Address) -> Message | None:
+        asked.append(source)
+        lost = message.method == Method.BINDING and asked.count(source) == 1
+        return None if lost else binding(message, source) or failure(message, 400)
+
+    report = simulate_script(second).report
+    assert (report.failed_stage, report.code) == ("challenge", "TURN-NOT-TURN")
+
+
 def test_a_redirect_is_followed() -> None:
     def redirect(message: Message, source: Address) -> Message | None:
         return binding(message, source) or failure(message, 300, attr.ALTERNATE_SERVER(Address(OTHER, 3478)))
