@@ -4,7 +4,7 @@ A test says what it needs with a marker or by calling one of the ``require_`` fu
 
     @pytest.mark.interop("turnserver", "openssl")    # programs, found with PATH
     @pytest.mark.netns                               # Linux, root, ip, nft, and a kernel that makes namespaces
-    @pytest.mark.browser                             # playwright
+    @pytest.mark.browser                             # chromium, and playwright to drive it
 
 With the environment variable ``ICEKIT_REQUIRE=all`` every skip is a failure (see ``tests/conftest.py``).
 """
@@ -37,6 +37,7 @@ PACKAGES = {
     "conntrack": "conntrack",
     "miniupnpd": "miniupnpd",
     "tshark": "tshark",
+    "chromium": "chromium",
 }
 
 # Debian keeps these out of an ordinary user's PATH.
@@ -128,4 +129,5 @@ def check_markers(item: pytest.Item) -> None:
     if item.get_closest_marker("netns"):
         require_netns()
     if item.get_closest_marker("browser"):
+        require_program("chromium")
         require_module("playwright")
