@@ -139,6 +139,8 @@ def outlook(observed: Observations) -> tuple[Outlook, ...]:
         return ()
     relay = _relay_works(observed.turn)
     udp = udp_works(observed)
+    if udp is None and relay is False and _is_offline(observed):
+        return tuple(Outlook(peer, PathKind.NONE, "this host has no network address") for peer in PEERS)
     name, nat = _basis(observed.nat)
     return tuple(_path(peer, name, nat, udp, relay) for peer in PEERS)
 
@@ -299,10 +301,16 @@ def _gap(observed: Observations) -> str:
 _NO_NETWORK = (AddressClass.LOOPBACK, AddressClass.LINK_LOCAL)
 
 
+def _is_offline(observed: Observations) -> bool:
+    """No address of this host leads anywhere, and no server was reached all the same."""
+    reached = any(server.reachable for server in observed.servers)
+    return not reached and all(item.address_class in _NO_NETWORK for item in observed.interfaces)
+
+
 def _unknown(observed: Observations) -> Verdict:
     """Nothing tells whether UDP passes, and no relay works."""
     reached = any(server.reachable for server in observed.servers)
-    if not reached and all(item.address_class in _NO_NETWORK for item in observed.interfaces):
+    if _is_offline(observed):
         text = "Calls cannot work from here: this host has no network address; connect it to a network."
         return _error(VerdictCode.BLOCKED, text)
     if reached:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from icekit.findings import diagnose
-from icekit.outlook import PEERS, Observations, Requirement, exit_code, missing, outlook
+from icekit.outlook import PEERS, Observations, Requirement, exit_code, missing, outlook, verdict
 from icekit.report import (
     Behavior,
     Interface,
@@ -93,6 +93,21 @@ def test_outlook(
 
 def test_a_relay_over_udp_proves_udp() -> None:
     assert paths(observed(NatReport(), turn=(RELAY_OK,))) == "direct maybe maybe relay"
+
+
+@pytest.mark.parametrize(
+    "interfaces",
+    [(), (Interface("lo", "127.0.0.1", "loopback"), Interface("eth0", "fe80::1%eth0", "link-local"))],
+)
+def test_without_a_network_there_is_no_path(interfaces: tuple[Interface, ...]) -> None:
+    gone = replace(SILENT, error="unreachable: no route to the server")
+    offline = Observations(interfaces=interfaces, servers=(gone,))
+    assert [(item.path, item.why) for item in outlook(offline)] == [("none", "this host has no network address")] * 4
+    assert verdict(offline, outlook(offline)).code == "BLOCKED"
+    # What was reached, and what was cut short, speaks against it.
+    assert paths(replace(offline, servers=(ANSWER,))) == "maybe maybe maybe none"
+    assert paths(replace(offline, turn=(INTERRUPTED,))) == "maybe maybe maybe maybe"
+    assert paths(replace(offline, turn=(RELAY_TCP_OK,))) == "maybe maybe maybe relay"
 
 
 def test_ipv6_counts_where_ipv4_brings_nothing() -> None:
