@@ -147,7 +147,7 @@ _NO_ANSWER = "no STUN server answered over UDP"
 def _udp(seen: NatObservations, servers: Sequence[ServerReport], reason: dict[str, str]) -> bool | None:
     over_udp = [server for server in servers if server.transport == "udp"]
     heard = [item for item in seen.silences if item.heard]
-    if seen.samples or heard or any(server.reachable for server in over_udp):
+    if seen.samples or heard or any(server.reachable or _is_heard(server) for server in over_udp):
         return True
     refused = {server.address for server in over_udp if _by_icmp(server)}
     asked = {str(item.server) for item in seen.silences}
@@ -179,6 +179,11 @@ def _udp(seen: NatObservations, servers: Sequence[ServerReport], reason: dict[st
 
 def _by_icmp(server: ServerReport) -> bool:
     return (server.error or "").startswith(("refused", "unreachable"))
+
+
+def _is_heard(server: ServerReport) -> bool:
+    """An echo server, or any other service than STUN: its packets pass all the same."""
+    return (server.error or "").startswith("not-stun")
 
 
 def _timed_out(server: ServerReport) -> bool:

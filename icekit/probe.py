@@ -396,10 +396,12 @@ class NatProbe:
         self._send((_HAIRPIN, two), two, one_mapped, now, any_source=True)
 
     def _receive_request(self, message: Message, datagram: Datagram, now: float) -> None:
-        """A request can only be ours: through the NAT and back."""
+        """A request can only be ours: through the NAT and back, or from a server that echoes whatever it gets."""
         tag = self._transactions.tag_of(message.transaction_id)
         if self._hairpin_started is None or not isinstance(tag, tuple) or tag[0] != _HAIRPIN:
             self.dropped += 1
+            if datagram.source in self._servers:
+                self._garbled.add(datagram.source)
             return
         sent = 0 if self._hairpin is None else self._hairpin.sent
         for local in self._hairpin_mapped:

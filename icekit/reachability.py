@@ -87,6 +87,7 @@ class ServerCheck:
         self._deadline_is_final = False
         self._began = 0.0
         self._connected: float | None = None
+        self._is_heard = False
         self._done = False
         self.dropped = 0
 
@@ -115,6 +116,8 @@ class ServerCheck:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take the answer."""
+        # What else comes from there (our own words from an echo server, garbage) shows that packets pass.
+        self._is_heard = self._is_heard or datagram.source == self._target.address
         try:
             messages = [datagram.data]
             if datagram.transport.is_stream:
@@ -132,7 +135,7 @@ class ServerCheck:
         for outcome in self._transactions.handle_timer(now):
             self._take(outcome, now)
         if self._deadline is not None and self._deadline <= now and not self._done:
-            self._finish(now, error="timeout: no answer")
+            self._finish(now, error=self._silence())
 
     def get_timer(self) -> float | None:
         """The next retransmission, or the deadline."""
@@ -217,8 +220,12 @@ class ServerCheck:
                 # It answered: there is a server, and the network lets its packets through.
                 self._finish(now, reachable=True, error=f"{error.code}: {error.reason}")
             case _:
-                text = "connected, but no answer to STUN" if self._connected is not None else "no answer"
-                self._finish(now, error=f"timeout: {text}")
+                self._finish(now, error=self._silence())
+
+    def _silence(self) -> str:
+        if self._is_heard:
+            return "not-stun: it answers, but not STUN"
+        return "timeout: " + ("no answer" if self._connected is None else "connected, but no answer to STUN")
 
     def _finish(
         self,

@@ -359,6 +359,7 @@ def server(address: Address, transport: str, reachable: bool | None, error: str 
 
 SAME_HOST_TCP = server(SERVER, "tcp", True)
 TIMEOUT = "timeout: no answer"
+NOT_STUN = "not-stun: it answers, but not STUN"
 
 
 @pytest.mark.parametrize(
@@ -367,6 +368,20 @@ TIMEOUT = "timeout: no answer"
         # True: any server answered over UDP, if only with an error.
         ([silence(SERVER)], [server(SERVER, "udp", True)], True, None),
         ([silence(SERVER, heard="error 401"), silence(FAR)], [SAME_HOST_TCP], True, None),
+        # What answers, but not STUN, is no silence.
+        ([silence(SERVER)], [server(SERVER, "udp", False, NOT_STUN), SAME_HOST_TCP], True, None),
+        (
+            [silence(SERVER), silence(FAR)],
+            [server(SERVER, "udp", False, NOT_STUN), server(FAR, "udp", False, TIMEOUT)],
+            True,
+            None,
+        ),
+        (
+            [silence(SERVER)],
+            [server(SERVER, "tcp", False, NOT_STUN)],
+            None,
+            "one silent server: it may be down; name a second one",
+        ),
         # False: at least four transmissions to every address, and the same host answers over TCP or TLS.
         ([silence(SERVER)], [SAME_HOST_TCP], False, "silent over UDP, while the same host answers over TCP"),
         ([silence(SERVER, 4)], [SAME_HOST_TCP], False, "silent over UDP, while the same host answers over TCP"),

@@ -382,6 +382,7 @@ def test_an_alternate_that_names_itself_is_accepted() -> None:
     "answerer",
     [
         lambda datagram: [Datagram(datagram.destination, datagram.source, b"garbage")],
+        lambda datagram: [Datagram(datagram.destination, datagram.source, datagram.data)],
         lambda datagram: [Datagram(datagram.destination, datagram.source, bytes(65_507))],
         lambda datagram: [Datagram(datagram.destination, datagram.source, b"\x01\x01\xff\xfc" + bytes(60_000))],
         answering(mapped=False),
@@ -391,7 +392,7 @@ def test_an_alternate_that_names_itself_is_accepted() -> None:
             Datagram(datagram.destination, datagram.source, failure(decode(datagram.data), 401).encode())
         ],
     ],
-    ids=["garbage", "huge", "wrong length", "nothing mapped", "malformed", "unspecified", "error 401"],
+    ids=["garbage", "echo", "huge", "wrong length", "nothing mapped", "malformed", "unspecified", "error 401"],
 )
 def test_an_answer_without_use_shows_that_udp_passes_and_nothing_else(answerer: Answerer) -> None:
     wire = Wire([NatConfig()], answerers={SERVER.host: answerer})

@@ -261,6 +261,27 @@ def test_garbage_over_udp_is_dropped_and_over_a_stream_ends_it() -> None:
     assert (report.error or "").startswith("not-stun: ")
 
 
+@pytest.mark.parametrize("kind", ["garbage", "echo", "foreign"])
+@pytest.mark.parametrize("hurried", [True, False])
+def test_what_answers_but_not_stun_over_udp_is_no_silence(kind: str, hurried: bool) -> None:
+    check = opened()
+    request = asked(check)
+    data = {"garbage": b"garbage", "echo": request.encode(), "foreign": Message(1, Class.SUCCESS, bytes(12)).encode()}
+    answer(check, data[kind])
+    if hurried:
+        check.expect_rtt(SERVER, 0.05)
+    run_out(check)
+    report = result(check)
+    assert (report.reachable, report.error) == (False, "not-stun: it answers, but not STUN")
+
+
+def test_a_stranger_does_not_speak_for_the_server() -> None:
+    check = opened()
+    answer(check, b"garbage", source=Address("203.0.113.10", 3479))
+    run_out(check)
+    assert result(check).error == "timeout: no answer"
+
+
 @given(st.sampled_from([UDP, TCP]), st.lists(st.binary(max_size=64), max_size=5), st.binary(max_size=30))
 @settings(max_examples=100, deadline=None)
 def test_any_input(transport: Transport, pieces: list[bytes], tail: bytes) -> None:
