@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from icekit import attributes as attr
 from icekit.errors import DecodeError
+from icekit.mapped import mapped_address
 from icekit.net import (
     Address,
     Datagram,
@@ -205,9 +205,10 @@ class EchoPeer:
 
     def _take_answer(self, outcome: Outcome) -> None:
         if isinstance(outcome, Succeeded) and self._mapped is None:
-            response = outcome.response
-            mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
-            if mapped is not None:
+            mapped = mapped_address(outcome.response)
+            if mapped is None:
+                self.dropped += 1
+            else:
                 self._forget_questions()
                 self._be_ready(mapped)
 

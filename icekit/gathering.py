@@ -29,7 +29,8 @@ from icekit.gathering_events import (
     failure_text,
 )
 from icekit.gathering_plan import MAX_SERVERS, GatherConfig, GatherServer, local_hosts
-from icekit.local_candidates import LocalCandidates, Source, is_usable, mapped_address
+from icekit.local_candidates import LocalCandidates, Source
+from icekit.mapped import is_usable, mapped_address
 from icekit.net import (
     Address,
     Datagram,

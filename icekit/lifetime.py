@@ -19,6 +19,7 @@ from typing import Final
 from icekit import attributes as attr
 from icekit.attributes import Item
 from icekit.errors import ConfigError, DecodeError
+from icekit.mapped import mapped_address
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.observations import MIN_TRANSMISSIONS, LifetimeTrial
 from icekit.stun import Class, Message, Method, decode
@@ -301,7 +302,7 @@ class LifetimeProbe:
                 server.why = f"an answer of server {server.address} to another port of ours does not arrive"
             case _, Succeeded(response=response):
                 server.answered = True
-                mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
+                mapped = mapped_address(response)
                 if mapped is None:
                     server.why = f"server {server.address} tells no mapped address"
                 elif test == "asker":
@@ -352,10 +353,9 @@ class LifetimeProbe:
     def _take_trial(self, test: str, binding: _Binding, outcome: Outcome, now: float) -> None:
         mapped: Address | None = None
         if isinstance(outcome, Succeeded):
-            response = outcome.response
-            mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
+            mapped = mapped_address(outcome.response)
         match test:
-            case "open" if mapped is not None and mapped.port:
+            case "open" if mapped is not None:
                 binding.mapped = mapped
                 binding.wake = now + binding.idle
             case "again" if mapped is not None:

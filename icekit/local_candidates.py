@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from icekit import attributes as attr
 from icekit.candidate import Candidate, CandidateType
-from icekit.errors import DecodeError
-from icekit.net import Address, AddressClass, Transport, classify_host
+from icekit.net import Address, Transport
 from icekit.priority import MAX_LOCAL_PREFERENCE, compute_foundation, compute_priority, local_preferences
-from icekit.stun import Message
 
 # Relays over UDP are the quickest, then TCP, then TLS.
 _TRANSPORTS = {Transport.UDP: 0, Transport.DTLS: 0, Transport.TCP: 1, Transport.TLS: 2}
@@ -84,17 +81,3 @@ class LocalCandidates:
         priority = compute_priority(kind, local_preference=preference)
         raddr, rport = (None, None) if related is None else related
         return Candidate(foundation, 1, "udp", priority, address.host, address.port, kind, raddr, rport)
-
-
-def is_usable(address: Address) -> bool:
-    """Whether a server's word for an address names one that packets can be sent to."""
-    return address.port != 0 and classify_host(address.host) not in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST)
-
-
-def mapped_address(response: Message) -> Address | None:
-    """The mapped address of a Binding response, if it is usable; RFC 3489 servers have only the plain attribute."""
-    try:
-        mapped = response.get(attr.XOR_MAPPED_ADDRESS) or response.get(attr.MAPPED_ADDRESS)
-    except DecodeError:
-        return None
-    return mapped if mapped is not None and is_usable(mapped) else None

@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from icekit import attributes as attr
-from icekit.attributes import Attribute, Change, Item
+from icekit.attributes import Change, Item
 from icekit.errors import DecodeError
-from icekit.net import Address, AddressClass, Datagram, SocketFailure, SocketReleased, SocketWanted, classify_host
+from icekit.mapped import is_usable, readable
+from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
@@ -318,7 +319,7 @@ class NatProbe:
         if outcome.source == asked.server:
             host = asked.server.host
             self._rtts[host] = min(outcome.seconds, self._rtts.get(host, outcome.seconds))
-        other = _readable(response, attr.OTHER_ADDRESS) or _readable(response, attr.CHANGED_ADDRESS)
+        other = readable(response, attr.OTHER_ADDRESS) or readable(response, attr.CHANGED_ADDRESS)
         match tag:
             case ("filter", Address() as local):
                 found = self._filters[local]
@@ -335,9 +336,9 @@ class NatProbe:
         if other is not None:
             self._others.setdefault(asked.server, other)
         self._ask_alternates(asked.server, now)
-        mapped, plain = _readable(response, attr.XOR_MAPPED_ADDRESS), _readable(response, attr.MAPPED_ADDRESS)
+        mapped, plain = readable(response, attr.XOR_MAPPED_ADDRESS), readable(response, attr.MAPPED_ADDRESS)
         address = mapped or plain
-        if address is None or not _is_mapped(address):
+        if address is None or not is_usable(address):
             self._silences.append(
                 Silence(test, asked.server, outcome.sent, outcome.seconds, "no usable mapped address")
             )
@@ -481,16 +482,3 @@ class NatProbe:
         for local in self._tests:
             self._events.append(SocketReleased(local))
         self._events.append(NatObserved(observations))
-
-
-def _readable(message: Message, attribute: Attribute[Address]) -> Address | None:
-    """An address of a server that may be careless or hostile: one that cannot be read is not there."""
-    try:
-        return message.get(attribute)
-    except DecodeError:
-        return None
-
-
-def _is_mapped(address: Address) -> bool:
-    """Whether packets can come from it."""
-    return address.port != 0 and classify_host(address.host) not in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from icekit import attributes as attr
-from icekit.attributes import Attribute
 from icekit.errors import DecodeError
+from icekit.mapped import mapped_address, readable
 from icekit.net import (
     Address,
     Datagram,
@@ -25,7 +24,7 @@ from icekit.net import (
     Transport,
 )
 from icekit.report import ServerReport
-from icekit.stun import Message, Method, StreamDecoder, decode
+from icekit.stun import Method, StreamDecoder, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, Transactions
 
 
@@ -207,14 +206,14 @@ class ServerCheck:
     def _take(self, outcome: Outcome, now: float) -> None:
         match outcome:
             case Succeeded(response=response, rtt=rtt, seconds=seconds):
-                mapped = _readable(response, attr.XOR_MAPPED_ADDRESS) or _readable(response, attr.MAPPED_ADDRESS)
+                mapped = mapped_address(response)
                 self._finish(
                     now,
                     reachable=True,
                     rtt=seconds if rtt is None else rtt,
                     mapped_address=None if mapped is None else str(mapped),
                     behavior_discovery=response.has(attr.OTHER_ADDRESS),
-                    software=_readable(response, attr.SOFTWARE),
+                    software=readable(response, attr.SOFTWARE),
                 )
             case Refused(error=error):
                 # It answered: there is a server, and the network lets its packets through.
@@ -262,17 +261,6 @@ class ServerCheck:
             now - self._began,
         )
         self._events.append(ServerChecked(report, self._connected))
-
-
-T = TypeVar("T")
-
-
-def _readable(message: Message, attribute: Attribute[T]) -> T | None:
-    """A value of a server that may be careless or hostile: one that cannot be read is not there."""
-    try:
-        return message.get(attribute)
-    except DecodeError:
-        return None
 
 
 _SOCKET_TEXT = {

@@ -135,6 +135,14 @@ def test_a_malformed_answer_is_no_answer() -> None:
     assert (world.events(), world.peer.dropped) == ([], 1)
 
 
+def test_an_address_that_nobody_can_send_to_is_no_answer() -> None:
+    world = World()
+    request = decode(world.open()[0].data)
+    answer = success(request, attr.XOR_MAPPED_ADDRESS(Address("0.0.0.0", 5000)))
+    world.peer.receive_datagram(Datagram(SERVER, LOCAL, answer.encode()), world.now)
+    assert (world.events(), world.peer.dropped) == ([], 1)
+
+
 def test_closing_releases_the_socket_at_once_or_as_soon_as_it_is_there() -> None:
     world = World()
     world.open()

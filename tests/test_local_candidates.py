@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-from hypothesis import given
-from hypothesis import strategies as st
-
 from icekit.candidate import Candidate
 from icekit.gathering_plan import MAX_HOSTS, MAX_SERVERS
-from icekit.local_candidates import LocalCandidates, Source, is_usable
+from icekit.local_candidates import LocalCandidates, Source
 from icekit.net import Address, Transport
 
 ETHERNET, WIFI, IPV6 = "192.168.1.2", "192.168.2.2", "2001:db8::2"
@@ -85,10 +82,3 @@ def test_priorities_of_one_type_differ_at_the_bounds() -> None:
         for second in (False, True)
     ]
     assert len({candidate.priority for candidate in found if candidate is not None}) == MAX_HOSTS * MAX_SERVERS * 6
-
-
-@given(st.ip_addresses(v=4), st.integers(0, 65535))
-def test_usable(address: object, port: int) -> None:
-    host = str(address)
-    first = int(host.partition(".")[0])
-    assert is_usable(Address(host, port)) == (port != 0 and first != 0 and not 224 <= first < 240)

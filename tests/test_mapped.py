@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from icekit import attributes as attr
+from icekit.attributes import Item
+from icekit.mapped import is_usable, mapped_address, readable
+from icekit.net import Address
+from icekit.stun import Class, Message
+
+MAPPED, PLAIN = Address("198.51.100.2", 40_000), Address("192.0.2.7", 5000)
+BROKEN = b"\xff"
+
+
+@given(st.ip_addresses(v=4), st.integers(0, 65535))
+def test_usable(address: object, port: int) -> None:
+    host = str(address)
+    first = int(host.partition(".")[0])
+    assert is_usable(Address(host, port)) == (port != 0 and first != 0 and not 224 <= first < 240)
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [
+        ((), None),
+        ((attr.XOR_MAPPED_ADDRESS(MAPPED),), MAPPED),
+        ((attr.MAPPED_ADDRESS(PLAIN),), PLAIN),
+        ((attr.MAPPED_ADDRESS(PLAIN), attr.XOR_MAPPED_ADDRESS(MAPPED)), MAPPED),
+        (((attr.XOR_MAPPED_ADDRESS.type, BROKEN), attr.MAPPED_ADDRESS(PLAIN)), PLAIN),
+        ((attr.XOR_MAPPED_ADDRESS(MAPPED), (attr.MAPPED_ADDRESS.type, BROKEN)), MAPPED),
+        (((attr.XOR_MAPPED_ADDRESS.type, BROKEN),), None),
+        ((attr.XOR_MAPPED_ADDRESS(Address("198.51.100.2", 0)),), None),
+        ((attr.XOR_MAPPED_ADDRESS(Address("0.0.0.0", 5000)),), None),
+        ((attr.XOR_MAPPED_ADDRESS(Address("ff02::1", 5000)),), None),
+    ],
+)
+def test_the_mapped_address(items: tuple[Item, ...], expected: Address | None) -> None:
+    assert mapped_address(Message(1, Class.SUCCESS, bytes(12), items)) == expected
+
+
+def test_what_cannot_be_read_is_not_there() -> None:
+    message = Message(1, Class.SUCCESS, bytes(12), ((attr.OTHER_ADDRESS.type, BROKEN), attr.SOFTWARE("test")))
+    assert (readable(message, attr.OTHER_ADDRESS), readable(message, attr.SOFTWARE)) == (None, "test")
