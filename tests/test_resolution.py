@@ -206,7 +206,7 @@ def test_garbage_for_an_address_is_left_out() -> None:
 
 
 def test_unknown_transport_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'sctp' is not known"):
+    with pytest.raises(ConfigError, match="transport: found 'sctp', allowed: udp or tcp"):
         next_queries(ServerUri.parse("turn:a.example?transport=sctp"), {})
 
 
