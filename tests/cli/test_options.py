@@ -101,7 +101,7 @@ def test_a_file_that_is_of_no_use(tmp_path: Path, content: bytes | None, text: s
         (["turn://turn.example.org"], "bob", ["column 6", "write turn:turn.example.org"]),
         (["stun:192.0.2.2", "stun:192.0.2.1:99999"], None, ["'stun:192.0.2.1:99999'", "column 16", "port"]),
         (["turn:192.0.2.2"], None, ["turn:192.0.2.2", "--username and --credential"]),
-        (["turn:192.0.2.2?transport=sctp"], "bob", ["column 27", "'sctp'", "allowed: udp or tcp"]),
+        (["turn:192.0.2.2?transport=sctp"], "bob", ["column 26", "'sctp'", "allowed: udp or tcp"]),
     ],
 )
 def test_bad_servers_end_in_one_sentence_with_the_fix(urls: list[str], username: str | None, words: list[str]) -> None:
