@@ -1,7 +1,8 @@
-"""What a TURN test has found so far, and the ``TurnReport`` that comes of it."""
+"""What a TURN test has found so far, what it tells its owner, and the ``TurnReport`` that comes of it."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 from icekit.net import Address, Transport
@@ -9,6 +10,20 @@ from icekit.report import StageName, StageResult, TurnReport
 from icekit.stage_failures import StageFailure
 
 _ORDER: Final = tuple(StageName)
+
+
+@dataclass(frozen=True, slots=True)
+class StagePassed:
+    """Progress: one more stage is done."""
+
+    stage: StageResult
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTested:
+    """The test is over and the relay is given back."""
+
+    report: TurnReport
 
 
 def stages_of(transport: Transport) -> tuple[StageName, ...]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import dataclasses
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final
 
 from icekit.echo import EchoPeer, PeerFailed, PeerReady
@@ -28,7 +27,7 @@ from icekit.net import (
     scope_of,
 )
 from icekit.reachability import ServerCheck, ServerChecked, Target
-from icekit.report import ServerReport, StageName, StageResult, TurnReport
+from icekit.report import ServerReport, StageName, StageResult
 from icekit.stage_failures import (
     StageFailure,
     connection_failure,
@@ -39,7 +38,7 @@ from icekit.stage_failures import (
     request_failure,
     silence,
 )
-from icekit.stage_record import StageRecord
+from icekit.stage_record import StagePassed, StageRecord, TurnTested
 from icekit.transaction import LongTermCredential, Schedule
 from icekit.turn import TurnAllocation, TurnConfig, TurnState
 from icekit.turn_events import (
@@ -60,21 +59,6 @@ from icekit.turn_events import (
     StreamError,
     TurnError,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class StagePassed:
-    """Progress: one more stage is done."""
-
-    stage: StageResult
-
-
-@dataclass(frozen=True, slots=True)
-class TurnTested:
-    """The test is over and the relay is given back."""
-
-    report: TurnReport
-
 
 StageEvent = StagePassed | TurnTested | SocketWanted | SocketReleased | StreamWanted | StreamReleased
 

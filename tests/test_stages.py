@@ -32,7 +32,8 @@ from icekit.reachability import Target
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Host, Internet, Link
-from icekit.stages import StagePassed, TurnStages, TurnTested
+from icekit.stage_record import StagePassed, TurnTested
+from icekit.stages import TurnStages
 from icekit.stun import Message, Method, decode, failure, is_channel_data, success
 
 SEEDS = int(os.environ.get("ICEKIT_SEEDS", "20"))

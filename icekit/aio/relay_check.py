@@ -17,8 +17,8 @@ from icekit.reachability import Target
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.resolution import QueryFailure, Resolution, ServerEndpoint
 from icekit.servers import ServerUri
-from icekit.stage_record import stages_of
-from icekit.stages import StagePassed, TurnStages, TurnTested
+from icekit.stage_record import StagePassed, TurnTested, stages_of
+from icekit.stages import TurnStages
 
 EventT = TypeVar("EventT")
 
