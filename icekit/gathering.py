@@ -46,7 +46,7 @@ from icekit.net import (
 from icekit.pacing import Floor, Pacer
 from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, decode, is_stun
-from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
+from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Succeeded, TimedOut, Transactions
 from icekit.turn import TurnAllocation
 from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived, ServerRedirected, Step, TurnState
 
@@ -343,7 +343,7 @@ class Gatherer:
         assert local is not None
         leg.endpoint = endpoint = leg.endpoints.popleft()
         path = Path(local, endpoint.address, endpoint.transport)
-        schedule = _cut(self._config.schedule, leg.share)
+        schedule = self._config.schedule.until(leg.share)
         if leg.credential is None:
             self._bindings.send(leg, Method.BINDING, path, (), schedule, now)
             return
@@ -494,8 +494,3 @@ class Gatherer:
     def _seconds(self, now: float) -> float:
         assert self._began is not None
         return now - self._began
-
-
-def _cut(schedule: Schedule, timeout: float) -> Schedule:
-    offsets = tuple(offset for offset in schedule.offsets if offset < timeout)
-    return replace(schedule, offsets=offsets, timeout=min(timeout, schedule.timeout))

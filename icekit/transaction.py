@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple
 
 from icekit import attributes as attr
@@ -61,6 +61,11 @@ class Schedule:
     def even(cls, count: int, interval: float, wait: float) -> Schedule:
         """``count`` transmissions, ``interval`` apart, then ``wait``: for tests that must trust a silence."""
         return cls(tuple(index * interval for index in range(count)), (count - 1) * interval + wait)
+
+    def until(self, timeout: float) -> Schedule:
+        """The same, given up after ``timeout`` at the latest."""
+        offsets = tuple(offset for offset in self.offsets if offset < timeout)
+        return replace(self, offsets=offsets, timeout=min(timeout, self.timeout))
 
 
 class Path(NamedTuple):

@@ -701,3 +701,9 @@ def test_fresh_transactions_are_for_addresses_that_reach_somebody() -> None:
     assert pacer.reached == {"192.0.2.99", LOCAL.host}
     bench.send(schedule=FRESH)
     assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.05, 0.1, 0.2, 0.5]
+
+
+def test_a_schedule_that_must_end_earlier() -> None:
+    schedule = Schedule((0.0, 0.5, 1.5), 3.0, fresh=(0.1,))
+    assert schedule.until(4.0) == schedule
+    assert schedule.until(1.5) == Schedule((0.0, 0.5), 1.5, fresh=(0.1,))
