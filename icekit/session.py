@@ -48,8 +48,10 @@ SessionEvent = IceEvent | GatherEvent
 _KEEPALIVE: Final = 15.0
 # How long the sockets of an old pair live after the last data was sent on it: the peer may be slower to change.
 _FAREWELL: Final = 5.0
-# A lost packet to a server costs one of these intervals; most answers come before the first.
-_GATHERING: Final = GatherConfig(schedule=replace(Schedule.exponential(), fresh=(0.05, 0.1, 0.2, 0.3)))
+# A lost packet to a server costs one of the ``fresh`` intervals; most answers come before the first. As many
+# retransmissions as RFC 8489 §6.2.1 has, never less than 500 ms apart (RFC 8445 §14.3), but within the patience of
+# gathering: a relay may be all that there is, and four attempts in five seconds fail too often at 10 % loss.
+_GATHERING: Final = GatherConfig(schedule=Schedule((0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), 5.0, (0.05, 0.1, 0.2, 0.3)))
 # Identifiers of sockets and streams: each gathering has so many of its own.
 _IDS: Final = 1 << 20
 
