@@ -41,6 +41,8 @@
 
   const tell = async (call) => {
     await call.connection.setLocalDescription();
+    // Candidates go with the description. Trickled, they may come after checks: then Chromium takes the other side's relay
+    // for a peer-reflexive candidate, with that kind's priority, and may stay on it although the direct path works.
     // Where UDP is blocked, gathering goes on for many seconds; what comes then is trickled.
     await Promise.race([call.gathered, seconds(1)]);
     call.send({description: call.connection.localDescription.toJSON()});

@@ -67,6 +67,7 @@ async def chromium(playwright: Playwright, program: Path, namespace: Namespace, 
         executable_path=starter, args=_ARGUMENTS, chromium_sandbox=False, timeout=60_000
     )
     try:
+        # As a page that calls: without it Chromium does not look at the interfaces.
         page = await browser.new_page(permissions=["microphone"])
         await page.evaluate(_PAGE)
         yield page
