@@ -15,6 +15,7 @@
     ├── SignalingError                a signaling channel broke
     ├── NegotiationError              offer and answer do not fit
     ├── SimulationDeadlock            a simulated program waits for ever
+    ├── SimulationRealClock       it would wait for a clock that is not simulated
     ├── SimulationTimeLimit           a simulated program ran past its limit
     └── ConfigError (ValueError)      exit code 2: what the caller asked for cannot be
         └── MissingExtra              an optional dependency is not installed
@@ -157,6 +158,12 @@ class SimulationTimeLimit(_SimulationStopped):
     """A simulated program was still running at the limit."""
 
     what = "not finished"
+
+
+class SimulationRealClock(_SimulationStopped):
+    """A simulated program would wait for OpenSSL's DTLS timer, which reads the real clock and not the virtual one."""
+
+    what = "a DTLS record was lost or late, and OpenSSL repeats it by the real clock (use Link(lossless=is_dtls)),"
 
 
 class ConfigError(IcekitError, ValueError):

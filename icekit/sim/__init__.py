@@ -11,10 +11,10 @@ async def main():
 result = net.run(main())
 """
 
-from icekit.errors import SimulationDeadlock, SimulationTimeLimit
+from icekit.errors import SimulationDeadlock, SimulationRealClock, SimulationTimeLimit
 from icekit.sim.host import Host, current_host
 from icekit.sim.internet import Internet
-from icekit.sim.link import Bursts, Link
+from icekit.sim.link import Bursts, Link, is_dtls
 from icekit.sim.loop import SimLoop
 from icekit.sim.network import Gateway, Network
 from icekit.sim.timeline import Record, Timeline
@@ -29,7 +29,9 @@ __all__ = [
     "Record",
     "SimLoop",
     "SimulationDeadlock",
+    "SimulationRealClock",
     "SimulationTimeLimit",
     "Timeline",
     "current_host",
+    "is_dtls",
 ]

@@ -8,6 +8,7 @@ import itertools
 import os
 import random
 import socket
+import sys
 import threading
 import zlib
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -210,8 +211,13 @@ class Internet:
         """What programs take from the process and not from the loop, while a simulation runs.
 
         ``ifaddr`` knows the interfaces of the current host; the shared ``random`` and ``os.urandom`` are drawn from
-        our seed, because programs take intervals and ports from them. TLS keys are still OpenSSL's own.
+        our seed, because programs take intervals and ports from them. TLS keys are still OpenSSL's own, and so is its
+        DTLS timer, which would turn a lost record into thousands of virtual seconds: whoever uses it ends the run.
         """
+        openssl = sys.modules.get("OpenSSL.SSL")
+        handle_timeout = None if openssl is None else openssl.Connection.DTLSv1_handle_timeout
+        if openssl is not None:
+            openssl.Connection.DTLSv1_handle_timeout = lambda _: self._real_clock_wanted()
         adapters, dice, urandom = ifaddr.get_adapters, random.getstate(), os.urandom
         ifaddr.get_adapters = _adapters
         random.seed(zlib.crc32(f"{self.seed}/programs/{self._now}".encode()))
@@ -222,6 +228,8 @@ class Internet:
         try:
             yield
         finally:
+            if openssl is not None:
+                openssl.Connection.DTLSv1_handle_timeout = handle_timeout
             ifaddr.get_adapters = adapters
             os.urandom = urandom
             random.setstate(dice)
@@ -231,6 +239,10 @@ class Internet:
                 host.forget_sockets()
             if self.capture is not None:
                 self.capture.flush()
+
+    def _real_clock_wanted(self) -> None:
+        if self._loop is not None:
+            self._loop.real_clock_wanted()
 
     def later(self, when: float, action: Callable[..., object], *args: Any) -> None:
         """A step of the network."""

@@ -31,8 +31,8 @@ class Link:
     ``reorder``   a packet is held back by ``reorder_delay`` and may be overtaken
     ``mtu``       largest IP packet in bytes, larger ones are lost; ``None``: any
     ``rate``      bits per second; ``queue``: bytes that may wait for it, what comes on top is lost
-    ``lossless``  packets for which this is true are never lost or duplicated (DTLS: OpenSSL's retransmission timer
-                  reads the real clock)
+    ``lossless``  packets for which this is true are never lost or duplicated (``is_dtls``: OpenSSL's retransmission
+                  timer reads the real clock)
     ``is_plain``  derived: nothing but a constant delay
     """
 
@@ -113,3 +113,10 @@ class Channel:
         if link.rate is not None and (self._busy_until - now) * link.rate / 8 > link.queue:
             lost = True
         return lost
+
+
+def is_dtls(data: bytes) -> bool:
+    """Whether a packet carries a DTLS record (RFC 7983 §7), by itself or on a TURN channel."""
+    if len(data) > 4 and 0x40 <= data[0] <= 0x4F:
+        data = data[4:]
+    return bool(data) and 20 <= data[0] <= 63

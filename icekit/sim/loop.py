@@ -12,7 +12,7 @@ from pathlib import Path
 from types import CoroutineType
 from typing import Any, Protocol, TypeVarTuple
 
-from icekit.errors import SimulationDeadlock, SimulationTimeLimit
+from icekit.errors import SimulationDeadlock, SimulationRealClock, SimulationTimeLimit
 
 Ts = TypeVarTuple("Ts")
 
@@ -52,7 +52,8 @@ class SimLoop(asyncio.BaseEventLoop):
 
     Equal deadlines run in the order in which they were scheduled (asyncio's own heap does not promise that).
     With nothing ready, nothing scheduled and the main task not done it raises ``SimulationDeadlock``, past ``limit``
-    (seconds of virtual time) ``SimulationTimeLimit``. Executors run their function at once, in this thread.
+    (seconds of virtual time) ``SimulationTimeLimit``, and ``SimulationRealClock`` when ``Internet`` says so. Executors
+    run their function at once, in this thread.
     """
 
     def __init__(self, network: LoopNetwork, *, start: float = 0.0, limit: float = float("inf")) -> None:
@@ -63,6 +64,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._sequence = 0
         self._cancelled_timers = 0
         self._timers: list[tuple[float, int, events.Handle]] = []
+        self._real_clock = False
         # Of the superclass, which types do not know.
         self._ready: Any
         self._stopping: bool
@@ -110,7 +112,14 @@ class SimLoop(asyncio.BaseEventLoop):
             heapq.heapify(self._timers)
             self._cancelled_timers = 0
 
+    def real_clock_wanted(self) -> None:
+        """A program depends on the real clock: the run ends with ``SimulationRealClock``."""
+        self._real_clock = True
+
     def _run_once(self) -> None:
+        if self._real_clock:
+            self._real_clock = False
+            raise SimulationRealClock(self._now, tuple(sorted(map(describe, asyncio.all_tasks(self)))))
         ready = self._ready
         timers = self._timers
         if not ready and not self._stopping:

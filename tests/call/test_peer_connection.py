@@ -28,7 +28,7 @@ from icekit.call.peer_connection import ice_servers
 from icekit.errors import ConfigError
 from icekit.sdp import read_sdp
 from icekit.server import ServerConfig, TurnConfig
-from icekit.sim import Host, Internet, Link
+from icekit.sim import Host, Internet, Link, SimulationRealClock, is_dtls
 from tests.call.calls import Echo, closing, negotiate, ours, trickle, until, until_state
 
 USER, PASSWORD = "alice", "secret"
@@ -396,6 +396,36 @@ def simulated(test: Callable[[PeerConnection, PeerConnection, tuple[Host, Host]]
             await asyncio.gather(caller.close(), callee.close())
 
     net.run(main())
+
+
+def test_a_lost_dtls_record_ends_the_run_with_a_clear_error() -> None:
+    """OpenSSL repeats it by the real clock, which would cost thousands of virtual seconds."""
+
+    def run(link: Link) -> float:
+        net = Internet(seed=3, link=link)
+        hosts = net.host("alice"), net.host("bob")
+
+        async def make() -> PeerConnection:
+            return PeerConnection(RTCConfiguration(iceServers=[]))
+
+        async def main() -> float:
+            caller, callee = [await host.run(make()) for host in hosts]
+            try:
+                with hosts[0]:
+                    caller.createDataChannel("chat")
+                connected = asyncio.Event()
+                caller.on("connectionstatechange", lambda: caller.connectionState == "connected" and connected.set())
+                await negotiate_on(caller, callee, hosts)
+                await connected.wait()
+                return asyncio.get_running_loop().time()
+            finally:
+                await asyncio.gather(caller.close(), callee.close())
+
+        return net.run(main())
+
+    assert run(Link(delay=0.01, loss=0.3, lossless=is_dtls)) < 30
+    with pytest.raises(SimulationRealClock, match="lossless=is_dtls"):
+        run(Link(delay=0.01, loss=0.3))
 
 
 async def negotiate_on(caller: PeerConnection, callee: PeerConnection, hosts: tuple[Host, Host]) -> None:

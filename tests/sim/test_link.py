@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from icekit.errors import ConfigError
-from icekit.sim import Bursts, Link
+from icekit.sim import Bursts, Link, is_dtls
 from tests.sim.sockets import send_many
 
 
@@ -62,3 +62,19 @@ def test_lossless_packets_are_never_lost() -> None:
 def test_a_link_that_cannot_be(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         Link(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        (b"\x16\xfe\xfd", True),
+        (b"\x17\xfe\xfd", True),
+        (b"\x40\x00\x00\x03\x16\xfe\xfd", True),
+        (b"\x40\x00\x00\x03\x80\x60\x00", False),
+        (b"\x00\x01\x00\x00\x21\x12\xa4\x42", False),
+        (b"\x80\x60", False),
+        (b"", False),
+    ],
+)
+def test_which_packets_are_dtls(data: bytes, expected: bool) -> None:
+    assert is_dtls(data) is expected
