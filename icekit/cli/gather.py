@@ -9,6 +9,7 @@ import typer
 
 from icekit.cli.command import run
 from icekit.cli.options import Credential, JsonOutput, ServersFile, ServerUrls, Username, read_servers
+from icekit.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -107,7 +108,7 @@ def _summary(report: GatherReport) -> str:
     lines += [f"There is no NAT between {host} and {', '.join(urls)}." for host, urls in seen_as_is.items()]
     for (url, error), legs in failed.items():
         hosts = ", ".join(leg.base for leg in legs if leg.base is not None)
-        lines.append(_printable(f"{url} failed{f' from {hosts}' if hosts else ''}: {error}."))
+        lines.append(printable(f"{url} failed{f' from {hosts}' if hosts else ''}: {error}."))
     counts = Counter(candidate.type for candidate in report.candidates)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("host", "srflx", "relay"))
     total = len({server.url for server in report.servers})
@@ -122,10 +123,3 @@ def _summary(report: GatherReport) -> str:
 
 def _count(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def _printable(text: str) -> str:
-    """Texts of servers may hold anything: what is not printable is shown as an escape."""
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in text
-    )

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from icekit.catalogue import NO_FIX
+from icekit.cli.text import printable
 from icekit.explain import Explanation, Kind
 from icekit.outlook import families
 from icekit.report import (
@@ -181,10 +182,7 @@ def explanation_text(explanation: Explanation) -> RenderableType:
 
 def _text(value: str, style: str = "", *, no_wrap: bool = False) -> Text:
     """Text of servers and peers may hold anything: what is not printable is shown as an escape."""
-    shown = "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode() for character in value
-    )
-    return Text(shown, style=style, no_wrap=no_wrap, overflow="ignore" if no_wrap else "fold")
+    return Text(printable(value), style=style, no_wrap=no_wrap, overflow="ignore" if no_wrap else "fold")
 
 
 def _section(title: str, body: RenderableType) -> list[RenderableType]:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import re
 import socket
-import threading
 from collections.abc import Iterator
 
 import pytest
 from typer.testing import CliRunner
 
-from icekit.aio.server import RunningServer, serve
+from icekit.aio.server import RunningServer
 from icekit.cli import app
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import TurnConfig
+from tests.cli.serving import serving
 
 PASSWORD = "do-not-print-me"
 CREDENTIALS = ["--username", "alice", "--credential", PASSWORD]
@@ -24,25 +23,10 @@ runner = CliRunner()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    """A server in a thread with an event loop of its own: the command has the one of this thread."""
-    loop = asyncio.new_event_loop()
-    up: list[RunningServer] = []
-    ready, stop = threading.Event(), asyncio.Event()
-
-    async def main() -> None:
-        turn = TurnConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
-        async with serve(ServerConfig(turn=turn), hosts=["127.0.0.1"], ports=(0,)) as running:
-            up.append(running)
-            ready.set()
-            await stop.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=[main()])
-    thread.start()
-    assert ready.wait(10)
-    yield up[0]
-    loop.call_soon_threadsafe(stop.set)
-    thread.join(10)
-    loop.close()
+    with serving(
+        TurnConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+    ) as running:
+        yield running
 
 
 @pytest.fixture
