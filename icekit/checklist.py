@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from icekit.candidate import Candidate, CandidateType
-from icekit.net import Address, AddressClass, canonical_host, classify_host, scope_of
+from icekit.candidate import Candidate, CandidateType, TcpType
+from icekit.net import Address, AddressClass, Datagram, Transport, canonical_host, classify_host, scope_of
 
 # Names must be resolved before, and nobody can be at the others.
 _NOT_YET_ADDRESSES: Final = (
@@ -18,9 +18,13 @@ _NOT_YET_ADDRESSES: Final = (
     AddressClass.UNSPECIFIED,
     AddressClass.MULTICAST,
 )
-# The type preference (RFC 8445 §5.1.2.2).
+# The type preferences of RFC 8445 §5.1.2.2, and below those of all UDP but relays for TCP (RFC 6544 §4.2).
 _PEER_REFLEXIVE: Final = 110
+_PEER_REFLEXIVE_TCP: Final = 80
 _RELAY_AVOIDS: Final = (AddressClass.PRIVATE, AddressClass.ULA, AddressClass.LINK_LOCAL, AddressClass.LOOPBACK)
+
+PairKey = tuple[Address, Address, Transport]
+"""What tells a pair from all others: our base, the address of the peer, and what lies between them."""
 
 
 class PairState(StrEnum):
@@ -37,7 +41,8 @@ class PairState(StrEnum):
 class LocalCandidate:
     """A candidate of ours, and the ``base`` that its datagrams leave from (RFC 8445 §5.1.1).
 
-    The base of a relayed candidate is the relayed address; ``relay_server`` is then the host that relays.
+    The base of a relayed candidate is the relayed address; ``relay_server`` is then the host that relays. The base of
+    an active TCP candidate is no socket: connections from there have ports of their own.
     """
 
     candidate: Candidate
@@ -48,6 +53,11 @@ class LocalCandidate:
     def is_relayed(self) -> bool:
         """Whether a relay carries its datagrams."""
         return self.relay_server is not None
+
+    @property
+    def transport(self) -> Transport:
+        """How datagrams leave from the base."""
+        return transport_of(self.candidate)
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +112,15 @@ class CandidatePair:
         return Address(self.remote.address, self.remote.port)
 
     @property
+    def key(self) -> PairKey:
+        """Its place in the checklist."""
+        return self.local.base, self.remote_address, self.local.transport
+
+    def datagram(self, data: bytes) -> Datagram:
+        """``data`` on its way to the peer."""
+        return Datagram(*self.key[:2], data, self.local.transport)
+
+    @property
     def foundation(self) -> tuple[str, str]:
         """Pairs with the same one are thawed together (RFC 8445 §6.1.2.6)."""
         return self.local.candidate.foundation, self.remote.foundation
@@ -115,7 +134,33 @@ def pair_priority(controlling: int, controlled: int) -> int:
 
 def peer_reflexive_priority(candidate: Candidate) -> int:
     """The priority that a peer-reflexive candidate with the same base would have (RFC 8445 §7.1.1)."""
-    return _PEER_REFLEXIVE << 24 | candidate.priority & 0xFFFFFF
+    preference = _PEER_REFLEXIVE if transport_of(candidate) is Transport.UDP else _PEER_REFLEXIVE_TCP
+    return preference << 24 | candidate.priority & 0xFFFFFF
+
+
+def transport_of(candidate: Candidate) -> Transport:
+    """What a candidate is reached by."""
+    return Transport.TCP if candidate.transport.lower() == Transport.TCP else Transport.UDP
+
+
+def key_of_received(datagram: Datagram) -> PairKey:
+    """The pair on which this arrived."""
+    return datagram.destination, datagram.source, datagram.transport
+
+
+def heard_candidate(check: Datagram, component: int, priority: int) -> Candidate:
+    """Who sent an authenticated check, as a peer-reflexive candidate (RFC 8445 §7.3.1.3)."""
+    return Candidate(
+        foundation=f"prflx{check.source.port}",
+        component=component,
+        transport=check.transport.value,
+        priority=max(1, priority & 0x7FFFFFFF),
+        address=check.source.host,
+        port=check.source.port,
+        type=CandidateType.PEER_REFLEXIVE,
+        # RFC 6544 §7.2: who has connected to us is active.
+        tcptype=None if check.transport is Transport.UDP else TcpType.ACTIVE,
+    )
 
 
 @dataclass(slots=True)
@@ -128,9 +173,9 @@ class Checklist:
     controlling: bool
     max_pairs: int = 100
     locals: list[LocalCandidate] = field(default_factory=list)
-    reflexive: dict[tuple[Address, Address], Candidate] = field(default_factory=dict)
+    reflexive: dict[PairKey, Candidate] = field(default_factory=dict)
     remotes: list[Candidate] = field(default_factory=list)
-    pairs: dict[tuple[Address, Address], CandidatePair] = field(default_factory=dict)
+    pairs: dict[PairKey, CandidatePair] = field(default_factory=dict)
     triggered: deque[CandidatePair] = field(default_factory=deque)
 
     def __iter__(self) -> Iterator[CandidatePair]:
@@ -138,8 +183,9 @@ class Checklist:
 
     def add_local(self, local: LocalCandidate) -> None:
         """Pair it with every remote candidate; a server-reflexive one is its base (RFC 8445 §6.1.2.4)."""
-        if any(known.base == local.base for known in self.locals):
-            self.reflexive[local.base, Address(local.candidate.address, local.candidate.port)] = local.candidate
+        if self._local_at(local.base, local.transport) is not None:
+            mapped = Address(local.candidate.address, local.candidate.port)
+            self.reflexive[local.base, mapped, local.transport] = local.candidate
             return
         self.locals.append(local)
         for remote in self.remotes:
@@ -155,10 +201,13 @@ class Checklist:
         """Pair it with every local candidate; it replaces a peer-reflexive one with the same address."""
         if classify_host(remote.address) in _NOT_YET_ADDRESSES or not remote.port:
             return
+        # RFC 6544 §4.5: the port of an active candidate says nothing; who it is shows when its connection is there.
+        if transport_of(remote) is Transport.TCP and remote.tcptype is not TcpType.PASSIVE:
+            return
         remote = replace(remote, address=canonical_host(remote.address))
         address = Address(remote.address, remote.port)
         for index, known in enumerate(self.remotes):
-            if known.component == remote.component and (known.address, known.port) == address:
+            if _is_same(known, remote):
                 if known.type == CandidateType.PEER_REFLEXIVE != remote.type:
                     self.remotes[index] = remote
                     self._replace(address, remote)
@@ -171,30 +220,37 @@ class Checklist:
 
     def form_heard(self, base: Address, remote: Candidate) -> CandidatePair | None:
         """The pair on which the peer has sent an authenticated check, made if it is new and there is room."""
-        address = Address(remote.address, remote.port)
-        if (pair := self.pairs.get((base, address))) is not None:
+        transport = transport_of(remote)
+        if (pair := self.pairs.get((base, Address(remote.address, remote.port), transport))) is not None:
             return pair
-        local = next((item for item in self.locals if item.base == base), None)
+        local = self._local_at(base, transport)
         if local is None:
             return None
         for known in self.remotes:
-            if known.component == remote.component and (known.address, known.port) == address:
+            if _is_same(known, remote):
                 return self._insert(local, known)
         if len(self.remotes) < self.max_pairs:
             self.remotes.append(remote)
         return self._insert(local, remote)
 
-    def component_of(self, base: Address) -> int | None:
+    def component_of(self, base: Address, transport: Transport = Transport.UDP) -> int | None:
         """The component that a base of ours belongs to."""
-        return next((item.candidate.component for item in self.locals if item.base == base), None)
+        local = self._local_at(base, transport)
+        return None if local is None else local.candidate.component
+
+    def _local_at(self, base: Address, transport: Transport) -> LocalCandidate | None:
+        return next((item for item in self.locals if item.base == base and item.transport is transport), None)
 
     def local_of(self, pair: CandidatePair) -> Candidate:
         """RFC 8445 §7.2.5.3.1: the candidate with the mapped address; an unknown one is peer-reflexive."""
         candidate, base, mapped = pair.local.candidate, pair.local.base, pair.mapped
         if mapped is None or mapped == (candidate.address, candidate.port) or pair.local.is_relayed:
             return candidate
-        if (known := self.reflexive.get((base, mapped))) is not None:
+        if (known := self.reflexive.get((base, mapped, pair.local.transport))) is not None:
             return known
+        if candidate.tcptype is TcpType.ACTIVE and mapped.host == base.host:
+            # Only the port is news: that of the connection, which an active candidate cannot know before.
+            return replace(candidate, port=mapped.port)
         return replace(
             candidate,
             foundation=f"prflx{mapped.port}",
@@ -257,12 +313,13 @@ class Checklist:
 
     def _replace(self, address: Address, remote: Candidate) -> None:
         for pair in self:
-            if pair.remote_address == address and pair.component == remote.component:
+            if pair.remote_address == address and _is_same(pair.remote, remote):
                 pair.remote = remote
                 pair.priority = self._priority(pair.local, remote)
 
     def _form(self, local: LocalCandidate, remote: Candidate) -> None:
-        if (local.base, Address(remote.address, remote.port)) in self.pairs or not _compatible(local, remote):
+        key = local.base, Address(remote.address, remote.port), local.transport
+        if key in self.pairs or not _compatible(local, remote):
             return
         self._insert(local, remote)
 
@@ -274,7 +331,7 @@ class Checklist:
         like = (other for other in self if other.foundation == pair.foundation)
         if all(other.state is PairState.SUCCEEDED for other in like):
             pair.state = PairState.WAITING
-        self.pairs[local.base, pair.remote_address] = pair
+        self.pairs[pair.key] = pair
         return pair
 
     def _make_room(self, pair: CandidatePair) -> bool:
@@ -283,7 +340,7 @@ class Checklist:
         worst = min(silent, key=lambda other: other.priority, default=None)
         if worst is None or worst.priority >= pair.priority:
             return False
-        del self.pairs[worst.local.base, worst.remote_address]
+        del self.pairs[worst.key]
         if worst in self.triggered:
             self.triggered.remove(worst)
         return True
@@ -292,6 +349,9 @@ class Checklist:
 def _compatible(local: LocalCandidate, remote: Candidate) -> bool:
     """RFC 8445 §6.1.2.2: same component, transport and family, link-local with link-local; and no hopeless relays."""
     mine = local.candidate
+    # RFC 6544 §6.2: active is paired with passive, and a passive one checks nothing before it was connected to.
+    if mine.tcptype is TcpType.PASSIVE:
+        return False
     if mine.component != remote.component or mine.transport.lower() != remote.transport.lower():
         return False
     if (":" in local.base.host) != (":" in remote.address):
@@ -302,3 +362,9 @@ def _compatible(local: LocalCandidate, remote: Candidate) -> bool:
         return theirs not in _RELAY_AVOIDS or scope_of(local.relay_server) <= scope_of(remote.address)
     link_local = classify_host(local.base.host) is AddressClass.LINK_LOCAL
     return link_local == (theirs is AddressClass.LINK_LOCAL) or ":" not in remote.address
+
+
+def _is_same(one: Candidate, other: Candidate) -> bool:
+    """Whether both are one place: a UDP and a TCP candidate of one address and port are two."""
+    places = ((item.component, item.address, item.port, transport_of(item)) for item in (one, other))
+    return next(places) == next(places)

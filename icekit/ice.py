@@ -19,8 +19,17 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from icekit import attributes as attr
-from icekit.candidate import Candidate, CandidateType
-from icekit.checklist import CandidatePair, Checklist, LocalCandidate, PairState, peer_reflexive_priority
+from icekit.candidate import Candidate
+from icekit.checklist import (
+    CandidatePair,
+    Checklist,
+    LocalCandidate,
+    PairKey,
+    PairState,
+    heard_candidate,
+    key_of_received,
+    peer_reflexive_priority,
+)
 from icekit.errors import DecodeError, InvalidState
 from icekit.ice_events import (
     DataReceived,
@@ -122,7 +131,7 @@ class _Generation:
     nominating: dict[int, CandidatePair] = field(default_factory=dict)
     first_valid: dict[int, float] = field(default_factory=dict)
     challenges: dict[int, _Challenge] = field(default_factory=dict)
-    early_checks: dict[tuple[Address, Address], tuple[Candidate, bool]] = field(default_factory=dict)
+    early_checks: dict[PairKey, tuple[Candidate, bool]] = field(default_factory=dict)
     remote_complete: bool = False
     local_complete: bool = False
 
@@ -228,7 +237,7 @@ class IceAgent:
             else:
                 self._pending.append((wanted, candidate))
         early, generation.early_checks = generation.early_checks, {}
-        for (base, _), (candidate, nominated) in early.items():
+        for (base, _, _), (candidate, nominated) in early.items():
             self._heard_check(generation, base, candidate, nominated, now)
         self._after(now)
 
@@ -269,7 +278,7 @@ class IceAgent:
 
     def unreachable(self, datagram: Datagram, now: float) -> None:
         """The system refused to send this (no route): its pair has failed, and its slot is given back."""
-        pair = self._now_generation.checklist.pairs.get((datagram.source, datagram.destination))
+        pair = self._now_generation.checklist.pairs.get((datagram.source, datagram.destination, datagram.transport))
         if pair is not None and pair.state is PairState.IN_PROGRESS and pair.last_check == now:
             pair.state = PairState.FAILED
             self.pacer.give_back(now)
@@ -281,7 +290,7 @@ class IceAgent:
             raise InvalidState(f"component {component} has no valid pair")
         pair = path[1]
         pair.bytes_sent += len(data)
-        self._out.append(Datagram(pair.local.base, pair.remote_address, data))
+        self._out.append(pair.datagram(data))
 
     def selected_pair(self, component: int = 1) -> SelectedPair | None:
         """The pair that carries data now."""
@@ -417,7 +426,7 @@ class IceAgent:
             self._answer(datagram, answer, generation.key)
             return
         priority = message.get(attr.PRIORITY)
-        component = generation.checklist.component_of(datagram.destination)
+        component = generation.checklist.component_of(datagram.destination, datagram.transport)
         if priority is None or component is None:
             self._answer(datagram, failure(message, 400), generation.key)
             return
@@ -427,24 +436,16 @@ class IceAgent:
         self._last_heard[component] = now
         self._answer(datagram, success(message, attr.XOR_MAPPED_ADDRESS(datagram.source)), generation.key)
         # A peer-reflexive candidate, unless one with that address is known (RFC 8445 §7.3.1.3).
-        heard = Candidate(
-            foundation=f"prflx{datagram.source.port}",
-            component=component,
-            transport="udp",
-            priority=max(1, priority & 0x7FFFFFFF),
-            address=datagram.source.host,
-            port=datagram.source.port,
-            type=CandidateType.PEER_REFLEXIVE,
-        )
+        heard = heard_candidate(datagram, component, priority)
         if generation.remote_key is not None:
             self._heard_check(generation, datagram.destination, heard, nominated, now)
             return
         # RFC 8445 §7.3: answered at once; the check in return waits for the credentials.
-        key = (datagram.destination, datagram.source)
+        key = key_of_received(datagram)
         known = generation.early_checks.get(key)
         if known is not None or len(generation.early_checks) < self.config.max_early_checks:
             generation.early_checks[key] = heard, nominated or (known is not None and known[1])
-            self._deliver_early_data(*key, component)
+            self._deliver_early_data(key, component)
         else:
             self.dropped += 1
 
@@ -461,7 +462,7 @@ class IceAgent:
             # Its path is open in one direction: the dense second begins anew.
             pair.first_check = None
         pair.heard = True
-        self._deliver_early_data(base, pair.remote_address, pair.component)
+        self._deliver_early_data(pair.key, pair.component)
         if nominated:
             pair.nominated_by_peer = True
             if pair.valid:
@@ -494,7 +495,7 @@ class IceAgent:
 
     def _answer(self, datagram: Datagram, message: Message, key: IntegrityKey | None) -> None:
         data = message.encode(key, fingerprint=True)
-        self._out.append(Datagram(datagram.destination, datagram.source, data))
+        self._out.append(Datagram(datagram.destination, datagram.source, data, datagram.transport))
 
     # Our own checks.
 
@@ -586,7 +587,7 @@ class IceAgent:
         generation.checks[transaction_id] = _Check(pair, now, controlling, nominating)
         pair.checks_sent += 1
         pair.last_check = now
-        self._out.append(Datagram(pair.local.base, pair.remote_address, data))
+        self._out.append(pair.datagram(data))
 
     def _receive_response(self, message: Message, datagram: Datagram, now: float) -> None:
         for generation in self._generations():
@@ -598,7 +599,7 @@ class IceAgent:
             return
         pair = check.pair
         # RFC 8445 §7.2.5.2.1: an answer must come from where the check went, and arrive where it left.
-        if generation.checklist.pairs.get((datagram.destination, datagram.source)) is not pair:
+        if generation.checklist.pairs.get(key_of_received(datagram)) is not pair:
             self.dropped += 1
             return
         del generation.checks[message.transaction_id]
@@ -622,7 +623,7 @@ class IceAgent:
         if not pair.valid:
             pair.state = PairState.SUCCEEDED
             generation.checklist.thaw(pair.foundation)
-            self._deliver_early_data(pair.local.base, pair.remote_address, pair.component)
+            self._deliver_early_data(pair.key, pair.component)
             self._became_valid(generation, pair, now)
         if check.nominating and generation.nominating.get(pair.component) is pair:
             self._nominated(generation, pair, now)
@@ -783,14 +784,14 @@ class IceAgent:
     # Data.
 
     def _receive_data(self, datagram: Datagram, now: float) -> None:
-        key = (datagram.destination, datagram.source)
+        key = key_of_received(datagram)
         for generation in self._generations():
             pair = generation.checklist.pairs.get(key)
             if pair is not None and (pair.heard or pair.valid):
                 pair.bytes_received += len(datagram.data)
                 component: int | None = pair.component
             elif key in generation.early_checks:
-                component = generation.checklist.component_of(datagram.destination)
+                component = generation.checklist.component_of(datagram.destination, datagram.transport)
             else:
                 continue
             if component is not None:
@@ -803,12 +804,12 @@ class IceAgent:
         else:
             self.dropped += 1
 
-    def _deliver_early_data(self, base: Address, address: Address, component: int) -> None:
+    def _deliver_early_data(self, key: PairKey, component: int) -> None:
         if not self._early_data:
             return
         waiting, self._early_data = self._early_data, deque()
         for datagram in waiting:
-            if (datagram.destination, datagram.source) == (base, address):
+            if key_of_received(datagram) == key:
                 self._deliver(DataReceived(component, datagram.data))
             else:
                 self._early_data.append(datagram)

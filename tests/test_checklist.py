@@ -6,9 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icekit.candidate import Candidate, CandidateType
-from icekit.checklist import CandidatePair, Checklist, LocalCandidate, PairState, pair_priority, peer_reflexive_priority
-from icekit.net import Address
+from icekit.candidate import Candidate, CandidateType, TcpType
+from icekit.checklist import (
+    CandidatePair,
+    Checklist,
+    LocalCandidate,
+    PairState,
+    heard_candidate,
+    pair_priority,
+    peer_reflexive_priority,
+)
+from icekit.net import Address, Datagram, Transport
 
 HOST = Address("192.168.1.2", 5000)
 PUBLIC = Address("198.51.100.1", 6000)
@@ -23,8 +31,9 @@ def candidate(
     foundation: str = "1",
     component: int = 1,
     transport: str = "udp",
+    tcptype: TcpType | None = None,
 ) -> Candidate:
-    return Candidate(foundation, component, transport, priority, address.host, address.port, kind)
+    return Candidate(foundation, component, transport, priority, address.host, address.port, kind, tcptype=tcptype)
 
 
 def local(
@@ -303,8 +312,8 @@ def test_a_checklist_is_bounded_and_has_each_pair_once(steps: list[tuple[str, Ca
         assert len(checklist.pairs) <= 8
         assert len(checklist.remotes) <= 8
         assert set(checklist.triggered) <= set(checklist)
-        for (base, remote), pair in checklist.pairs.items():
-            assert (pair.local.base, pair.remote_address) == (base, remote)
+        for key, pair in checklist.pairs.items():
+            assert pair.key == key
             mine, theirs = pair.local.candidate.priority, pair.remote.priority
             wanted = pair_priority(mine, theirs) if checklist.controlling else pair_priority(theirs, mine)
             assert pair.priority == wanted
@@ -313,3 +322,72 @@ def test_a_checklist_is_bounded_and_has_each_pair_once(steps: list[tuple[str, Ca
 def test_pairs_are_compared_by_identity() -> None:
     one, other = (CandidatePair(local(), candidate(), 1) for _ in range(2))
     assert one != other
+
+
+# TCP (RFC 6544).
+
+ACTIVE_BASE = Address(HOST.host, 9)
+
+
+def tcp(address: Address, tcptype: TcpType, priority: int = 1518280447) -> Candidate:
+    return candidate(address, priority=priority, transport="TCP", tcptype=tcptype)
+
+
+def test_active_is_paired_with_passive_and_with_nothing_else() -> None:
+    checklist = Checklist(True)
+    checklist.add_local(local())
+    checklist.add_local(LocalCandidate(tcp(ACTIVE_BASE, TcpType.ACTIVE), ACTIVE_BASE))
+    checklist.add_local(LocalCandidate(tcp(HOST, TcpType.PASSIVE), HOST))
+    for tcptype in TcpType:
+        checklist.add_remote(tcp(Address(REMOTE.host, 1000 + list(TcpType).index(tcptype)), tcptype))
+    (pair,) = checklist
+    assert pair.key == (ACTIVE_BASE, Address(REMOTE.host, 1001), Transport.TCP)
+    assert pair.datagram(b"x") == Datagram(*pair.key[:2], b"x", Transport.TCP)
+
+
+def test_udp_and_tcp_at_one_address_and_port_are_two_candidates() -> None:
+    checklist = Checklist(True)
+    checklist.add_local(LocalCandidate(tcp(ACTIVE_BASE, TcpType.ACTIVE), ACTIVE_BASE))
+    checklist.add_local(local(ACTIVE_BASE))
+    checklist.add_remote(candidate())
+    checklist.add_remote(tcp(REMOTE, TcpType.PASSIVE))
+    checklist.add_remote(tcp(REMOTE, TcpType.PASSIVE))
+    assert sorted(key[2] for key in checklist.pairs) == [Transport.TCP, Transport.UDP]
+    assert checklist.component_of(HOST, Transport.TCP) is None
+    assert checklist.component_of(ACTIVE_BASE, Transport.TCP) == 1
+
+
+def test_who_connects_is_a_peer_reflexive_active_candidate() -> None:
+    checklist = Checklist(False)
+    checklist.add_local(LocalCandidate(tcp(HOST, TcpType.PASSIVE), HOST))
+    check = Datagram(Address(REMOTE.host, 40000), HOST, b"", Transport.TCP)
+    heard = heard_candidate(check, 1, 7)
+    pair = checklist.form_heard(HOST, heard)
+    assert pair is not None
+    assert pair.remote.tcptype is TcpType.ACTIVE
+    assert pair.remote.type is CandidateType.PEER_REFLEXIVE
+    # The socket for UDP that has the same address and port is another base.
+    assert checklist.form_heard(HOST, heard_candidate(Datagram(REMOTE, HOST, b""), 1, 7)) is None
+
+
+@pytest.mark.parametrize(
+    ("mapped", "kind"),
+    [
+        (Address(HOST.host, 40123), CandidateType.HOST),
+        (Address("198.51.100.9", 40123), CandidateType.PEER_REFLEXIVE),
+    ],
+)
+def test_an_active_candidate_has_the_port_of_its_connection(mapped: Address, kind: CandidateType) -> None:
+    checklist = Checklist(True)
+    checklist.add_local(LocalCandidate(tcp(ACTIVE_BASE, TcpType.ACTIVE), ACTIVE_BASE))
+    checklist.add_remote(tcp(REMOTE, TcpType.PASSIVE))
+    (pair,) = checklist
+    pair.mapped = mapped
+    found = checklist.local_of(pair)
+    assert ((found.address, found.port), found.type, found.tcptype) == (mapped, kind, TcpType.ACTIVE)
+
+
+def test_tcp_ranks_below_everything_of_udp_that_is_no_relay() -> None:
+    highest = peer_reflexive_priority(tcp(HOST, TcpType.PASSIVE, 2**31 - 1))
+    assert highest >> 24 == 80
+    assert highest < 100 << 24
