@@ -253,7 +253,25 @@ class StreamReleased:
     id: int
 
 
-WorldEvent = SocketWanted | SocketReleased | StreamWanted | StreamReleased
+@dataclass(frozen=True, slots=True)
+class ListenerWanted:
+    """Accept TCP connections on ``local`` (port 0: any) → ``listener_opened`` or ``listener_failed``.
+
+    Each one that comes is told with ``stream_accepted``.
+    """
+
+    id: int
+    local: Address
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerReleased:
+    """Accept no more on ``local``; the streams that were accepted there stay."""
+
+    local: Address
+
+
+WorldEvent = SocketWanted | SocketReleased | StreamWanted | StreamReleased | ListenerWanted | ListenerReleased
 
 EventT_co = TypeVar("EventT_co", covariant=True)
 
@@ -319,3 +337,14 @@ class StreamServer(Protocol):
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         """That client is gone."""
+
+
+@runtime_checkable
+class ListenerUser(Protocol):
+    """A core that asks for listening sockets (``ListenerWanted``); it is a ``StreamServer``, too."""
+
+    def listener_opened(self, id: int, local: Address, now: float) -> None:
+        """Connections to ``local`` are accepted from now on."""
+
+    def listener_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        """Nothing can listen there."""

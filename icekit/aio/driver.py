@@ -7,19 +7,19 @@ then runs ``_pump``: send what it wants sent, do or queue its events, arm the ti
 from __future__ import annotations
 
 import asyncio
-import errno
 import logging
-import os
 import ssl
 from collections import deque
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from icekit.errors import ConfigError
+from icekit.aio.failures import bind_error, socket_failure, stream_failure
 from icekit.net import (
     Address,
     Datagram,
     Endpoint,
-    SocketFailure,
+    ListenerReleased,
+    ListenerUser,
+    ListenerWanted,
     SocketReleased,
     SocketUser,
     SocketWanted,
@@ -57,7 +57,7 @@ class Driver(Generic[EventT]):
         self._udp: dict[Address, _Udp] = {}
         self._streams: dict[int, _Stream] = {}
         self._stream_by_path: dict[tuple[Address, Address, Transport], _Stream] = {}
-        self._servers: list[asyncio.Server] = []
+        self._servers: dict[Address, asyncio.Server] = {}
         self._tasks: dict[tuple[type, int], asyncio.Task[None]] = {}
         self._accepted = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -83,22 +83,26 @@ class Driver(Generic[EventT]):
         try:
             await self._loop.create_datagram_endpoint(lambda: udp, local_addr=(local.host, local.port))
         except OSError as error:
-            raise _bind_error("bind UDP", local, error) from None
+            raise bind_error("bind UDP", local, error) from None
         return udp.local
 
     async def listen(self, local: Address, transport: Transport, ssl_context: ssl.SSLContext | None = None) -> Address:
         """Accept TCP (or, with ``ssl_context``, TLS) on ``local``; the core is a ``StreamServer``."""
 
+        try:
+            return await self._listen(local, transport, ssl_context)
+        except OSError as error:
+            raise bind_error("listen on TCP", local, error) from None
+
+    async def _listen(self, local: Address, transport: Transport, ssl_context: ssl.SSLContext | None = None) -> Address:
         def accept() -> _Stream:
             self._accepted -= 1
             return _Stream(self, self._accepted, transport, accepted=True)
 
-        try:
-            server = await self._loop.create_server(accept, local.host, local.port, ssl=ssl_context)
-        except OSError as error:
-            raise _bind_error("listen on TCP", local, error) from None
-        self._servers.append(server)
-        return _address(server.sockets[0].getsockname())
+        server = await self._loop.create_server(accept, local.host, local.port, ssl=ssl_context)
+        bound = _address(server.sockets[0].getsockname())
+        self._servers[bound] = server
+        return bound
 
     async def events(self) -> AsyncGenerator[EventT, None]:
         """The core's own events in order, until ``close``."""
@@ -148,7 +152,7 @@ class Driver(Generic[EventT]):
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
-        for server in self._servers:
+        for server in self._servers.values():
             server.close()
         for udp in list(self._udp.values()):
             udp.close()
@@ -194,6 +198,11 @@ class Driver(Generic[EventT]):
                 case SocketReleased():
                     if (udp := self._udp.get(event.local)) is not None:
                         udp.close()
+                case ListenerWanted():
+                    self._start((ListenerWanted, event.id), self._open_listener(event))
+                case ListenerReleased():
+                    if (server := self._servers.pop(event.local, None)) is not None:
+                        server.close()
                 case StreamWanted():
                     self._start((StreamWanted, event.id), self._open_stream(event))
                 case StreamReleased():
@@ -263,6 +272,19 @@ class Driver(Generic[EventT]):
                 udp.close()
                 return
             endpoint.socket_opened(wanted.id, udp.local, self.now())
+        self._pump()
+
+    async def _open_listener(self, wanted: ListenerWanted) -> None:
+        endpoint = cast("ListenerUser", self.endpoint)
+        try:
+            bound = await self._listen(wanted.local, Transport.TCP)
+        except OSError as error:
+            endpoint.listener_failed(wanted.id, socket_failure(error), self.now())
+        else:
+            if self._closed:
+                self._servers[bound].close()
+                return
+            endpoint.listener_opened(wanted.id, bound, self.now())
         self._pump()
 
     def _socket_error(self, id: int, error: OSError) -> None:
@@ -432,69 +454,3 @@ class _Stream(asyncio.Protocol):
 
 def _address(name: Any) -> Address:
     return Address(name[0], name[1])
-
-
-_BIND_FIXES = {
-    errno.EACCES: "; choose a port above 1023, or run it as root",
-    errno.EADDRINUSE: "; stop what listens there, or choose another port",
-    errno.EADDRNOTAVAIL: "; choose an address of this host",
-}
-
-
-def _bind_error(what: str, local: Address, error: OSError) -> ConfigError:
-    number = error.errno or 0
-    # The text of asyncio repeats the address.
-    text = os.strerror(number).lower() if number > 0 else error.strerror or str(error)
-    return ConfigError(f"cannot {what} {local}: {text}{_BIND_FIXES.get(number, '')}")
-
-
-def socket_failure(error: OSError) -> SocketFailure:
-    """The kind of a UDP socket's error."""
-    match error.errno:
-        case errno.EACCES | errno.EPERM:
-            return SocketFailure.DENIED
-        case errno.EADDRINUSE:
-            return SocketFailure.IN_USE
-        case errno.ECONNREFUSED | errno.ECONNRESET:
-            return SocketFailure.REFUSED
-        case errno.ENETUNREACH | errno.EHOSTUNREACH | errno.ENETDOWN | errno.EHOSTDOWN:
-            return SocketFailure.UNREACHABLE
-        case _:
-            return SocketFailure.UNAVAILABLE
-
-
-# X509_V_ERR_* of OpenSSL.
-_NAME_ERRORS = (62, 63, 64)
-_EXPIRY_ERRORS = (9, 10)
-
-
-def stream_failure(error: Exception) -> tuple[StreamFailure, str]:
-    """The kind of a connection's error, and the system's text."""
-    match error:
-        case ssl.SSLCertVerificationError():
-            if error.verify_code in _NAME_ERRORS:
-                return StreamFailure.TLS_NAME, error.verify_message
-            if error.verify_code in _EXPIRY_ERRORS:
-                return StreamFailure.TLS_EXPIRED, error.verify_message
-            return StreamFailure.TLS_ISSUER, error.verify_message
-        case ssl.SSLError():
-            # A server that answers in plain text, or hangs up on a ClientHello, does not speak TLS on that port.
-            reason = getattr(error, "reason", None) or str(error)
-            plain = ("WRONG_VERSION_NUMBER", "UNEXPECTED_EOF_WHILE_READING", "HTTP_REQUEST", "RECORD_LAYER_FAILURE")
-            return (StreamFailure.NOT_TLS if reason in plain else StreamFailure.TLS_OTHER), reason
-        case ConnectionRefusedError():
-            return StreamFailure.REFUSED, "connection refused"
-        case ConnectionResetError() | ConnectionAbortedError() | BrokenPipeError():
-            return StreamFailure.RESET, _system_text(error)
-        case TimeoutError():
-            return StreamFailure.TIMEOUT, "no answer"
-        case ValueError():
-            return StreamFailure.TLS_NAME, str(error)
-        case _:
-            return StreamFailure.UNREACHABLE, _system_text(error)
-
-
-def _system_text(error: Exception) -> str:
-    """What the system says of the error, without the number and the address that asyncio writes around it."""
-    number = error.errno if isinstance(error, OSError) else None
-    return str(error) if number is None else os.strerror(number).lower()

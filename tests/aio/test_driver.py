@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-import errno
 import gc
 import socket
 import ssl
@@ -15,11 +14,13 @@ from typing import Any
 import pytest
 import trustme
 
-from icekit.aio.driver import Driver, socket_failure, stream_failure
+from icekit.aio.driver import Driver
 from icekit.errors import ConfigError
 from icekit.net import (
     Address,
     Datagram,
+    ListenerReleased,
+    ListenerWanted,
     SocketFailure,
     SocketReleased,
     SocketWanted,
@@ -96,6 +97,12 @@ class Core:
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         self._note("stream_closed", id, failure, detail)
+
+    def listener_opened(self, id: int, local: Address, now: float) -> None:
+        self._note("listener_opened", id, local)
+
+    def listener_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        self._note("listener_failed", id, failure)
 
     def stream_accepted(self, id: int, transport: Transport, local: Address, remote: Address, now: float) -> None:
         self._note("stream_accepted", id, transport, local, remote)
@@ -207,22 +214,6 @@ async def test_icmp_on_a_connected_socket() -> None:
         assert await core.call("socket_failed") == ("socket_failed", 5, SocketFailure.REFUSED)
 
 
-@pytest.mark.parametrize(
-    ("number", "failure"),
-    [
-        (errno.EACCES, SocketFailure.DENIED),
-        (errno.EPERM, SocketFailure.DENIED),
-        (errno.EADDRINUSE, SocketFailure.IN_USE),
-        (errno.ECONNREFUSED, SocketFailure.REFUSED),
-        (errno.ENETUNREACH, SocketFailure.UNREACHABLE),
-        (errno.EHOSTUNREACH, SocketFailure.UNREACHABLE),
-        (errno.EADDRNOTAVAIL, SocketFailure.UNAVAILABLE),
-    ],
-)
-def test_kinds_of_socket_errors(number: int, failure: SocketFailure) -> None:
-    assert socket_failure(OSError(number, "text")) is failure
-
-
 # Streams.
 
 
@@ -274,6 +265,32 @@ async def test_listening_on_what_is_taken() -> None:
         taken = await driver.listen(ANY, Transport.TCP)
         with pytest.raises(ConfigError, match=f"cannot listen on TCP {taken}"):
             await driver.listen(taken, Transport.TCP)
+
+
+async def test_a_listener_that_the_core_asks_for() -> None:
+    async with driven() as (serving, server), driven() as (core, driver):
+        serving.events = [ListenerWanted(4, ANY)]
+        server.wake()
+        _, number, local = await serving.call("listener_opened")
+        assert number == 4
+        serving.events = [ListenerWanted(5, local), ListenerWanted(6, Address("192.0.2.1", 0))]
+        server.wake()
+        failed = {await serving.call("listener_failed") for _ in range(2)}
+        assert failed == {
+            ("listener_failed", 5, SocketFailure.IN_USE),
+            ("listener_failed", 6, SocketFailure.UNAVAILABLE),
+        }
+        await wanted(core, driver, local, Transport.TCP)
+        _, _, mine, _ = await core.call("stream_opened")
+        assert (await serving.call("stream_accepted"))[2:] == (Transport.TCP, local, mine)
+        serving.events = [ListenerReleased(local)]
+        server.wake()
+        core.out = [Datagram(mine, local, b"still here", Transport.TCP)]
+        driver.wake()
+        assert await serving.call("datagram") == ("datagram", Datagram(mine, local, b"still here", Transport.TCP))
+        core.events.append(StreamWanted(2, None, local, Transport.TCP))
+        driver.wake()
+        assert (await core.call("stream_closed"))[1:3] == (2, StreamFailure.REFUSED)
 
 
 async def test_a_closed_port() -> None:
@@ -373,23 +390,6 @@ async def test_dtls_to_a_closed_port() -> None:
     async with driven() as (core, driver):
         await wanted(core, driver, address, Transport.DTLS)
         assert (await core.call("stream_closed"))[1:3] == (1, StreamFailure.REFUSED)
-
-
-@pytest.mark.parametrize(
-    ("error", "failure"),
-    [
-        (ConnectionRefusedError(), StreamFailure.REFUSED),
-        (ConnectionResetError(), StreamFailure.RESET),
-        (BrokenPipeError(), StreamFailure.RESET),
-        (TimeoutError(), StreamFailure.TIMEOUT),
-        (OSError(errno.ENETUNREACH, "x"), StreamFailure.UNREACHABLE),
-        (OSError(errno.EADDRNOTAVAIL, "x"), StreamFailure.UNREACHABLE),
-        (ssl.SSLError(1, "[SSL: TLSV1_ALERT_PROTOCOL_VERSION] x"), StreamFailure.TLS_OTHER),
-        (ValueError("server_hostname"), StreamFailure.TLS_NAME),
-    ],
-)
-def test_kinds_of_stream_errors(error: Exception, failure: StreamFailure) -> None:
-    assert stream_failure(error)[0] is failure
 
 
 async def test_a_peer_that_does_not_read_costs_no_memory() -> None:

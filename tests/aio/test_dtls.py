@@ -14,7 +14,7 @@ import trustme
 from cryptography import x509
 from OpenSSL import SSL
 
-from icekit.aio.driver import stream_failure
+from icekit.aio.failures import stream_failure
 from icekit.aio.dtls import DtlsTransport, is_certificate_for, open_dtls
 from icekit.net import StreamFailure
 
