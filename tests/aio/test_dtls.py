@@ -14,8 +14,8 @@ import trustme
 from cryptography import x509
 from OpenSSL import SSL
 
-from icekit.aio.failures import stream_failure
 from icekit.aio.dtls import DtlsTransport, is_certificate_for, open_dtls
+from icekit.aio.failures import stream_failure
 from icekit.net import StreamFailure
 
 AUTHORITY = trustme.CA()
