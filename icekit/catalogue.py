@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from icekit.report import Severity
+from icekit.report import Finding, Severity
 from icekit.stage_texts import CAUSES, STAGES, StageText
 
 NO_FIX = "None needed."
@@ -228,6 +228,14 @@ CODES: dict[str, Code] = {row.code: row for row in _ICE} | {
 }
 
 _STAGE_TEXTS = {code: StageText(meaning, fix) for code, _, _, meaning, fix in STAGES}
+
+
+def new_finding(
+    code: str, message: str, *evidence: str, fix: str | None = None, severity: Severity | None = None
+) -> Finding:
+    """A finding of this code; severity and fix are the table's where none are given."""
+    row = CODES[code]
+    return Finding(code, severity or row.severity, message, row.fix if fix is None else fix, evidence)
 
 
 def describe(code: str) -> Code | None:

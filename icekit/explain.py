@@ -14,10 +14,11 @@ from typing import Any, ClassVar
 from icekit.candidate import Candidate, CandidateType, InterfaceKind, TcpType, is_end_of_candidates
 from icekit.catalogue import Code, describe
 from icekit.errors import CandidateError, DecodeError
-from icekit.findings import candidate_findings, url_finding
 from icekit.net import AddressClass, Transport, scope_of
 from icekit.priority import explain_priority
 from icekit.report import Finding
+from icekit.rules_candidates import candidate_findings
+from icekit.rules_configuration import url_finding
 from icekit.sdp import CandidateInit
 from icekit.servers import ServerUri
 

@@ -5,7 +5,7 @@ All of it is pure and judges only what was measured: what is not known makes ``m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -128,6 +128,20 @@ def udp_works(observed: Observations | ProbeReport) -> bool | None:
     if True in verdicts or _works(observed.turn, Transport.UDP, Transport.DTLS):
         return True
     return False if False in verdicts else None
+
+
+def queries_by_name(queries: Iterable[DnsReport]) -> Iterator[tuple[str, list[DnsReport]]]:
+    """The queries of each name, whether or not it was written with its last dot."""
+    names: dict[str, list[DnsReport]] = {}
+    for query in queries:
+        names.setdefault(query.name.removesuffix("."), []).append(query)
+    yield from names.items()
+
+
+def failed_hosts(observed: Observations) -> set[str]:
+    """The hosts whose name resolution already has a stage code."""
+    failed = [parse_url(report.url) for report in observed.turn if report.code == "TURN-RESOLVE"]
+    return {uri.host for uri in failed if uri is not None}
 
 
 # --- outlook ---------------------------------------------------------------------------------------------------------

@@ -17,8 +17,8 @@ def turn(url: ServerUrl, username: Username = None, credential: Credential = Non
     from icekit.aio.dns import Resolver
     from icekit.aio.relay_check import RelayCheck
     from icekit.cli import render
-    from icekit.findings import turn_findings
     from icekit.report import StageResult, TurnReport, turn_document
+    from icekit.rules_stages import turn_findings
     from icekit.servers import ServerUri
 
     username, credential = read_value("--username", username), read_value("--credential", credential)

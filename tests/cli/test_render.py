@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from icekit.cli.render import PIPE_WIDTH, console, print_json, print_probe, print_turn
-from icekit.findings import diagnose, turn_findings
+from icekit.findings import diagnose
 from icekit.report import (
     Interface,
     NatReport,
@@ -28,6 +28,7 @@ from icekit.report import (
     VerdictCode,
     to_dict,
 )
+from icekit.rules_stages import turn_findings
 from tests.observations import (
     ANSWER,
     NAT,
