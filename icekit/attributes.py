@@ -355,6 +355,8 @@ ICMP: Final = Attribute(0x8004, "ICMP", _pack_icmp, _unpack_icmp)
 # RFC 8445
 PRIORITY: Final = _u32(0x0024, "PRIORITY")
 USE_CANDIDATE: Final = _flag(0x0025, "USE-CANDIDATE")
+# Not in an RFC: draft-thatcher-ice-renomination, as libwebrtc writes it. The later nomination has the larger number.
+NOMINATION: Final = _u32(0xC001, "NOMINATION")
 ICE_CONTROLLED: Final = _u64(0x8029, "ICE-CONTROLLED")
 ICE_CONTROLLING: Final = _u64(0x802A, "ICE-CONTROLLING")
 # RFC 5780

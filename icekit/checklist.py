@@ -64,6 +64,7 @@ class LocalCandidate:
 class CandidatePair:
     """One pair and everything that is known of it; times in seconds.
 
+    ``nomination``: the number of its last nomination, where nominations are numbered.
     ``heard``: the peer has sent an authenticated check on it. ``mapped``: our address as the peer sees it.
     ``improvement_told``: the owner knows that it is better than the nominated one.
     """
@@ -74,6 +75,7 @@ class CandidatePair:
     state: PairState = PairState.FROZEN
     nominated: bool = False
     nominated_by_peer: bool = False
+    nomination: int = 0
     improvement_told: bool = False
     heard: bool = False
     rtt: float | None = None
@@ -90,6 +92,13 @@ class CandidatePair:
     responses_received: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    remote_address: Address = field(init=False)
+    key: PairKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Data needs them for every datagram. A candidate that replaces another has the same address.
+        self.remote_address = Address(self.remote.address, self.remote.port)
+        self.key = self.local.base, self.remote_address, self.local.transport
 
     @property
     def valid(self) -> bool:
@@ -106,10 +115,10 @@ class CandidatePair:
         """The component of both candidates."""
         return self.local.candidate.component
 
-    @property
-    def remote_address(self) -> Address:
-        """Where its datagrams go."""
-        return Address(self.remote.address, self.remote.port)
+    def datagram(self, data: bytes) -> Datagram:
+        """``data`` on its way to the peer."""
+        base, address, transport = self.key
+        return Datagram(base, address, data, transport)
 
     @property
     def key(self) -> PairKey:
@@ -271,11 +280,13 @@ class Checklist:
 
     def next_waiting(self, wanted: Callable[[CandidatePair], bool] = lambda pair: True) -> CandidatePair | None:
         """The best pair that was never checked; when none waits, a frozen one is thawed (RFC 8445 §6.1.4.2)."""
-        for state in (PairState.WAITING, PairState.FROZEN):
-            pairs = (pair for pair in self if pair.state is state and wanted(pair))
-            if (best := max(pairs, key=lambda pair: pair.priority, default=None)) is not None:
-                return best
-        return None
+        best: CandidatePair | None = None
+        for pair in self.pairs.values():
+            if pair.state is PairState.WAITING or pair.state is PairState.FROZEN:
+                rank = (pair.state is PairState.WAITING, pair.priority)
+                if (best is None or rank > (best.state is PairState.WAITING, best.priority)) and wanted(pair):
+                    best = pair
+        return best
 
     def thaw(self, foundation: tuple[str, str]) -> None:
         """Let pairs like one that succeeded be checked (RFC 8445 §7.2.5.3.3)."""

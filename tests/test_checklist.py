@@ -312,8 +312,9 @@ def test_a_checklist_is_bounded_and_has_each_pair_once(steps: list[tuple[str, Ca
         assert len(checklist.pairs) <= 8
         assert len(checklist.remotes) <= 8
         assert set(checklist.triggered) <= set(checklist)
-        for key, pair in checklist.pairs.items():
-            assert pair.key == key
+        for (base, remote, transport), pair in checklist.pairs.items():
+            assert (pair.local.base, pair.remote_address, pair.local.transport) == (base, remote, transport)
+            assert pair.remote_address == (pair.remote.address, pair.remote.port)
             mine, theirs = pair.local.candidate.priority, pair.remote.priority
             wanted = pair_priority(mine, theirs) if checklist.controlling else pair_priority(theirs, mine)
             assert pair.priority == wanted

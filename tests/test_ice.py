@@ -695,7 +695,7 @@ def test_a_hundred_pairs_at_most() -> None:
         table.check(source=Address("192.0.2.4", number + 1))
     assert len(table.agent.stats()) == 100
     table.run(60.0)
-    assert len(table.agent._now_generation.checks) <= table.agent.config.max_open_checks
+    assert table.agent._now_generation.open_checks <= table.agent.config.max_open_checks
 
 
 def test_an_answer_for_a_pair_that_gave_way_is_too_late() -> None:
@@ -1239,9 +1239,9 @@ class AnyOrder:
             assert len(checklist.pairs) <= config.max_pairs
             assert len(checklist.remotes) <= config.max_pairs
             assert len(checklist.triggered) <= config.max_pairs
-            assert len(generation.checks) <= config.max_open_checks
+            assert generation.open_checks <= config.max_open_checks
             assert len(generation.early_checks) <= config.max_early_checks
-            for pair in generation.selected.values():
+            for pair in generation.selection.selected.values():
                 assert pair.valid
         assert agent.is_settled() <= (agent.state in (IceState.COMPLETED, IceState.DISCONNECTED, IceState.CLOSED))
 

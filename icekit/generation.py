@@ -1,0 +1,152 @@
+"""What lies between two ICE restarts (RFC 8445 §9): credentials, pairs, open checks, and which check is the next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from icekit.candidate import Candidate
+from icekit.checklist import CandidatePair, Checklist, PairKey, PairState
+from icekit.ice_config import IceConfig
+from icekit.selection import Selection
+from icekit.stun import IntegrityKey, short_term_key
+
+
+@dataclass(slots=True)
+class OpenCheck:
+    """A check that may still be answered; ``nominating``: it nominates its pair."""
+
+    pair: CandidatePair
+    sent: float
+    controlling: bool
+    nominating: bool
+
+
+class Generation:
+    """One generation; ``remote_key`` is None until the peer's credentials are known."""
+
+    def __init__(self, ufrag: str, password: str, *, controlling: bool, config: IceConfig) -> None:
+        self.ufrag = ufrag
+        self.password = password
+        self.key = short_term_key(password)
+        self.config = config
+        self.checklist = Checklist(controlling, config.max_pairs)
+        self.selection = Selection(self.checklist, config)
+        self.components = tuple(range(1, config.components + 1))
+        self.remote_ufrag: str | None = None
+        self.remote_key: IntegrityKey | None = None
+        self.started: float | None = None
+        self.early_checks: dict[PairKey, tuple[Candidate, int | None]] = {}
+        self.remote_complete = False
+        self.local_complete = False
+        self._checks: dict[bytes, OpenCheck] = {}
+
+    def __repr__(self) -> str:
+        return f"Generation({self.ufrag!r}, {len(self.checklist.pairs)} pairs)"
+
+    def start(self, ufrag: str, password: str, now: float) -> None:
+        """The peer's credentials are known: checks may leave."""
+        self.remote_ufrag, self.remote_key, self.started = ufrag, short_term_key(password), now
+
+    def end_of_remote_candidates(self) -> None:
+        """The peer has told everything: components of which it has told nothing are not used, as with rtcp-mux."""
+        self.remote_complete = True
+        told = {candidate.component for candidate in self.checklist.remotes}
+        self.components = tuple(item for item in self.components if item in told) or self.components
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether every component has its nominated pair."""
+        return all(item in self.selection.nominated for item in self.components)
+
+    def decide(self, now: float) -> None:
+        """Let the selection do what is due."""
+        self.selection.decide(now, complete=self.local_complete and self.remote_complete)
+
+    # Open checks.
+
+    @property
+    def open_checks(self) -> int:
+        """How many checks may still be answered."""
+        return len(self._checks)
+
+    def remember(self, transaction_id: bytes, check: OpenCheck) -> None:
+        """A check leaves; the oldest gives way when there are too many."""
+        if len(self._checks) >= self.config.max_open_checks:
+            del self._checks[next(iter(self._checks))]
+        self._checks[transaction_id] = check
+
+    def open_check(self, transaction_id: bytes) -> OpenCheck | None:
+        """The check that an answer with this identifier belongs to."""
+        return self._checks.get(transaction_id)
+
+    def answered(self, transaction_id: bytes) -> None:
+        """A check had its answer: a second one counts no more."""
+        del self._checks[transaction_id]
+
+    def forget_checks(self, now: float) -> None:
+        """Checks that are too old to be answered."""
+        oldest = now - self.config.check_lifetime
+        while self._checks and (first := next(iter(self._checks.items())))[1].sent <= oldest:
+            del self._checks[first[0]]
+
+    # Who is checked next.
+
+    @property
+    def is_urgent(self) -> bool:
+        """Whether a triggered check waits for a slot."""
+        return self.remote_key is not None and bool(self.checklist.triggered)
+
+    @property
+    def has_new_pair(self) -> bool:
+        """Whether a pair that was never checked waits for a slot."""
+        return self.remote_key is not None and self.checklist.next_waiting(self.selection.wants_answer) is not None
+
+    def next_check(self, now: float, *, only_urgent: bool = False) -> CandidatePair | None:
+        """Who gets a free slot: triggered checks, then new pairs by priority, then whoever waited longest."""
+        if self.remote_key is None:
+            return None
+        triggered = self.checklist.triggered
+        while triggered:
+            pair = triggered.popleft()
+            if self.selection.wants_answer(pair):
+                return pair
+        if only_urgent:
+            return None
+        for pair in self.checklist:
+            # RFC 8863 §4: a pair has as much time as all of them.
+            if pair.state is PairState.IN_PROGRESS and pair.first_check is not None:
+                pair.state = PairState.FAILED if now >= pair.first_check + self.config.patience else pair.state
+        new = self.checklist.next_waiting(self.selection.wants_answer)
+        if new is not None:
+            return new
+        due = (pair for pair in self._unanswered() if pair.retry_at <= now)
+        return min(due, key=lambda pair: pair.last_check, default=None)
+
+    def check_due(self) -> float | None:
+        """When the next check wants a slot; minus infinity: at once."""
+        if self.remote_key is None:
+            return None
+        if self.checklist.triggered or self.has_new_pair:
+            return float("-inf")
+        return min((pair.retry_at for pair in self._unanswered()), default=None)
+
+    def _unanswered(self) -> Iterable[CandidatePair]:
+        asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)
+        wants = self.selection.wants_answer
+        return (pair for pair in self.checklist if pair.state in asked and wants(pair))
+
+    def pace(self, pair: CandidatePair, now: float, ta: float) -> None:
+        """A check of the pair leaves now: when may the next one?"""
+        if pair.first_check is None:
+            pair.first_check, pair.interval = now, 0.0
+        dense = max(2 * ta, self.config.retry_floor)
+        if pair.valid:
+            # Its round-trip time is known: asking more often only repeats what is under way.
+            pair.interval = max(dense, min(1.5 * (pair.rtt or 0.0), self.config.retry_limit))
+        elif now - pair.first_check < self.config.retry_dense:
+            pair.interval = dense
+        else:
+            pair.interval = max(dense, min(2 * pair.interval, self.config.retry_limit))
+        if not pair.valid:
+            pair.state = PairState.IN_PROGRESS
