@@ -121,15 +121,6 @@ class CandidatePair:
         return Datagram(base, address, data, transport)
 
     @property
-    def key(self) -> PairKey:
-        """Its place in the checklist."""
-        return self.local.base, self.remote_address, self.local.transport
-
-    def datagram(self, data: bytes) -> Datagram:
-        """``data`` on its way to the peer."""
-        return Datagram(*self.key[:2], data, self.local.transport)
-
-    @property
     def foundation(self) -> tuple[str, str]:
         """Pairs with the same one are thawed together (RFC 8445 §6.1.2.6)."""
         return self.local.candidate.foundation, self.remote.foundation
