@@ -1,0 +1,185 @@
+"""A report as one HTML file: nothing is loaded, nothing runs; light and dark, on a phone and on paper.
+
+The topology and the times are drawn as SVG, the rest is the page that the terminal shows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from html import escape
+
+from icekit.cli.page import MARKS, TONES, UNKNOWN, Body, Cell, FindingList, Lines, Page, Table, fix_of, milliseconds
+from icekit.cli.text import printable
+from icekit.outlook import families
+from icekit.report import Finding, ProbeReport, StageResult, TurnReport
+
+_STYLE = """
+:root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c1e21; --dim: #5d636b; --line: #d9dce0; --box: #f3f4f6;
+  --good: #1a7f37; --note: #0a6a8a; --warning: #8a5a00; --bad: #c02626; }
+@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #e6e8eb; --dim: #9aa1aa; --line: #33383f;
+  --box: #1f2327; --good: #4cc26a; --note: #58b7d6; --warning: #e0a63c; --bad: #ff7b72; } }
+* { box-sizing: border-box; }
+body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 62rem; background: var(--paper); color: var(--ink);
+  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
+h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 1.25rem; }
+h1 b { display: inline-block; padding: 0 .5rem; margin-right: .5rem; border: 2px solid; border-radius: .3rem; }
+h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
+table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0;
+  font-weight: normal; font-variant-numeric: tabular-nums; } td:last-child { padding-right: 0; }
+.scroll, figure { overflow-x: auto; } figure { margin: 0; } svg { display: block; width: 100%; min-width: 40rem;
+  font: 13px system-ui, sans-serif; } td.label { overflow-wrap: normal; min-width: max-content; }
+ul { list-style: none; margin: 0; padding: 0; } .findings > li { border-left: 4px solid; padding: .1rem 0 .1rem .75rem;
+  margin: 0 0 .9rem; } .findings p { margin: 0; color: var(--ink); } .evidence, code { font: .85rem/1.5 ui-monospace, monospace; }
+.evidence { color: var(--dim); } .strong { font-weight: bold; } .dim { color: var(--dim); } .good { color: var(--good); }
+.note { color: var(--note); } .warning { color: var(--warning); } .bad { color: var(--bad); } footer { margin-top: 2rem; }
+text { fill: var(--ink); } text.dim { fill: var(--dim); } .box { fill: var(--box); stroke: var(--line); }
+line, path { stroke: var(--dim); fill: none; } .good-line { stroke: var(--good); } .bad-line { stroke: var(--bad);
+  stroke-dasharray: 4 4; } rect.good { fill: var(--good); } rect.bad { fill: var(--bad); }
+"""
+
+
+def html(page: Page, report: ProbeReport) -> str:
+    """One file. ``report`` is what ``page`` was made of: its topology and its times are drawn."""
+    title = f"icekit probe: {page.code.text}"
+    parts = [
+        "<!DOCTYPE html>",
+        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
+        # Whatever a server or a peer wrote: nothing of it is loaded or run.
+        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">',
+        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>",
+        f"<h1>{_span(page.code, 'b')}{_text(page.summary)}</h1>",
+    ]
+    for section in page.sections:
+        parts.append(f"<h2>{_text(section.title)}</h2>")
+        if section.title == "Servers":
+            parts.append(f"<figure>{topology(report)}</figure>")
+        for turn in report.turn:
+            if section.title == f"TURN {turn.url}":
+                parts.append(f"<figure>{stage_bars(turn)}</figure>")
+        parts += (_body(body) for body in section.bodies)
+    if page.footer:
+        parts.append(f'<footer class="dim">{_text(page.footer)}</footer>')
+    return "\n".join([*parts, "</body></html>"]) + "\n"
+
+
+def _text(text: str) -> str:
+    return escape(printable(text))
+
+
+def _row(cells: tuple[Cell, ...], labels: int) -> str:
+    # Short names stay whole; the others may be broken anywhere, as addresses must be on a phone.
+    shown = (
+        f'<td class="{cell.tone}{" label" if index < labels else ""}">{_text(cell.text)}</td>'
+        for index, cell in enumerate(cells)
+    )
+    return f"<tr>{''.join(shown)}</tr>"
+
+
+def _span(cell: Cell, tag: str = "span") -> str:
+    return f'<{tag} class="{cell.tone}">{_text(cell.text)}</{tag}>'
+
+
+def _body(body: Body) -> str:
+    match body:
+        case Table():
+            rows = "\n".join(_row(row, body.labels) for row in body.rows)
+            return f'<div class="scroll"><table>{rows}</table></div>'
+        case Lines():
+            tag = "code" if all(line.text.startswith("candidate:") for line in body.lines) else "span"
+            return "<ul>" + "\n".join(f"<li>{_span(line, tag)}</li>" for line in body.lines) + "</ul>"
+        case FindingList():
+            return '<ul class="findings">' + "\n".join(map(_finding, body.findings)) + "</ul>"
+
+
+def _finding(finding: Finding) -> str:
+    tone = TONES[finding.severity]
+    fix = fix_of(finding)
+    return (
+        f'<li class="{tone}"><span aria-hidden="true">{MARKS[tone]}</span> <b>{_text(finding.code)}</b>'
+        f" <span>{finding.severity}</span><p>{_text(finding.message)}</p>"
+        + (f"<p>→ {_text(fix)}</p>" if fix else "")
+        + "".join(f'<div class="evidence">{_text(item)}</div>' for item in finding.evidence)
+        + "</li>"
+    )
+
+
+# --- drawings --------------------------------------------------------------------------------------------------------
+
+_ROW = 44
+_WIDTH = 960
+# A longer text would leave the drawing; all of it is in its title and in the table below.
+_LONGEST = 46
+
+
+def topology(report: ProbeReport) -> str:
+    """This host, what stands between it and the Internet, and every server address, with what came back."""
+    servers = report.servers
+    height = max(len(servers) * _ROW, 3 * _ROW)
+    middle = height / 2
+    hosts = [f"{item.name} {item.address}" for item in report.interfaces if item.address_class != "loopback"]
+    parts = [
+        f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="This host, its NAT and the servers">',
+        *_box(0, middle, 230, ["This host", *_first(hosts, 4)]),
+        f'<line x1="230" y1="{middle}" x2="270" y2="{middle}"/>',
+        *_box(270, middle, 260, _nat_lines(report)),
+    ]
+    for index, server in enumerate(servers):
+        y = index * _ROW + _ROW / 2 + (height - len(servers) * _ROW) / 2
+        tone = "good" if server.reachable else "bad"
+        parts.append(f'<path class="{tone}-line" d="M530 {middle} C570 {middle} 570 {y} 610 {y}"/>')
+        answer = milliseconds(server.rtt) if server.reachable else server.error or "no answer"
+        mark = "✓" if server.reachable else "✗"
+        parts.append(_label(616, y - 3, f"{mark} {server.url}"))
+        parts.append(_label(616, y + 13, f"{server.transport} {server.address or UNKNOWN}, {answer}", "dim"))
+    return "".join([*parts, "</svg>"])
+
+
+def _nat_lines(report: ProbeReport) -> list[str]:
+    lines = []
+    for family, nat in families(report.nat):
+        between = {True: "NAT", False: "no NAT", None: "NAT not known"}[nat.behind_nat]
+        lines.append(f"{family}: {between}" + ("" if nat.udp is not False else ", UDP blocked"))
+        if nat.mapping is not None:
+            lines.append(f"maps {nat.mapping}")
+        if nat.filtering is not None:
+            lines.append(f"filters {nat.filtering}")
+        lines += [f"seen as {address}" for address in _first(list(nat.mapped_addresses), 2)]
+    return lines or ["NAT not measured"]
+
+
+def _first(texts: list[str], count: int) -> list[str]:
+    return texts if len(texts) <= count else [*texts[: count - 1], f"and {len(texts) - count + 1} more"]
+
+
+def _box(x: float, middle: float, width: float, lines: list[str]) -> Iterator[str]:
+    height = len(lines) * 17 + 14
+    top = middle - height / 2
+    yield f'<rect class="box" x="{x + 0.5}" y="{top}" width="{width - 1}" height="{height}" rx="6"/>'
+    for index, line in enumerate(lines):
+        yield _label(x + 10, top + 20 + index * 17, line, "" if index == 0 else "dim")
+
+
+def _label(x: float, y: float, text: str, tone: str = "") -> str:
+    shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+    return f'<text x="{x}" y="{y}" class="{tone}">{_text(shown)}<title>{_text(text)}</title></text>'
+
+
+def stage_bars(turn: TurnReport) -> str:
+    """One bar per stage, each beginning where the one before ended."""
+    total = sum(stage.seconds for stage in turn.stages) or 1.0
+    height = len(turn.stages) * 22 + 4
+    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="Seconds per stage">']
+    began = 0.0
+    for index, stage in enumerate(turn.stages):
+        parts += _bar(index * 22, began / total, stage, total)
+        began += stage.seconds
+    return "".join([*parts, "</svg>"])
+
+
+def _bar(y: float, began: float, stage: StageResult, total: float) -> Iterator[str]:
+    left, room = 120, _WIDTH - 120 - 110
+    width = max(stage.seconds / total * room, 2)
+    x = left + began * room
+    yield _label(0, y + 16, stage.name)
+    yield f'<rect class="{"good" if stage.ok else "bad"}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="15" rx="2"/>'
+    yield _label(x + width + 6, y + 16, milliseconds(stage.seconds), "dim")
