@@ -7,46 +7,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from importlib.resources import files
 
 from icekit.cli.page import MARKS, TONES, UNKNOWN, Body, Cell, FindingList, Lines, Page, Table, fix_of, milliseconds
 from icekit.cli.text import printable
 from icekit.outlook import families
 from icekit.report import Finding, ProbeReport, StageResult, TurnReport
 
-_STYLE = """
-:root { color-scheme: light dark; --paper: #fdfdfc; --ink: #1c1e21; --dim: #5d636b; --line: #d9dce0; --box: #f3f4f6;
-  --good: #1a7f37; --note: #0a6a8a; --warning: #8a5a00; --bad: #c02626; }
-@media (prefers-color-scheme: dark) { :root { --paper: #16181b; --ink: #e6e8eb; --dim: #9aa1aa; --line: #33383f;
-  --box: #1f2327; --good: #4cc26a; --note: #58b7d6; --warning: #e0a63c; --bad: #ff7b72; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 62rem; background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; overflow-wrap: anywhere; }
-h1 { font-size: 1.35rem; line-height: 1.3; margin: 0 0 1.25rem; }
-h1 b { display: inline-block; padding: 0 .5rem; margin-right: .5rem; border: 2px solid; border-radius: .3rem; }
-h2 { font-size: 1.05rem; margin: 2rem 0 .5rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
-table { border-collapse: collapse; } td, th { text-align: left; vertical-align: top; padding: .15rem 1rem .15rem 0;
-  font-weight: normal; font-variant-numeric: tabular-nums; } td:last-child { padding-right: 0; }
-.scroll, figure { overflow-x: auto; } figure { margin: 0; } svg { display: block; width: 100%; min-width: 40rem;
-  font: 13px system-ui, sans-serif; } td.label { overflow-wrap: normal; min-width: max-content; }
-ul { list-style: none; margin: 0; padding: 0; } .findings > li { border-left: 4px solid; padding: .1rem 0 .1rem .75rem;
-  margin: 0 0 .9rem; } .findings p { margin: 0; color: var(--ink); } .evidence, code { font: .85rem/1.5 ui-monospace, monospace; }
-.evidence { color: var(--dim); } .strong { font-weight: bold; } .dim { color: var(--dim); } .good { color: var(--good); }
-.note { color: var(--note); } .warning { color: var(--warning); } .bad { color: var(--bad); } footer { margin-top: 2rem; }
-text { fill: var(--ink); } text.dim { fill: var(--dim); } .box { fill: var(--box); stroke: var(--line); }
-line, path { stroke: var(--dim); fill: none; } .good-line { stroke: var(--good); } .bad-line { stroke: var(--bad);
-  stroke-dasharray: 4 4; } rect.good { fill: var(--good); } rect.bad { fill: var(--bad); }
-"""
-
 
 def html(page: Page, report: ProbeReport) -> str:
     """One file. ``report`` is what ``page`` was made of: its topology and its times are drawn."""
+    style = files("icekit.cli").joinpath("report.css").read_text("utf-8")
     title = f"icekit probe: {page.code.text}"
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
         # Whatever a server or a peer wrote: nothing of it is loaded or run.
-        '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; style-src \'unsafe-inline\'">',
-        f"<title>{_text(title)}</title><style>{_STYLE}</style></head><body>",
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
+        f"<title>{_text(title)}</title><style>\n{style}</style></head><body>",
         f"<h1>{_span(page.code, 'b')}{_text(page.summary)}</h1>",
     ]
     for section in page.sections:
@@ -181,5 +159,6 @@ def _bar(y: float, began: float, stage: StageResult, total: float) -> Iterator[s
     width = max(stage.seconds / total * room, 2)
     x = left + began * room
     yield _label(0, y + 16, stage.name)
-    yield f'<rect class="{"good" if stage.ok else "bad"}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="15" rx="2"/>'
+    tone = "good" if stage.ok else "bad"
+    yield f'<rect class="{tone}" x="{x:.1f}" y="{y + 4}" width="{width:.1f}" height="15" rx="2"/>'
     yield _label(x + width + 6, y + 16, milliseconds(stage.seconds), "dim")

@@ -17,6 +17,7 @@ from icekit.cli.options import (
     read_requirements,
     read_servers,
 )
+from icekit.cli.output import HtmlOutput, MarkdownOutput, Redact, print_probe, read_output
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -59,6 +60,9 @@ def probe(
     portmap: Portmap = False,
     require: Require = None,
     json: JsonOutput = False,
+    markdown: MarkdownOutput = False,
+    html: HtmlOutput = False,
+    redact: Redact = None,
 ) -> None:
     """Diagnose this network: NAT behaviour, every STUN and TURN server, and which calls will connect.
 
@@ -69,6 +73,7 @@ def probe(
     from icekit.outlook import exit_code
 
     required = read_requirements(require)
+    output = read_output(json=json, markdown=markdown, html=html, redact=redact)
     if lifetime and lifetime_wait is None:
         lifetime_wait = LIFETIME_WAIT
     config = ProberConfig(local=local, lifetime=lifetime_wait, portmap=portmap)
@@ -77,7 +82,6 @@ def probe(
     if local and portmap:
         raise ConfigError("--local sends nothing to the network, --portmap does; leave one of them out")
     servers = () if local else read_servers(urls, servers_file, username, credential)
-    show = render.print_json if json else render.print_probe
     with render.Progress() as progress:
         probers: list[Prober] = []
 
@@ -85,10 +89,10 @@ def probe(
             progress.stop()
             typer.echo("icekit: interrupted; this is what was known by then", err=True)
             for prober in probers:
-                show(prober.report)
+                print_probe(prober.report, output, servers)
 
         report = run(_probe(servers, config, progress.show, probers), interrupted)
-    show(report)
+    print_probe(report, output, servers)
     raise typer.Exit(exit_code(report, required))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -24,13 +24,11 @@ from icekit.cli.page import (
     Table,
     Tone,
     fix_of,
-    probe_page,
     table,
-    turn_page,
 )
 from icekit.cli.text import printable
 from icekit.explain import Explanation, Kind
-from icekit.report import Finding, ProbeReport, TurnReport, to_dict
+from icekit.report import Finding, to_dict
 
 # Without a terminal: wide enough for most lines, narrow enough for a mail or a ticket.
 PIPE_WIDTH = 100
@@ -103,14 +101,9 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(to_dict(document), indent=2) + "\n")
 
 
-def print_probe(report: ProbeReport, to: Console | None = None) -> None:
-    """The report of ``icekit probe``."""
-    show(page_text(probe_page(report)), to)
-
-
-def print_turn(report: TurnReport, findings: Sequence[Finding], to: Console | None = None) -> None:
-    """The report of ``icekit turn``."""
-    show(page_text(turn_page(report, findings)), to)
+def print_page(page: Page, to: Console | None = None) -> None:
+    """A report as a page."""
+    show(_page(page), to)
 
 
 def print_explanation(explanation: Explanation, to: Console | None = None) -> None:
@@ -118,7 +111,7 @@ def print_explanation(explanation: Explanation, to: Console | None = None) -> No
     show(explanation_text(explanation), to)
 
 
-def page_text(page: Page) -> RenderableType:
+def _page(page: Page) -> RenderableType:
     """A page for the terminal."""
     line = Text(page.code.text, style=f"bold {_STYLES[page.code.tone]}") + _text(f"  {page.summary}", "bold")
     parts: list[RenderableType] = [line]

@@ -6,10 +6,18 @@ import typer
 
 from icekit.cli.command import run
 from icekit.cli.options import Credential, JsonOutput, ServerUrl, Username, read_server, read_value
+from icekit.cli.output import MarkdownOutput, Redact, print_turn, read_output
 from icekit.errors import ConfigError
 
 
-def turn(url: ServerUrl, username: Username = None, credential: Credential = None, json: JsonOutput = False) -> None:
+def turn(
+    url: ServerUrl,
+    username: Username = None,
+    credential: Credential = None,
+    json: JsonOutput = False,
+    markdown: MarkdownOutput = False,
+    redact: Redact = None,
+) -> None:
     """Test one TURN server: resolve, connect, allocate, permission, channel, data both ways, refresh, release.
 
     Exit code 1: a stage failed.
@@ -17,10 +25,11 @@ def turn(url: ServerUrl, username: Username = None, credential: Credential = Non
     from icekit.aio.dns import Resolver
     from icekit.aio.relay_check import RelayCheck
     from icekit.cli import render
-    from icekit.report import StageResult, TurnReport, turn_document
+    from icekit.report import StageResult, TurnReport
     from icekit.rules_stages import turn_findings
     from icekit.servers import ServerUri
 
+    output = read_output(json=json, markdown=markdown, redact=redact)
     username, credential = read_value("--username", username), read_value("--credential", credential)
     server = read_server(url, username, credential)
     uri = server.urls[0]
@@ -29,11 +38,7 @@ def turn(url: ServerUrl, username: Username = None, credential: Credential = Non
     name, password = server.require_credentials()
 
     def show(report: TurnReport) -> None:
-        findings = turn_findings(report)
-        if json:
-            render.print_json(turn_document(report, findings))
-        else:
-            render.print_turn(report, findings)
+        print_turn(report, turn_findings(report), output, server)
 
     with render.Progress() as progress:
 

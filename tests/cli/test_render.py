@@ -11,13 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from icekit.cli.render import PIPE_WIDTH, console, print_json, print_probe, print_turn
-from icekit.findings import diagnose
+from icekit.cli.page import probe_page, turn_page
+from icekit.cli.render import PIPE_WIDTH, console, print_json, print_page
 from icekit.report import (
     Interface,
     NatReport,
     NatReports,
-    PortAssignment,
     PortmapReport,
     ProbeReport,
     Severity,
@@ -29,51 +28,10 @@ from icekit.report import (
     to_dict,
 )
 from icekit.rules_stages import turn_findings
+from tests.cli.reports import BAD, GOOD, REPORT
 from tests.observations import (
-    ANSWER,
     NAT,
-    RELAY_OK,
-    STUN,
-    TURN,
-    TURN_TCP,
-    configured,
-    dns,
-    observed,
     server,
-    srflx,
-)
-
-GOOD = replace(
-    RELAY_OK,
-    stages=(
-        StageResult(StageName.RESOLVE, True, 0.001, "203.0.113.10"),
-        StageResult(StageName.CHALLENGE, True, 0.021, "realm example.org"),
-        StageResult(StageName.ALLOCATE, True, 0.022, "lifetime 600 s"),
-    ),
-)
-BAD = TurnReport(
-    TURN_TCP,
-    False,
-    StageName.ALLOCATE,
-    "TURN-401",
-    "expired",
-    stages=(
-        StageResult(StageName.RESOLVE, True, 0.001, "203.0.113.10"),
-        StageResult(StageName.ALLOCATE, False, 0.02, "401 Unauthorized"),
-    ),
-    not_tested=(StageName.PERMISSION, StageName.ECHO),
-)
-OTHER = "stun:stun.example.org:19302"
-REPORT = diagnose(
-    observed(
-        replace(NAT, hairpinning=False, port_assignment=PortAssignment.SEQUENTIAL, port_step=2, alg=False),
-        turn=(GOOD, BAD),
-        servers=(ANSWER, server(OTHER, "[2001:4860:4864:5:8000::1]:19302", reachable=False, rtt=None, error="timeout")),
-        dns=dns("stun.example.org", "8.8.8.8"),
-        candidates=("candidate:1 1 udp 2130706431 192.168.1.2 40112 typ host", srflx("198.51.100.2", "192.168.1.2")),
-        duration=0.41,
-        configured=configured(STUN, OTHER, TURN, TURN_TCP),
-    )
 )
 
 AT_80 = """\
@@ -207,7 +165,7 @@ AT_120 = [
 
 def printed(report: ProbeReport, width: int) -> str:
     to = Console(file=io.StringIO(), width=width, markup=False, highlight=False, emoji=False)
-    print_probe(report, to)
+    print_page(probe_page(report), to)
     assert isinstance(to.file, io.StringIO)
     return to.file.getvalue()
 
@@ -226,7 +184,7 @@ def test_a_report_at_120_columns() -> None:
 
 def test_a_turn_report() -> None:
     to = Console(file=io.StringIO(), width=80)
-    print_turn(BAD, turn_findings(BAD), to)
+    print_page(turn_page(BAD, turn_findings(BAD)), to)
     assert isinstance(to.file, io.StringIO)
     assert to.file.getvalue() == (
         """\
@@ -252,7 +210,7 @@ Stages
 def test_an_interrupted_turn_test_has_not_failed() -> None:
     to = Console(file=io.StringIO(), width=80)
     unfinished = TurnReport("turn:203.0.113.10", False, stages=BAD.stages[:1], not_tested=(StageName.ALLOCATE,))
-    print_turn(unfinished, (), to)
+    print_page(turn_page(unfinished, ()), to)
     assert isinstance(to.file, io.StringIO)
     assert to.file.getvalue() == (
         """\
@@ -299,12 +257,12 @@ def test_a_terminal_gets_colours_and_no_color_is_honoured(monkeypatch: pytest.Mo
     for variable in ("NO_COLOR", "FORCE_COLOR", "COLUMNS"):
         monkeypatch.delenv(variable, raising=False)
     coloured = Console(file=io.StringIO(), force_terminal=True, width=80, color_system="standard")
-    print_probe(REPORT, coloured)
+    print_page(probe_page(REPORT), coloured)
     assert isinstance(coloured.file, io.StringIO)
     assert "\x1b[1;32mOK" in coloured.file.getvalue()
     monkeypatch.setenv("NO_COLOR", "1")
     plain = Console(file=io.StringIO(), force_terminal=True, width=80, color_system="standard")
-    print_probe(REPORT, plain)
+    print_page(probe_page(REPORT), plain)
     assert isinstance(plain.file, io.StringIO)
     assert "\x1b[1mOK" in plain.file.getvalue()
     assert "\x1b[32m" not in plain.file.getvalue()
@@ -312,7 +270,7 @@ def test_a_terminal_gets_colours_and_no_color_is_honoured(monkeypatch: pytest.Mo
 
 def test_no_line_ends_in_blanks_which_a_narrow_terminal_would_wrap() -> None:
     narrow = Console(file=io.StringIO(), force_terminal=True, width=60, no_color=True)
-    print_probe(REPORT, narrow)
+    print_page(probe_page(REPORT), narrow)
     assert isinstance(narrow.file, io.StringIO)
     assert [line for line in narrow.file.getvalue().splitlines() if line.endswith(" ")] == []
 
@@ -323,7 +281,7 @@ def test_widths(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[s
     assert console(width=33).width == 33
     monkeypatch.setenv("COLUMNS", "133")
     assert console().width == 133
-    print_probe(REPORT)
+    print_page(probe_page(REPORT))
     captured = capsys.readouterr()
     assert captured.err == ""
     assert max(map(len, captured.out.splitlines())) <= 133
