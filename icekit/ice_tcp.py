@@ -56,13 +56,15 @@ class PathLost:
 
 @dataclass(slots=True, eq=False)
 class _Stream:
-    """``base``: ours in pairs; ``local``: the socket, ``None`` while it is opened. ``deadline``: it ends then."""
+    """``base`` and ``remote`` are those of its pair; ``wire``: both ends as the driver names them, ``None`` until it is
+    open. It ends at the ``deadline``.
+    """
 
     id: int
     base: Address
     remote: Address
     deadline: float
-    local: Address | None = None
+    wire: tuple[Address, Address] | None = None
     stranger: bool = False
     decoder: FrameDecoder = field(default_factory=FrameDecoder)
 
@@ -83,6 +85,7 @@ class TcpPaths:
         self._config = config or TcpConfig()
         self._active: set[Address] = set()
         self._by_key: dict[tuple[Address, Address], _Stream] = {}
+        self._by_wire: dict[tuple[Address, Address], _Stream] = {}
         self._by_id: dict[int, _Stream] = {}
         self._next_id = FIRST_ID
         self._out: list[Datagram] = []
@@ -103,19 +106,19 @@ class TcpPaths:
         if stream is None:
             if datagram.source in self._active:
                 self._open(datagram.source, datagram.destination, now)
-        elif stream.local is not None and not stream.stranger:
+        elif stream.wire is not None and not stream.stranger:
             try:
                 data = frame(datagram.data)
             except ConfigError as error:
                 self.dropped += 1
                 log.debug("! to %s: %s", stream.remote, error)
                 return
-            self._out.append(Datagram(stream.local, stream.remote, data, Transport.TCP))
+            self._out.append(Datagram(*stream.wire, data, Transport.TCP))
             stream.deadline = now + self._config.idle_timeout
 
     def receive(self, datagram: Datagram, now: float) -> list[Datagram]:
         """What the agent shall see of a piece of a stream."""
-        stream = self._stream_at(datagram.destination, datagram.source)
+        stream = self._by_wire.get((datagram.destination, datagram.source))
         if stream is None:
             self.dropped += 1
             return []
@@ -133,7 +136,7 @@ class TcpPaths:
 
     def owns(self, datagram: Datagram) -> bool:
         """Whether it came by one of these connections."""
-        return self._stream_at(datagram.destination, datagram.source) is not None
+        return (datagram.destination, datagram.source) in self._by_wire
 
     def owns_stream(self, id: int) -> bool:
         """Whether the connection is one of these."""
@@ -180,7 +183,7 @@ class TcpPaths:
 
     def stream_accepted(self, id: int, local: Address, remote: Address, now: float) -> None:
         """Somebody connected to a passive candidate."""
-        if self._closed or (local, remote) in self._by_key:
+        if self._closed or (local, remote) in self._by_wire:
             self._events.append(StreamReleased(id))
             return
         strangers = [stream for stream in self._by_id.values() if stream.stranger]
@@ -189,16 +192,16 @@ class TcpPaths:
             self._hang_up(strangers[0], lost=False)
         deadline = now + self._config.stranger_timeout
         decoder = FrameDecoder(self._config.max_first_frame)
-        self._add(_Stream(id, local, remote, deadline, local, stranger=True, decoder=decoder))
+        self._add(_Stream(id, local, remote, deadline, (local, remote), stranger=True, decoder=decoder))
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """A connection of ours is there."""
         stream = self._by_id.get(id)
-        if stream is None:
+        if stream is None or (local, remote) in self._by_wire:
             self._events.append(StreamReleased(id))
             return
-        stream.local, stream.deadline = local, now + self._config.idle_timeout
-        self._by_key[local, remote] = stream
+        stream.wire, stream.deadline = (local, remote), now + self._config.idle_timeout
+        self._by_wire[stream.wire] = stream
         self._news.append(PathOpened(stream.key))
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
@@ -232,21 +235,18 @@ class TcpPaths:
     def _trusted(self) -> int:
         return sum(not stream.stranger for stream in self._by_id.values())
 
-    def _stream_at(self, local: Address, remote: Address) -> _Stream | None:
-        stream = self._by_key.get((local, remote))
-        return stream if stream is not None and stream.local == local else None
-
     def _add(self, stream: _Stream) -> None:
         self._by_id[stream.id] = self._by_key[stream.base, stream.remote] = stream
+        if stream.wire is not None:
+            self._by_wire[stream.wire] = stream
 
     def _hang_up(self, stream: _Stream, *, lost: bool) -> None:
         self._events.append(StreamReleased(stream.id))
         self._forget(stream, lost=lost)
 
     def _forget(self, stream: _Stream, *, lost: bool) -> None:
-        del self._by_id[stream.id]
-        self._by_key.pop((stream.base, stream.remote), None)
-        if stream.local is not None:
-            self._by_key.pop((stream.local, stream.remote), None)
+        del self._by_id[stream.id], self._by_key[stream.base, stream.remote]
+        if stream.wire is not None:
+            del self._by_wire[stream.wire]
         if lost:
             self._news.append(PathLost(stream.key))

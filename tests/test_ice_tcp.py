@@ -247,6 +247,6 @@ def test_nothing_grows_and_nothing_raises(steps: list[tuple[str, int, bytes]]) -
         streams = core._by_id.values()
         assert sum(stream.stranger for stream in streams) <= CONFIG.max_strangers
         assert sum(not stream.stranger for stream in streams) <= CONFIG.max_connections
-        assert len(core._by_key) <= 2 * len(streams)
+        assert max(len(core._by_key), len(core._by_wire)) <= len(streams)
     core.close()
-    assert (core._by_id, core._by_key, core.get_timer()) == ({}, {}, None)
+    assert (core._by_id, core._by_key, core._by_wire, core.get_timer()) == ({}, {}, {}, None)
