@@ -35,7 +35,7 @@ from icekit.net import (
 )
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
-from icekit.stun import Method, indication
+from icekit.stun import Method, indication, is_stun
 from icekit.transaction import Schedule
 from icekit.turn import TurnAllocation
 from icekit.turn_events import TurnState
@@ -111,6 +111,11 @@ class IceSession:
         self._keepalive_at: float | None = None
         self._events: deque[SessionEvent | WorldEvent] = deque()
         self._out: list[Datagram] = []
+        # The bases that a relay sends for, of all gatherings.
+        self._relayed: set[Address] = set()
+        # The timer of all parts, until one of them may have changed.
+        self._timer: float | None = None
+        self.timer_moved = True
         self._closing = False
 
     @property
@@ -162,13 +167,33 @@ class IceSession:
         """The owner has called methods of the agent: send what it has to send."""
         self._after(now)
 
+    def send(self, component: int, data: bytes, now: float) -> None:
+        """Send data on the pair in use; InvalidState when there is none."""
+        self.agent.send(component, data, now)
+        if self._route(now):
+            self._after(now)
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        """The system has no route for this."""
+        self.agent.unreachable(datagram, now)
+        self._after(now)
+
     # Endpoint.
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Servers' answers are the gatherer's, everything else is the agent's."""
-        owner = next((item.gatherer for item in self._gatherings() if item.gatherer.owns(datagram)), None)
-        (owner or self.agent).receive_datagram(datagram, now)
-        self._after(now)
+        for item in self._gatherings():
+            if item.gatherer.owns(datagram):
+                item.gatherer.receive_datagram(datagram, now)
+                self._after(now)
+                return
+        state = self.agent.state
+        self.agent.receive_datagram(datagram, now)
+        if self.agent.state is not state or is_stun(datagram.data):
+            self._after(now)
+        else:
+            # Data makes nothing due earlier than it was.
+            self._tell(now)
 
     def handle_timer(self, now: float) -> None:
         """Let all parts do what is due. Order of a free slot: triggered checks, gathering, other checks."""
@@ -183,6 +208,11 @@ class IceSession:
 
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
+        if self.timer_moved:
+            self._timer, self.timer_moved = self._earliest(), False
+        return self._timer
+
+    def _earliest(self) -> float | None:
         due = [self.agent.get_timer(), self._leave_at, *(item.gatherer.get_timer() for item in self._gatherings())]
         if self._waits():
             due.append(self._keepalive_at)
@@ -191,8 +221,6 @@ class IceSession:
     def datagrams_to_send(self) -> list[Datagram]:
         """Drain."""
         out, self._out = self._out, []
-        for item in self._gatherings():
-            out += item.gatherer.datagrams_to_send()
         return out
 
     def next_event(self) -> SessionEvent | WorldEvent | None:
@@ -281,13 +309,20 @@ class IceSession:
             for data in item.gatherer.drain_relays():
                 self.agent.receive_datagram(Datagram(data.peer, data.relayed, data.data), now)
         self._route(now)
+        self._tell(now)
+        if self._in_use is not None and not self._closing:
+            self._leave(self._in_use, now)
+        for item in self._gatherings():
+            self._out += item.gatherer.datagrams_to_send()
+        self._earlier = [item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None]
+        self.timer_moved = True
+
+    def _tell(self, now: float) -> None:
+        """What the agent tells."""
         while (told := self.agent.next_event()) is not None:
             if isinstance(told, PairSelected):
                 self._bind_channel(told, now)
             self._events.append(told)
-        if self._in_use is not None and not self._closing:
-            self._leave(self._in_use, now)
-        self._earlier = [item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None]
 
     def _leave(self, used: _Gathering, now: float) -> None:
         """Close the sockets of the last generation some time after the new one carries the data."""
@@ -327,6 +362,8 @@ class IceSession:
         relayed = candidate.type == CandidateType.RELAYED
         base = Address(candidate.address, candidate.port) if relayed else event.base
         self._current.bases.add(base)
+        if relayed:
+            self._relayed.add(base)
         if self._relay_only and not relayed:
             return
         if self._relay_only:
@@ -338,19 +375,22 @@ class IceSession:
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
         self._events.append(event)
 
-    def _route(self, now: float) -> None:
-        """Send what the agent has: from a relayed base through its relay, else from the socket."""
+    def _route(self, now: float) -> bool:
+        """Send what the agent has: from a relayed base through its relay, else from the socket; True if by a relay."""
+        relays = False
         for datagram in self.agent.datagrams_to_send():
-            allocation = self._relay_of(datagram.source)
+            allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
             if allocation is None:
                 self._out.append(datagram)
             else:
+                relays = True
                 try:
                     allocation.send(datagram.destination, datagram.data, now)
                 except (InvalidState, ConfigError) as error:
                     # Too many peers for one allocation, or data too long for one message.
                     self.agent.dropped += 1
                     log.debug("! to %s by relay: %s", datagram.destination, error)
+        return relays
 
     def _bind_channel(self, selected: PairSelected, now: float) -> None:
         """Four bytes of framing instead of 36 on the pair that carries the data."""
