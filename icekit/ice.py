@@ -223,6 +223,33 @@ class IceAgent:
         self.pacer.give_back(now)
         self._after(now)
 
+    def path_opened(self, key: PairKey, now: float) -> None:
+        """The TCP connection of a pair is there: its check leaves in the next slot (RFC 6544 §7.1)."""
+        pair = self._now_generation.checklist.pairs.get(key)
+        if pair is not None and not pair.valid:
+            pair.first_check = None
+            self._now_generation.checklist.trigger(pair)
+        self._after(now)
+
+    def path_lost(self, key: PairKey, now: float) -> None:
+        """The TCP connection of a pair is gone, or could not be opened."""
+        for generation in self._generations:
+            if (pair := generation.checklist.pairs.get(key)) is not None:
+                generation.selection.disconnected(pair)
+        self._after(now)
+
+    def is_check(self, data: bytes) -> bool:
+        """Whether this is a check of the peer: for one of our generations, with the right password."""
+        try:
+            message = decode(data)
+            username = message.get(attr.USERNAME)
+        except DecodeError:
+            return False
+        if message.message_class is not Class.REQUEST or message.method != Method.BINDING or username is None:
+            return False
+        generation = self._generation_of(username)
+        return generation is not None and message.verify(generation.key)
+
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the best valid pair; InvalidState when there is none (yet, or any more)."""
         path = self._data_path(component)
