@@ -6,7 +6,7 @@ venv=$root/.venv
 # There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
 unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
-test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium)
+test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs)
 
 say() { printf '%s\n' "$*" >&2; }
 

@@ -38,6 +38,7 @@ PACKAGES = {
     "miniupnpd": "miniupnpd",
     "tshark": "tshark",
     "chromium": "chromium",
+    "node": "nodejs",
 }
 
 # Debian keeps these out of an ordinary user's PATH.

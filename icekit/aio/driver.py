@@ -10,9 +10,9 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
-from icekit.aio.failures import bind_error, has_no_route, socket_failure, stream_failure
+from icekit.aio.failures import bind_error, socket_failure, stream_failure
 from icekit.net import (
     Address,
     Datagram,
@@ -20,11 +20,9 @@ from icekit.net import (
     ListenerReleased,
     ListenerUser,
     ListenerWanted,
-    RouteUser,
     SocketReleased,
     SocketUser,
     SocketWanted,
-    SteadyTimer,
     StreamFailure,
     StreamReleased,
     StreamServer,
@@ -35,7 +33,7 @@ from icekit.net import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Callable, Coroutine
+    from collections.abc import AsyncGenerator, Coroutine
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +41,6 @@ EventT = TypeVar("EventT")
 
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
-_OF_THE_WORLD = frozenset(get_args(WorldEvent))
 _LINGER = 0.05  # seconds that ``close`` gives to connections for what they still have to send
 
 
@@ -51,16 +48,9 @@ class Driver(Generic[EventT]):
     """Runs ``endpoint`` on the running loop until ``close``.
 
     ``ssl_context`` is used for TLS streams that the core opens (default: the system's trust store, names checked).
-    ``deliver`` takes the core's own events as they happen, instead of ``events()``; it must not change the core.
     """
 
-    def __init__(
-        self,
-        endpoint: Endpoint[EventT | WorldEvent],
-        *,
-        ssl_context: ssl.SSLContext | None = None,
-        deliver: Callable[[EventT], None] | None = None,
-    ) -> None:
+    def __init__(self, endpoint: Endpoint[EventT | WorldEvent], *, ssl_context: ssl.SSLContext | None = None) -> None:
         self.endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._ssl_context = ssl_context
@@ -75,9 +65,6 @@ class Driver(Generic[EventT]):
         # Whether the core may have events that found no room; at first it is not known.
         self._held_back = True
         self._waiting: deque[EventT] = deque()
-        self._deliver = self._waiting.append if deliver is None else deliver
-        self._routed = endpoint if isinstance(endpoint, RouteUser) else None
-        self._steady = endpoint if isinstance(endpoint, SteadyTimer) else None
         self._changed = asyncio.Event()
         self._defect: BaseException | None = None
         self._closed = False
@@ -131,6 +118,12 @@ class Driver(Generic[EventT]):
             if not self._waiting:
                 self._changed.clear()
                 await self._changed.wait()
+
+    def waiting_events(self) -> list[EventT]:
+        """Drain what ``events`` has not given yet, for an owner that is about to change the core."""
+        events = list(self._waiting)
+        self._waiting.clear()
+        return events
 
     async def close(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
         """Let the core say goodbye (at most ``timeout`` seconds), then close everything. Idempotent."""
@@ -199,32 +192,30 @@ class Driver(Generic[EventT]):
         for datagram in endpoint.datagrams_to_send():
             self._send(datagram)
         while len(self._waiting) < _MAX_WAITING and (event := endpoint.next_event()) is not None:
-            if type(event) in _OF_THE_WORLD:
-                self._do(cast("WorldEvent", event))
-            else:
-                self._deliver(cast("EventT", event))
+            match event:
+                case SocketWanted():
+                    self._start((SocketWanted, event.id), self._open_socket(event))
+                case SocketReleased():
+                    if (udp := self._udp.get(event.local)) is not None:
+                        udp.close()
+                case ListenerWanted():
+                    self._start((ListenerWanted, event.id), self._open_listener(event))
+                case ListenerReleased():
+                    if (server := self._servers.pop(event.local, None)) is not None:
+                        server.close()
+                case StreamWanted():
+                    self._start((StreamWanted, event.id), self._open_stream(event))
+                case StreamReleased():
+                    self._release_stream(event.id)
+                case _:
+                    self._waiting.append(event)
+            for datagram in endpoint.datagrams_to_send():
+                self._send(datagram)
         self._held_back = len(self._waiting) >= _MAX_WAITING
         # Once for all that happens in one turn of the loop.
-        if self._arming is None and (self._steady is None or self._steady.timer_moved):
+        if self._arming is None:
             self._arming = self._loop.call_soon(self._arm)
         self._changed.set()
-
-    def _do(self, event: WorldEvent) -> None:
-        match event:
-            case SocketWanted():
-                self._start((SocketWanted, event.id), self._open_socket(event))
-            case SocketReleased():
-                if (udp := self._udp.get(event.local)) is not None:
-                    udp.close()
-            case ListenerWanted():
-                self._start((ListenerWanted, event.id), self._open_listener(event))
-            case ListenerReleased():
-                if (server := self._servers.pop(event.local, None)) is not None:
-                    server.close()
-            case StreamWanted():
-                self._start((StreamWanted, event.id), self._open_stream(event))
-            case StreamReleased():
-                self._release_stream(event.id)
 
     def _arm(self) -> None:
         self._arming = None
@@ -244,9 +235,8 @@ class Driver(Generic[EventT]):
             udp = self._udp.get(datagram.source)
             if udp is None:
                 log.debug("! no socket on %s for %s", datagram.source, datagram.destination)
-            elif not udp.send(datagram.data, datagram.destination) and self._routed is not None:
-                self._routed.unreachable(datagram, self.now())
-                self._loop.call_soon(self._pump)
+            else:
+                udp.send(datagram.data, datagram.destination)
             return
         stream = self._stream_by_path.get((datagram.source, datagram.destination, datagram.transport))
         if stream is None:
@@ -267,7 +257,6 @@ class Driver(Generic[EventT]):
             # A defect, not an answer of the network: who waits for events must not wait for ever.
             self._defect = error
             self._changed.set()
-            self._loop.call_exception_handler({"message": "icekit: a socket task ended", "exception": error})
 
     async def _open_socket(self, wanted: SocketWanted) -> None:
         endpoint = cast("SocketUser", self.endpoint)
@@ -356,7 +345,6 @@ class _Udp(asyncio.DatagramProtocol):
         self._connected_id = connected_id
         self._transport: asyncio.DatagramTransport | None = None
         self._paused = False
-        self._errors: list[OSError] = []
         self.local = Address("", 0)
 
     def connection_made(self, transport: Any) -> None:
@@ -369,10 +357,7 @@ class _Udp(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         log.debug("! %s: %s", self.local, exc)
-        if not isinstance(exc, OSError):
-            return
-        self._errors = [exc]
-        if self._connected_id is not None:
+        if self._connected_id is not None and isinstance(exc, OSError):
             self._driver._socket_error(self._connected_id, exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -384,16 +369,11 @@ class _Udp(asyncio.DatagramProtocol):
     def resume_writing(self) -> None:
         self._paused = False
 
-    def send(self, data: bytes, destination: Address) -> bool:
-        """Send; False if the system has no route for this datagram."""
+    def send(self, data: bytes, destination: Address) -> None:
         assert self._transport is not None
         # The system takes no more: what it would do with more is to drop it.
         if not self._paused and not self._transport.is_closing():
-            # What the system says before sendto() returns is about the datagram that it was given.
-            self._errors.clear()
             self._transport.sendto(data, None if self._connected_id is not None else destination)
-            return not any(has_no_route(error) for error in self._errors)
-        return True
 
     def close(self) -> None:
         assert self._transport is not None

@@ -1,0 +1,162 @@
+"""``icekit.js`` without a browser: its own tests in Node, and its delivery against Python's."""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from icekit.signaling.delivery import Delivery
+from icekit.signaling.message import Bye, Message, Presence, decode, encode
+from tests.requirements import require_program
+from tests.web.node import STATIC, environment
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+
+
+def test_its_own_tests(tmp_path: Path) -> None:
+    node = require_program("node")
+    files = sorted(str(path) for path in (HERE / "icekit_js").glob("*.test.mjs"))
+    done = subprocess.run(
+        [node, "--test", *files], env=environment(tmp_path), capture_output=True, text=True, check=False, timeout=50
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    passed = re.search(r"^(?:#|ℹ) pass (\d+)$", done.stdout, re.MULTILINE)
+    assert passed is not None
+    assert int(passed[1]) >= 60
+
+
+def test_it_depends_on_nothing() -> None:
+    source = (STATIC / "icekit.js").read_text(encoding="utf-8")
+    code = re.sub(r"/\*.*?\*/|//[^\n]*", "", source, flags=re.DOTALL)
+    assert re.findall(r"\bimport\b(?!\.meta)", code) == []
+    assert "require(" not in code
+
+
+class Browser:
+    """The ``Delivery`` of ``icekit.js`` in a process of Node."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
+        self.timer: float | None = None
+        self.outgoing: list[str] = []
+        self.received: list[dict[str, Any]] = []
+
+    def do(self, *calls: list[Any]) -> None:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(json.dumps(calls), file=self.process.stdin, flush=True)
+        answer = json.loads(self.process.stdout.readline())
+        self.timer = answer["timer"]
+        self.outgoing += answer["send"]
+        self.received += answer["received"]
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[Browser]:
+    node = require_program("node")
+    command = [node, str(HERE / "delivery_peer.mjs")]
+    with subprocess.Popen(
+        command, env=environment(tmp_path), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield Browser(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+class Topic:
+    """A topic between both, that loses, repeats, reorders and echoes as ``seed`` says, and is cut now and then."""
+
+    def __init__(self, browser: Browser, seed: int) -> None:
+        self.browser = browser
+        self.python = Delivery("python", "p1")
+        self.received: list[Message] = []
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.up = False
+        self.air: list[tuple[float, str]] = []
+
+    def connect(self) -> None:
+        self.up = True
+        self.python.connected(self.now)
+        self.browser.do(["connected", self.now])
+
+    def cut(self) -> None:
+        self.up = False
+        self.air.clear()
+        self.python.disconnected()
+        self.browser.do(["disconnected"])
+
+    def carry(self, lossy: bool) -> None:
+        lines = [encode(message) for message in self.python.messages_to_send()] + self.browser.outgoing
+        self.browser.outgoing = []
+        for line in lines:
+            for _ in range(1 if not lossy else self.random.choice((0, 1, 1, 1, 2))):
+                self.air.append((self.now + self.random.uniform(0.01, 0.3 if lossy else 0.02), line))
+        self.received += iter(self.python.next_message, None)
+
+    def run(self, seconds: float, *, lossy: bool) -> None:
+        end = self.now + seconds
+        while True:
+            self.carry(lossy)
+            times = [at for at, _ in self.air]
+            if self.up:
+                times += [time for time in (self.python.get_timer(), self.browser.timer) if time is not None]
+            self.now = max(self.now, min([*times, end]))
+            if self.now >= end:
+                return
+            arrived = sorted(item for item in self.air if item[0] <= self.now)
+            self.air = [item for item in self.air if item[0] > self.now]
+            calls: list[list[Any]] = [["receive", line, self.now] for _, line in arrived]
+            for _, line in arrived:
+                self.python.receive(decode(line), self.now)
+            self.python.handle_timer(self.now)
+            self.browser.do(*calls, ["handleTimer", self.now])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_nothing_is_lost_between_it_and_python(browser: Browser, seed: int) -> None:
+    topic = Topic(browser, seed)
+    sent = 0
+    to_all = []
+    topic.connect()
+    for _ in range(4):
+        for _ in range(topic.random.randrange(8)):
+            sent += 1
+            # Some to everybody, some to the other alone: two streams, each in its order.
+            for_all = topic.random.random() < 0.5
+            to_all += [str(sent)] if for_all else []
+            topic.python.send(Bye(reason=str(sent), to=None if for_all else "browser"), topic.now)
+            message = {"type": "bye", "reason": str(sent)} | ({} if for_all else {"to": "python"})
+            browser.do(["send", message, topic.now])
+            topic.run(topic.random.uniform(0, 0.5), lossy=True)
+        topic.cut()
+        topic.run(1, lossy=True)
+        topic.connect()
+        topic.run(3, lossy=True)
+    topic.run(30, lossy=False)
+    ours = [message.reason for message in topic.received if isinstance(message, Bye)]
+    theirs = [message["reason"] for message in browser.received if message["type"] == "bye"]
+    wanted = [str(number) for number in range(1, sent + 1)]
+    for received in (ours, theirs):
+        assert [reason for reason in received if reason in to_all] == to_all
+        assert [reason for reason in received if reason not in to_all] == [
+            item for item in wanted if item not in to_all
+        ]
+    assert topic.python.drained
+
+    # The farewell is heard as one, in both directions.
+    topic.python.farewell(topic.now)
+    browser.do(["farewell", topic.now])
+    topic.run(5, lossy=False)
+    assert browser.received[-1]["left"] == ["python"]
+    last = topic.received[-1]
+    assert isinstance(last, Presence)
+    assert last.left == ("browser",)
