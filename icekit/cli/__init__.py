@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import credentials, explain, gather, lab, predict, probe, serve, sim, turn
+from icekit.cli import credentials, explain, gather, lab, predict, probe, serve, sim, turn, watch
 from icekit.cli.command import INTERRUPTED, CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -33,6 +33,7 @@ app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("sim")(sim.sim)
 app.command("serve")(serve.serve)
+app.command("watch")(watch.watch)
 app.add_typer(credentials.app, name="credentials")
 app.add_typer(lab.app, name="lab")
 

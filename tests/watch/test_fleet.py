@@ -1,0 +1,125 @@
+"""A fleet on the embedded server: codes are those of a probe, and bounds hold."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import aclosing
+from unittest import mock
+
+import pytest
+
+from icekit.aio.relay_check import RelayCheck
+from icekit.aio.server import RunningServer, serve
+from icekit.allocation import AllocationCreated, AllocationDeleted
+from icekit.report import TurnReport
+from icekit.server import ServerConfig, TurnConfig
+from icekit.servers import ServerUri
+from icekit.watch.fleet import Fleet
+from icekit.watch.fleet_file import FleetConfig, WatchedServer
+
+TURN = TurnConfig(users={"alice": "secret word"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+
+
+class Relays:
+    """Counts what a server opened and ended."""
+
+    def __init__(self) -> None:
+        self.made = self.ended = 0
+
+    def take(self, event: object) -> None:
+        self.made += isinstance(event, AllocationCreated)
+        self.ended += isinstance(event, AllocationDeleted)
+
+
+def watched(url: str, name: str = "", **changes: str) -> WatchedServer:
+    values = {"username": "alice", "credential": "secret word"} | changes
+    return WatchedServer(uri=ServerUri.parse(url), name=name or url, **values)
+
+
+def url_of(running: RunningServer, scheme: str = "turn") -> str:
+    return f"{scheme}:{running.udp[0]}"
+
+
+async def test_each_server_once_with_the_codes_of_a_probe() -> None:
+    relays = Relays()
+    async with serve(ServerConfig(turn=TURN), hosts=["127.0.0.1"], ports=(0,), on_event=relays.take) as running:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as closed:
+            closed.bind(("127.0.0.1", 0))
+            port = closed.getsockname()[1]
+        turn = url_of(running)
+        servers = (
+            watched(turn, "good"),
+            watched(turn, "wrong", credential="other"),
+            watched(turn, "old", username=f"{int(time.time()) - 60}:bob"),
+            watched(url_of(running, "stun"), "stun"),
+            watched(f"stun:127.0.0.1:{port}", "closed"),
+            watched("stun:does-not-exist.invalid", "unnamed"),
+        )
+        fleet = Fleet(FleetConfig(servers=servers))
+        results = {item.server.name: item async for item in fleet.results(once=True)}
+        assert {name: (item.code, item.cause) for name, item in results.items()} == {
+            "good": ("OK", ""),
+            "wrong": ("TURN-401", "wrong"),
+            "old": ("TURN-401", "expired"),
+            "stun": ("OK", ""),
+            "closed": ("NO-ANSWER", "refused"),
+            "unnamed": ("NO-ANSWER", "nxdomain"),
+        }
+        good = results["good"]
+        assert good.ok
+        assert good.turn is not None
+        assert good.turn.rtt is not None
+        assert good.credentials_expire is None
+        assert results["old"].credentials_expire == pytest.approx(time.time() - 60, abs=30)
+    assert relays.made == relays.ended >= 1
+
+
+async def test_no_more_relays_at_a_time_than_allowed() -> None:
+    running = most = 0
+
+    async def run(self: RelayCheck) -> TurnReport:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        running -= 1
+        return TurnReport("turn:192.0.2.1", ok=True)
+
+    servers = tuple(watched("turn:192.0.2.1", str(number)) for number in range(40))
+    with mock.patch.object(RelayCheck, "run", run):
+        fleet = Fleet(FleetConfig(servers=servers, max_allocations=7, concurrency=20))
+        results = [item async for item in fleet.results(once=True)]
+    assert len(results) == 40
+    # Two allocations may belong to one check.
+    assert most == 3
+
+
+async def test_a_check_that_hangs_is_given_up() -> None:
+    async def run(self: RelayCheck) -> TurnReport:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    with mock.patch.object(RelayCheck, "run", run):
+        fleet = Fleet(FleetConfig(servers=(watched("turn:192.0.2.1"),), timeout=0.05))
+        [result] = [item async for item in fleet.results(once=True)]
+    assert (result.code, result.cause, result.turn) == ("TIMEOUT", "not done in 0.05 s", None)
+
+
+async def test_for_ever_and_stopped_in_the_middle() -> None:
+    relays = Relays()
+    async with serve(ServerConfig(turn=TURN), hosts=["127.0.0.1"], ports=(0,), on_event=relays.take) as running:
+        config = FleetConfig(servers=(watched(url_of(running)),), interval=0.01)
+        before = asyncio.all_tasks()
+        seen = 0
+        async with aclosing(Fleet(config).results()) as results:
+            async for result in results:
+                assert result.ok
+                seen += 1
+                if seen == 5:
+                    break
+        assert asyncio.all_tasks() == before
+    # The one that was interrupted has been released, too.
+    assert relays.made == relays.ended >= 5
