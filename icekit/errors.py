@@ -6,7 +6,8 @@
     ├── ProtocolError                 a peer, a server or a text broke a grammar or a rule
     │   ├── DecodeError (ValueError)  bytes or text that cannot be read
     │   │   ├── CandidateError        which field, where, what is allowed
-    │   │   └── UriError              which part of a stun: or turn: URI, where
+    │   │   ├── UriError              which part of a stun: or turn: URI, where
+    │   │   └── TokenError            a room token that opens nothing
     │   └── ErrorResponse             a STUN error response (RFC 8489 §14.8)
     ├── InvalidState                  the caller used an object in the wrong order
     ├── ConnectivityError             exit code 1: it ran, there is no path
@@ -81,6 +82,10 @@ class UriError(_FieldError):
     def __str__(self) -> str:
         sentence = super().__str__()
         return sentence if self.corrected is None else f"{sentence}; write {self.corrected}"
+
+
+class TokenError(DecodeError):
+    """A room token that opens nothing; the token itself is not in the text."""
 
 
 class ErrorResponse(ProtocolError):

@@ -77,7 +77,7 @@ UNDERSTOOD = (
     "a finding code such as ICE003 or TURN-401",
 )
 
-_CODE = re.compile(r"(ICE[0-9]+|TURN-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII)
+_CODE = re.compile(r"(ICE[0-9]+|(?:TURN|CALL)-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII)
 _SERVER = re.compile(r"(stun|turn)s?:[^\s]*", re.IGNORECASE | re.ASCII)
 _CANDIDATE = re.compile(r"\s*(a=)?candidate:|[^\s]+(\s+[^\s]+){3,}\s+typ(\s|$)", re.IGNORECASE)
 

@@ -4,7 +4,7 @@ Host candidates are UDP sockets that the core asks for, one per local address. E
 address of its family, all side by side and each with its own deadline, so a dead server delays nobody: a STUN server
 with one Binding request from the host's own socket, a TURN server with an allocation, which over UDP shares that socket
 and tells the server-reflexive address, too. Candidates are events, in the order in which they are found (RFC 8838).
-Not done: TCP candidates (RFC 6544), mDNS names, several components.
+Not done: TCP candidates of servers (RFC 6544 §5.2), mDNS names, several components.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from icekit.gathering_events import (
     CandidateGathered,
     GatherEvent,
     GatheringComplete,
-    LocalAddressFailed,
     RelayedDataReceived,
     RelayLost,
     ServerAnswered,
@@ -30,19 +29,21 @@ from icekit.gathering_events import (
 )
 from icekit.gathering_plan import MAX_SERVERS, GatherConfig, GatherServer, local_hosts
 from icekit.local_candidates import LocalCandidates, Source
+from icekit.local_sockets import Found, LocalSocket, LocalSockets
 from icekit.mapped import is_usable, mapped_address
 from icekit.net import (
     Address,
     Datagram,
+    ListenerReleased,
     SocketFailure,
     SocketReleased,
-    SocketWanted,
     StreamFailure,
     StreamReleased,
     StreamWanted,
     Transport,
     WorldEvent,
 )
+from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor, Pacer
 from icekit.resolution import ServerEndpoint
 from icekit.stun import Method, decode, is_stun
@@ -57,16 +58,6 @@ _GRACE: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
-class _Base:
-    """A local address."""
-
-    id: int
-    host: str
-    local: Address | None = None
-    failed: bool = False
-
-
-@dataclass(slots=True, eq=False)
 class _Leg:
     """One server asked from one local address; ``place`` is the server's in the list, ``share`` seconds per address.
 
@@ -75,7 +66,7 @@ class _Leg:
 
     url: str
     place: int
-    base: _Base
+    base: LocalSocket
     endpoints: deque[ServerEndpoint]
     endpoint: ServerEndpoint
     credential: tuple[str, str] | None = field(repr=False)
@@ -95,7 +86,8 @@ class Gatherer:
     """Gathers from ``hosts`` (IP literals) and ``servers``, both most preferred first.
 
     ``start``, then ``server_resolved`` or ``server_unresolved`` once for each place in ``servers``, as names resolve.
-    ``pacer``: slots that others use, too. Allocations live until ``close``. ConfigError for bad or too many hosts.
+    ``network``: ports, announced addresses, TCP. ``pacer``: slots that others use, too. Allocations live until
+    ``close``. ConfigError for bad or too many hosts, and for announced addresses that fit none.
     """
 
     def __init__(
@@ -105,6 +97,7 @@ class Gatherer:
         token_bytes: Callable[[int], bytes],
         *,
         config: GatherConfig | None = None,
+        network: NetworkConfig | None = None,
         pacer: Pacer | None = None,
     ) -> None:
         hosts = local_hosts(hosts)
@@ -114,8 +107,8 @@ class Gatherer:
         self._unresolved = set(range(len(servers)))
         self._config = config or GatherConfig()
         self._token_bytes = token_bytes
-        self._bases = [_Base(number, host) for number, host in enumerate(hosts)]
         self._candidates = LocalCandidates(hosts, MAX_SERVERS)
+        self._sockets = LocalSockets(hosts, network or NetworkConfig(), self._candidates, token_bytes)
         self._pacer = pacer or Pacer(self._config.ta, Floor(0.0))
         self._bindings = Transactions(token_bytes, pacer=self._pacer)
         self._legs: list[_Leg] = []
@@ -139,14 +132,14 @@ class Gatherer:
         if self._began is not None or self._closing:
             raise InvalidState("start() on a gatherer that runs already or is closed")
         self._began = now
-        for base in self._bases:
-            self._events.append(SocketWanted(base.id, Address(base.host, 0)))
+        self._events += self._sockets.wanted()
+        self._at_hosts(self._sockets.active(), now)
 
     def server_resolved(self, place: int, endpoints: Sequence[ServerEndpoint], now: float) -> None:
         """The server at ``place`` is reached at ``endpoints``, best first."""
         server = self._take(place)
         asked = False
-        for base in self._bases:
+        for base in self._sockets.all:
             family = 6 if ":" in base.host else 4
             fitting = [item for item in endpoints if item.address.family == family]
             fitting = [item for item in fitting if server.uri.is_turn or item.transport is Transport.UDP]
@@ -266,22 +259,31 @@ class Gatherer:
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """A host candidate is there."""
-        base = self._bases[id]
         if self._closing:
             self._events.append(SocketReleased(local))
             return
-        base.local = local
-        self._gathered(self._candidates.host(base.host, local), local, None, now)
+        self._at_hosts(self._sockets.opened(id, local), now)
         self._after(now)
 
     def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
-        """A local address cannot be used, and no server is asked from there."""
-        base = self._bases[id]
-        if self._closing or base.failed or base.local is not None:
+        """Another port is tried; or a local address cannot be used, and no server is asked from there."""
+        if not self._closing:
+            self._events += self._sockets.socket_failed(id, failure, self._seconds(now))
+            self._after(now)
+
+    def listener_opened(self, id: int, local: Address, now: float) -> None:
+        """A passive TCP candidate is there."""
+        if self._closing:
+            self._events.append(ListenerReleased(local))
             return
-        base.failed = True
-        self._events.append(LocalAddressFailed(base.host, failure, self._seconds(now)))
+        self._at_hosts(self._sockets.listener_opened(id, local), now)
         self._after(now)
+
+    def listener_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        """Another port is tried; or there is no passive TCP candidate on a local address."""
+        if not self._closing:
+            self._events += self._sockets.listener_failed(id, failure, self._seconds(now))
+            self._after(now)
 
     def stream_connected(self, id: int, now: float) -> None:
         """TCP is up and TLS begins."""
@@ -319,7 +321,7 @@ class Gatherer:
             relays = [leg.allocation for leg in self._legs if leg.allocation is not None]
             if not self._closed and all(allocation.state is TurnState.CLOSED for allocation in relays):
                 self._closed = True
-                self._events += [SocketReleased(base.local) for base in self._bases if base.local is not None]
+                self._events += self._sockets.released()
             return
         for stuck in [leg for leg in self._queue if leg.base.failed]:
             self._queue.remove(stuck)
@@ -333,7 +335,7 @@ class Gatherer:
             self._ask(leg, now)
         if self._complete or self._began is None or self._unresolved:
             return
-        if all(base.local or base.failed for base in self._bases) and all(leg.done for leg in self._legs):
+        if self._sockets.is_decided() and all(leg.done for leg in self._legs):
             self._complete = True
             self._events.append(GatheringComplete(self._seconds(now)))
 
@@ -422,8 +424,7 @@ class Gatherer:
                     if relayed is not None:
                         self._relayed_data.append(RelayedDataReceived(relayed, peer, data))
                 case _:
-                    # Permissions and channels are refreshed by the allocation itself.
-                    pass
+                    pass  # permissions and channels are refreshed by the allocation itself
         if failed is None or self._closing:
             return
         error = failure_text(failed.error, failed.step, signed=failed.signed)
@@ -486,10 +487,13 @@ class Gatherer:
         assert local is not None
         self._gathered(self._candidates.server_reflexive(leg.base.host, local, mapped, leg.source), local, leg, now)
 
-    def _gathered(self, candidate: Candidate | None, base: Address | None, leg: _Leg | None, now: float) -> None:
+    def _gathered(self, candidate: Candidate | None, base: Address | None, leg: _Leg, now: float) -> None:
         if candidate is not None and base is not None:
-            url, server = (None, None) if leg is None else (leg.url, leg.endpoint.address)
-            self._events.append(CandidateGathered(candidate, base, url, server, self._seconds(now)))
+            server = leg.endpoint.address
+            self._events.append(CandidateGathered(candidate, base, leg.url, server, self._seconds(now)))
+
+    def _at_hosts(self, found: Found, now: float) -> None:
+        self._events += (CandidateGathered(item, base, None, None, self._seconds(now)) for item, base in found)
 
     def _seconds(self, now: float) -> float:
         assert self._began is not None

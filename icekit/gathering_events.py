@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from icekit.candidate import Candidate
 from icekit.errors import ErrorResponse, TransactionTimeout
-from icekit.net import Address, SocketFailure
+from icekit.net import Address, SocketFailure, Transport
 from icekit.turn_events import Step, StreamError, TurnError
 
 
@@ -52,11 +52,35 @@ class ServerFailed:
 
 @dataclass(frozen=True, slots=True)
 class LocalAddressFailed:
-    """A local address is of no use: no socket can be bound there."""
+    """A local address is of no use: no socket can be bound there. ``ports``: all of these were tried.
+
+    For TCP only the passive candidate is missing.
+    """
 
     host: str
     failure: SocketFailure
     seconds: float
+    transport: Transport = Transport.UDP
+    ports: tuple[int, int] | None = None
+
+    @property
+    def error(self) -> str:
+        """What is wrong, and what helps."""
+        kind = self.transport.upper()
+        match self.failure:
+            case SocketFailure.UNAVAILABLE:
+                return "it is no address of this host"
+            case SocketFailure.IN_USE if self.ports is not None:
+                first, last = self.ports
+                return f"all {kind} ports from {first} to {last} are in use; widen the port range, or end what uses it"
+            case SocketFailure.IN_USE:
+                return f"no {kind} port is free"
+            case SocketFailure.DENIED if self.ports is not None and self.ports[0] < 1024:
+                return f"{kind} ports below 1024 are not allowed; choose a port range above, or run it as root"
+            case SocketFailure.DENIED:
+                return f"the system does not allow a {kind} socket there"
+            case failure:
+                return failure.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,8 +195,8 @@ def gather_report(events: Iterable[GatherEvent]) -> GatherReport:
             case ServerFailed(url=url, server=failed, host=host, error=error, seconds=seconds):
                 where = None if failed is None else str(failed)
                 servers.append(AskedServer(url, where, host, ServerOutcome.FAILED, error, None, (), seconds))
-            case LocalAddressFailed(host=host, failure=failure):
-                unusable.append(UnusableAddress(host, failure.value))
+            case LocalAddressFailed(host=host):
+                unusable.append(UnusableAddress(host, event.error))
             case GatheringComplete():
                 complete = True
             case RelayLost():

@@ -140,7 +140,8 @@ class Generation:
         """A check of the pair leaves now: when may the next one?"""
         if pair.first_check is None:
             pair.first_check, pair.interval = now, 0.0
-        dense = max(2 * ta, self.config.retry_floor)
+        # What TCP has taken arrives (RFC 6544 §7.1): a repetition is only for a peer that was not ready for the first.
+        dense = self.config.retry_limit if pair.local.transport.is_stream else max(2 * ta, self.config.retry_floor)
         if pair.valid:
             # Its round-trip time is known: asking more often only repeats what is under way.
             pair.interval = max(dense, min(1.5 * (pair.rtt or 0.0), self.config.retry_limit))

@@ -92,6 +92,7 @@ class IceAgent:
         self._now_generation = self._make_generation(controlling, credentials)
         # The one before the last restart: its pairs carry data until there are new ones, and may be heard after that.
         self._old_generation: Generation | None = None
+        self._generations: tuple[Generation, ...] = (self._now_generation,)
         self._consent = Consent(self.config, token_bytes)
         # Candidates of other generations; the oldest gives way.
         self._pending: deque[tuple[str, Candidate]] = deque(maxlen=self.config.max_pending_candidates)
@@ -198,6 +199,7 @@ class IceAgent:
         if last.selection.selected or self._old_generation is None or not self._old_generation.selection.selected:
             self._old_generation = last
         self._now_generation = self._make_generation(last.checklist.controlling)
+        self._generations = self._now_generation, self._old_generation
         if keep_candidates:
             self._now_generation.checklist.take_locals(last.checklist)
         self._early_data.clear()
@@ -220,6 +222,33 @@ class IceAgent:
             check.pair.state = PairState.FAILED
         self.pacer.give_back(now)
         self._after(now)
+
+    def path_opened(self, key: PairKey, now: float) -> None:
+        """The TCP connection of a pair is there: its check leaves in the next slot (RFC 6544 §7.1)."""
+        pair = self._now_generation.checklist.pairs.get(key)
+        if pair is not None and not pair.valid:
+            pair.first_check = None
+            self._now_generation.checklist.trigger(pair)
+        self._after(now)
+
+    def path_lost(self, key: PairKey, now: float) -> None:
+        """The TCP connection of a pair is gone, or could not be opened."""
+        for generation in self._generations:
+            if (pair := generation.checklist.pairs.get(key)) is not None:
+                generation.selection.disconnected(pair)
+        self._after(now)
+
+    def is_check(self, data: bytes) -> bool:
+        """Whether this is a check of the peer: for one of our generations, with the right password."""
+        try:
+            message = decode(data)
+            username = message.get(attr.USERNAME)
+        except DecodeError:
+            return False
+        if message.message_class is not Class.REQUEST or message.method != Method.BINDING or username is None:
+            return False
+        generation = self._generation_of(username)
+        return generation is not None and message.verify(generation.key)
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the best valid pair; InvalidState when there is none (yet, or any more)."""
@@ -297,7 +326,7 @@ class IceAgent:
         """Send the checks that are due, nominate, look after consent, give up."""
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return
-        for generation in self._generations():
+        for generation in self._generations:
             generation.forget_checks(now)
         self._check_consent(now)
         self._after(now)
@@ -471,7 +500,7 @@ class IceAgent:
         self._out.append(pair.datagram(data))
 
     def _receive_response(self, message: Message, datagram: Datagram, now: float) -> None:
-        for generation in self._generations():
+        for generation in self._generations:
             check = generation.open_check(message.transaction_id)
             if check is not None and generation.remote_key is not None and message.verify(generation.remote_key):
                 break
@@ -516,7 +545,7 @@ class IceAgent:
 
     def _tell_selection(self, now: float) -> None:
         """What has changed in the choice of pairs, as events."""
-        for generation in self._generations():
+        for generation in self._generations:
             told, generation.selection.told = generation.selection.told, []
             for change in told:
                 pair = change.pair
@@ -559,7 +588,7 @@ class IceAgent:
     def _sender_of(self, datagram: Datagram) -> int | None:
         """RFC 8445 §12.2: the component, if its source has sent an authenticated check or answered one there."""
         key = key_of_received(datagram)
-        for generation in self._generations():
+        for generation in self._generations:
             pair = generation.checklist.pairs.get(key)
             if pair is not None and (pair.heard or pair.valid):
                 pair.bytes_received += len(datagram.data)
@@ -579,7 +608,7 @@ class IceAgent:
                 self._early_data.append(datagram)
 
     def _data_path(self, component: int) -> tuple[Generation, CandidatePair] | None:
-        for generation in self._generations():
+        for generation in self._generations:
             if (pair := generation.selection.selected.get(component)) is not None:
                 return generation, pair
         return None
@@ -613,7 +642,7 @@ class IceAgent:
             self._set_state(IceState.CHECKING)
 
     def _fail(self) -> None:
-        for generation in self._generations():
+        for generation in self._generations:
             generation.selection.clear()
         self._set_state(IceState.FAILED)
 
@@ -646,14 +675,9 @@ class IceAgent:
         generation.selection.renominates = self._renominates
         return generation
 
-    def _generations(self) -> tuple[Generation, ...]:
-        if self._old_generation is None:
-            return (self._now_generation,)
-        return self._now_generation, self._old_generation
-
     def _generation_of(self, username: str) -> Generation | None:
         ufrag, colon, _ = username.partition(":")
-        return next((item for item in self._generations() if colon and item.ufrag == ufrag), None)
+        return next((item for item in self._generations if colon and item.ufrag == ufrag), None)
 
     def _require_open(self, what: str) -> None:
         if self.state is IceState.CLOSED:

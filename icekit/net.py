@@ -315,6 +315,22 @@ class SocketUser(Protocol):
 
 
 @runtime_checkable
+class SteadyTimer(Protocol):
+    """A core that knows whether its timer is still the one that it gave."""
+
+    timer_moved: bool
+    """Whether ``get_timer`` may give something else than the last time."""
+
+
+@runtime_checkable
+class RouteUser(Protocol):
+    """A core that wants to know what did not leave."""
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        """The system refused to send this: it has no route from the source to the destination."""
+
+
+@runtime_checkable
 class StreamUser(Protocol):
     """A core that asks for streams (``StreamWanted``), or serves them (``stream_accepted``)."""
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
+from icekit.candidate import TcpType
 from icekit.checklist import CandidatePair, Checklist, PairState
 from icekit.ice_config import IceConfig
 
@@ -87,7 +88,7 @@ class Selection:
             self.agreed(pair, now)
             return
         current = self.selected.get(component)
-        if current is not None and pair.priority <= current.priority:
+        if current is not None and current is not pair and current.valid and pair.priority <= current.priority:
             return
         # RFC 8445 §12.1: data may use any valid pair until one is nominated.
         if component not in self.nominated:
@@ -138,6 +139,29 @@ class Selection:
                 best = self.checklist.best_valid(dead.component)
             if best is None:
                 self.first_valid.pop(dead.component, None)
+            else:
+                self._select(best)
+
+    def disconnected(self, pair: CandidatePair) -> None:
+        """The TCP connection under a pair is gone, or could not be opened.
+
+        Of a pair in use another valid one takes the place. Is there none, it stays: an active one is opened again, and
+        who was connected to waits for a new connection, until consent has run out (RFC 7675).
+        """
+        component = pair.component
+        in_use = self.selected.get(component) is pair
+        reopens = in_use and pair.valid and pair.local.candidate.tcptype is TcpType.ACTIVE
+        pair.state, pair.first_check = PairState.IN_PROGRESS if reopens else PairState.FAILED, None
+        pair.nominated = False
+        if self.is_nominating(pair):
+            del self.nominating[component]
+        if in_use:
+            # RFC 8445 §8.1.1 has one nomination for a connection that cannot end; the next one begins anew.
+            self.nominated.discard(component)
+            self._challenges.pop(component, None)
+            best = self.checklist.best_valid(component)
+            if best is None:
+                self.first_valid.pop(component, None)
             else:
                 self._select(best)
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from icekit.candidate import CandidateType
+from icekit.candidate import CandidateType, TcpType
 from icekit.checklist import LocalCandidate
 from icekit.errors import ConfigError, InvalidState
 from icekit.gathering import Gatherer
@@ -22,21 +22,26 @@ from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringCom
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.ice import IceAgent, IceConfig
 from icekit.ice_events import IceEvent, IceState, PairSelected
+from icekit.ice_tcp import TcpPaths
 from icekit.net import (
     Address,
     Datagram,
+    ListenerReleased,
+    ListenerWanted,
     SocketFailure,
     SocketReleased,
     SocketWanted,
     StreamFailure,
     StreamReleased,
     StreamWanted,
+    Transport,
     WorldEvent,
 )
+from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
-from icekit.stun import Method, indication
-from icekit.transaction import Schedule
+from icekit.session_gathering import SESSION_GATHERING, SessionGathering
+from icekit.stun import Method, indication, is_stun
 from icekit.turn import TurnAllocation
 from icekit.turn_events import TurnState
 
@@ -48,36 +53,13 @@ SessionEvent = IceEvent | GatherEvent
 _KEEPALIVE: Final = 15.0
 # How long the sockets of an old pair live after the last data was sent on it: the peer may be slower to change.
 _FAREWELL: Final = 5.0
-# A lost packet to a server costs one of the ``fresh`` intervals; most answers come before the first. As many
-# retransmissions as RFC 8489 §6.2.1 has, never less than 500 ms apart (RFC 8445 §14.3), but within the patience of
-# gathering: a relay may be all that there is, and four attempts in five seconds fail too often at 10 % loss.
-_GATHERING: Final = GatherConfig(schedule=Schedule((0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), 5.0, (0.05, 0.1, 0.2, 0.3)))
-# Identifiers of sockets and streams: each gathering has so many of its own.
-_IDS: Final = 1 << 20
-
-
-class _Gathering:
-    """A gatherer, the first of its identifiers, and what it has found.
-
-    ``bases``: of its candidates. ``bindings``: the server that told the mapped address of a socket.
-    """
-
-    def __init__(self, gatherer: Gatherer, number: int) -> None:
-        self.gatherer = gatherer
-        self.first_id = number * _IDS
-        self.bases: set[Address] = set()
-        self.bindings: dict[Address, Address] = {}
-        self.closing = False
-
-    def close(self, now: float) -> None:
-        self.closing = True
-        self.gatherer.close(now)
 
 
 class IceSession:
     """Gathers from ``hosts`` and ``servers``, both most preferred first, and connects one component.
 
-    ``relay_only``: host and server-reflexive candidates are neither told to the owner nor checked.
+    ``network``: ports, announced addresses, TCP. ``relay_only``: host and server-reflexive candidates are neither told
+    to the owner nor checked.
     The agent is public: credentials, remote candidates, data and state are its. Call ``agent_used`` after changing it.
     """
 
@@ -90,6 +72,7 @@ class IceSession:
         *,
         config: IceConfig | None = None,
         gathering: GatherConfig | None = None,
+        network: NetworkConfig | None = None,
         floor: Floor | None = None,
         relay_only: bool = False,
         credentials: tuple[str, str] | None = None,
@@ -98,19 +81,28 @@ class IceSession:
         self._hosts = hosts
         self._servers = servers
         self._token_bytes = token_bytes
-        self._gathering_config = gathering or _GATHERING
+        self._gathering_config = gathering or SESSION_GATHERING
+        self._network = network or NetworkConfig()
+        if relay_only:
+            self._network = replace(self._network, tcp=False)
         self._relay_only = relay_only
+        self._tcp = TcpPaths(self.agent.is_check)
         # What the names of the servers led to, by place: a restart asks the same addresses.
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
         self._count = 0
         self._current = self._make_gathering()
         # Those of earlier generations that are closing, and the one that carries data until the new one does.
-        self._earlier: list[_Gathering] = []
-        self._in_use: _Gathering | None = None
+        self._earlier: list[SessionGathering] = []
+        self._in_use: SessionGathering | None = None
         self._leave_at: float | None = None
         self._keepalive_at: float | None = None
         self._events: deque[SessionEvent | WorldEvent] = deque()
         self._out: list[Datagram] = []
+        # The bases that a relay sends for, of all gatherings.
+        self._relayed: set[Address] = set()
+        # The timer of all parts, until one of them may have changed.
+        self._timer: float | None = None
+        self.timer_moved = True
         self._closing = False
 
     @property
@@ -162,13 +154,38 @@ class IceSession:
         """The owner has called methods of the agent: send what it has to send."""
         self._after(now)
 
+    def send(self, component: int, data: bytes, now: float) -> None:
+        """Send data on the pair in use; InvalidState when there is none."""
+        self.agent.send(component, data, now)
+        if self._route(now):
+            self._after(now)
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        """The system has no route for this."""
+        self.agent.unreachable(datagram, now)
+        self._after(now)
+
     # Endpoint.
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Servers' answers are the gatherer's, everything else is the agent's."""
-        owner = next((item.gatherer for item in self._gatherings() if item.gatherer.owns(datagram)), None)
-        (owner or self.agent).receive_datagram(datagram, now)
-        self._after(now)
+        if datagram.transport is Transport.TCP and self._tcp.owns(datagram):
+            for whole in self._tcp.receive(datagram, now):
+                self.agent.receive_datagram(whole, now)
+            self._after(now)
+            return
+        for item in self._gatherings():
+            if item.gatherer.owns(datagram):
+                item.gatherer.receive_datagram(datagram, now)
+                self._after(now)
+                return
+        state = self.agent.state
+        self.agent.receive_datagram(datagram, now)
+        if self.agent.state is not state or is_stun(datagram.data):
+            self._after(now)
+        else:
+            # Data makes nothing due earlier than it was.
+            self._tell(now)
 
     def handle_timer(self, now: float) -> None:
         """Let all parts do what is due. Order of a free slot: triggered checks, gathering, other checks."""
@@ -178,12 +195,23 @@ class IceSession:
         # What was gathered takes part in this turn already.
         self._take_gathered(now)
         self.agent.handle_timer(now)
+        self._tcp.handle_timer(now)
         self._keep_bindings(now)
         self._after(now)
 
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
-        due = [self.agent.get_timer(), self._leave_at, *(item.gatherer.get_timer() for item in self._gatherings())]
+        if self.timer_moved:
+            self._timer, self.timer_moved = self._earliest(), False
+        return self._timer
+
+    def _earliest(self) -> float | None:
+        due = [
+            self.agent.get_timer(),
+            self._tcp.get_timer(),
+            self._leave_at,
+            *(item.gatherer.get_timer() for item in self._gatherings()),
+        ]
         if self._waits():
             due.append(self._keepalive_at)
         return min((when for when in due if when is not None), default=None)
@@ -191,8 +219,6 @@ class IceSession:
     def datagrams_to_send(self) -> list[Datagram]:
         """Drain."""
         out, self._out = self._out, []
-        for item in self._gatherings():
-            out += item.gatherer.datagrams_to_send()
         return out
 
     def next_event(self) -> SessionEvent | WorldEvent | None:
@@ -203,12 +229,13 @@ class IceSession:
         """Stop checking, give relays back, release sockets."""
         self._closing = True
         self.agent.close(now)
+        self._tcp.close()
         self._leave_at = None
         for item in self._gatherings():
             item.close(now)
         self._after(now)
 
-    # SocketUser and StreamUser.
+    # SocketUser, ListenerUser, StreamUser and StreamServer.
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """A host candidate is there."""
@@ -224,6 +251,26 @@ class IceSession:
             item.gatherer.socket_failed(id - item.first_id, failure, now)
             self._after(now)
 
+    def listener_opened(self, id: int, local: Address, now: float) -> None:
+        """Peers can connect to a local address."""
+        if (item := self._owner(id)) is None:
+            self._events.append(ListenerReleased(local))
+            return
+        item.listeners.add(local)
+        item.gatherer.listener_opened(id - item.first_id, local, now)
+        self._after(now)
+
+    def listener_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+        """Nothing can listen on a local address."""
+        if (item := self._owner(id)) is not None:
+            item.gatherer.listener_failed(id - item.first_id, failure, now)
+            self._after(now)
+
+    def stream_accepted(self, id: int, transport: Transport, local: Address, remote: Address, now: float) -> None:
+        """Somebody connected; who it is shows with the first check."""
+        self._tcp.stream_accepted(id, local, remote, now)
+        self._after(now)
+
     def stream_connected(self, id: int, now: float) -> None:
         """TCP to a TURN server is up."""
         if (item := self._owner(id)) is not None:
@@ -231,7 +278,11 @@ class IceSession:
             self._after(now)
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
-        """The stream to a TURN server is up."""
+        """The stream to a TURN server or to a peer is up."""
+        if self._tcp.owns_stream(id):
+            self._tcp.stream_opened(id, local, remote, now)
+            self._after(now)
+            return
         if (item := self._owner(id)) is None:
             self._events.append(StreamReleased(id))
             return
@@ -239,19 +290,27 @@ class IceSession:
         self._after(now)
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
-        """The stream failed, or the server hung up."""
-        if (item := self._owner(id)) is not None:
+        """The stream failed, or the other side hung up."""
+        if self._tcp.owns_stream(id):
+            self._tcp.stream_closed(id, failure, now, detail)
+            self._after(now)
+        elif (item := self._owner(id)) is not None:
             item.gatherer.stream_closed(id - item.first_id, failure, now, detail)
             self._after(now)
 
     # Gatherings.
 
-    def _make_gathering(self) -> _Gathering:
+    def _make_gathering(self) -> SessionGathering:
         gatherer = Gatherer(
-            self._hosts, self._servers, self._token_bytes, config=self._gathering_config, pacer=self.agent.pacer
+            self._hosts,
+            self._servers,
+            self._token_bytes,
+            config=self._gathering_config,
+            network=self._network,
+            pacer=self.agent.pacer,
         )
         self._count += 1
-        return _Gathering(gatherer, self._count - 1)
+        return SessionGathering(gatherer, self._count - 1)
 
     def _begin(self, now: float) -> None:
         self.gatherer.start(now)
@@ -262,11 +321,11 @@ class IceSession:
             else:
                 self.gatherer.server_resolved(place, found, now)
 
-    def _gatherings(self) -> tuple[_Gathering, ...]:
+    def _gatherings(self) -> tuple[SessionGathering, ...]:
         return self._current, *self._earlier
 
-    def _owner(self, id: int) -> _Gathering | None:
-        return next((item for item in self._gatherings() if item.first_id <= id < item.first_id + _IDS), None)
+    def _owner(self, id: int) -> SessionGathering | None:
+        return next((item for item in self._gatherings() if item.owns_id(id)), None)
 
     def _relay_of(self, base: Address) -> TurnAllocation | None:
         found = (item.gatherer.relay_of(base) for item in self._gatherings())
@@ -281,15 +340,25 @@ class IceSession:
             for data in item.gatherer.drain_relays():
                 self.agent.receive_datagram(Datagram(data.peer, data.relayed, data.data), now)
         self._route(now)
+        self._tell(now)
+        if self._in_use is not None and not self._closing:
+            self._leave(self._in_use, now)
+        for item in self._earlier:
+            if item.closing:
+                self._tcp.release(item.active)
+        for item in self._gatherings():
+            self._out += item.gatherer.datagrams_to_send()
+        self._earlier = [item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None]
+        self.timer_moved = True
+
+    def _tell(self, now: float) -> None:
+        """What the agent tells."""
         while (told := self.agent.next_event()) is not None:
             if isinstance(told, PairSelected):
                 self._bind_channel(told, now)
             self._events.append(told)
-        if self._in_use is not None and not self._closing:
-            self._leave(self._in_use, now)
-        self._earlier = [item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None]
 
-    def _leave(self, used: _Gathering, now: float) -> None:
+    def _leave(self, used: SessionGathering, now: float) -> None:
         """Close the sockets of the last generation some time after the new one carries the data."""
         if self.agent.uses_old_pair():
             self._leave_at = None
@@ -306,6 +375,19 @@ class IceSession:
                 match event:
                     case SocketWanted() | StreamWanted() | StreamReleased():
                         self._events.append(replace(event, id=event.id + item.first_id))
+                    case ListenerWanted(id=id, local=local):
+                        # One listener for all generations: its port may be the only one that a firewall lets pass.
+                        shared = (base for other in self._gatherings() for base in other.listeners)
+                        if (open_one := next((base for base in shared if base.host == local.host), None)) is not None:
+                            item.listeners.add(open_one)
+                            item.gatherer.listener_opened(id, open_one, now)
+                        else:
+                            self._events.append(replace(event, id=id + item.first_id))
+                    case ListenerReleased(local=local):
+                        item.listeners.discard(local)
+                        if not any(local in other.listeners for other in self._gatherings()):
+                            self._tcp.release({local})
+                            self._events.append(event)
                     case SocketReleased():
                         self._events.append(event)
                     case _ if item is not self._current:
@@ -326,7 +408,15 @@ class IceSession:
         candidate = event.candidate
         relayed = candidate.type == CandidateType.RELAYED
         base = Address(candidate.address, candidate.port) if relayed else event.base
+        if candidate.tcptype is TcpType.ACTIVE:
+            # It has no socket. Connections of one generation must not serve the next: the peer tells them apart by the
+            # user name of their first check.
+            base = Address(base.host, self._current.number)
+            self._current.active.add(base)
+            self._tcp.add_active(base)
         self._current.bases.add(base)
+        if relayed:
+            self._relayed.add(base)
         if self._relay_only and not relayed:
             return
         if self._relay_only:
@@ -338,19 +428,29 @@ class IceSession:
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
         self._events.append(event)
 
-    def _route(self, now: float) -> None:
-        """Send what the agent has: from a relayed base through its relay, else from the socket."""
+    def _route(self, now: float) -> bool:
+        """Send what the agent has: by its relay, its TCP connection or its socket; True if a timer may have moved."""
+        moved = False
         for datagram in self.agent.datagrams_to_send():
-            allocation = self._relay_of(datagram.source)
+            if datagram.transport is Transport.TCP:
+                self._tcp.send(datagram, now)
+                continue
+            allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
             if allocation is None:
                 self._out.append(datagram)
             else:
+                moved = True
                 try:
                     allocation.send(datagram.destination, datagram.data, now)
                 except (InvalidState, ConfigError) as error:
                     # Too many peers for one allocation, or data too long for one message.
                     self.agent.dropped += 1
                     log.debug("! to %s by relay: %s", datagram.destination, error)
+        self._out += self._tcp.datagrams_to_send()
+        while (wanted := self._tcp.next_event()) is not None:
+            moved = True
+            self._events.append(wanted)
+        return moved
 
     def _bind_channel(self, selected: PairSelected, now: float) -> None:
         """Four bytes of framing instead of 36 on the pair that carries the data."""

@@ -14,6 +14,8 @@ from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.net import (
     Address,
     Datagram,
+    ListenerReleased,
+    ListenerWanted,
     SocketFailure,
     SocketReleased,
     SocketWanted,
@@ -22,6 +24,7 @@ from icekit.net import (
     StreamWanted,
     Transport,
 )
+from icekit.network_config import NetworkConfig
 from icekit.resolution import ServerEndpoint
 from icekit.server import Server, ServerConfig, TurnConfig
 from icekit.servers import ServerUri
@@ -61,7 +64,7 @@ class Place:
 
 
 class World:
-    """``nat`` False: addresses are public. ``broken``: hosts where no socket can be bound."""
+    """``nat`` False: addresses are public. ``broken``: hosts where no socket can be bound; ``taken``: ports."""
 
     def __init__(
         self,
@@ -70,11 +73,15 @@ class World:
         *,
         nat: bool = True,
         broken: tuple[str, ...] = (),
+        taken: tuple[int, ...] = (),
         config: GatherConfig | None = None,
+        network: NetworkConfig | None = None,
     ) -> None:
-        self.core = Gatherer(hosts, servers, random.Random(1).randbytes, config=config)
+        self.core = Gatherer(hosts, servers, random.Random(1).randbytes, config=config, network=network)
         self.nat = nat
         self.broken = broken
+        self.taken = taken
+        self.listening: set[Address] = set()
         self.now = 100.0
         self.places: dict[Address, Place] = {}
         self.events: list[GatherEvent] = []
@@ -112,11 +119,21 @@ class World:
             match event:
                 case SocketWanted(id=id, local=local) if local.host in self.broken:
                     self.core.socket_failed(id, SocketFailure.UNAVAILABLE, self.now)
+                case SocketWanted(id=id, local=local) if local.port in self.taken:
+                    self.core.socket_failed(id, SocketFailure.IN_USE, self.now)
                 case SocketWanted(id=id, local=local):
-                    assert local.port == 0
-                    opened = Address(local.host, next(self._ports))
+                    opened = Address(local.host, local.port or next(self._ports))
                     self.bound.add(opened)
                     self.core.socket_opened(id, opened, self.now)
+                case ListenerWanted(id=id, local=local) if local.host in self.broken or local.port in self.taken:
+                    failure = SocketFailure.UNAVAILABLE if local.host in self.broken else SocketFailure.IN_USE
+                    self.core.listener_failed(id, failure, self.now)
+                case ListenerWanted(id=id, local=local):
+                    opened = Address(local.host, local.port or next(self._ports))
+                    self.listening.add(opened)
+                    self.core.listener_opened(id, opened, self.now)
+                case ListenerReleased(local=local):
+                    self.listening.remove(local)
                 case SocketReleased(local=local):
                     self.bound.remove(local)
                 case StreamWanted():

@@ -30,6 +30,22 @@ def test_the_table_has_every_ice_code() -> None:
     assert [code for code in CODES if code.startswith("ICE")] == [f"ICE{number:03}" for number in range(1, 25)]
 
 
+def test_the_table_has_a_code_for_all_that_can_end_a_call() -> None:
+    assert {code for code in CODES if code.startswith("CALL-")} == {
+        *(
+            "CALL-PEER",
+            "CALL-OFFER",
+            "CALL-ANSWER",
+            "CALL-GLARE",
+            "CALL-DESCRIPTION",
+            "CALL-NO-MEDIA",
+            "CALL-CANDIDATES",
+        ),
+        *("CALL-UFRAG", "CALL-PATH", "CALL-NOMINATION", "CALL-DTLS", "CALL-FINGERPRINT", "CALL-SILENT", "CALL-LOST"),
+        *("CALL-SIGNALING", "CALL-BYE"),
+    }
+
+
 def test_names_are_unique_and_every_row_is_filled() -> None:
     rows = list(CODES.values())
     assert len({row.name for row in rows}) == len(rows)

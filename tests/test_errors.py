@@ -24,6 +24,7 @@ from icekit.errors import (
     SimulationDeadlock,
     SimulationRealClock,
     SimulationTimeLimit,
+    TokenError,
     TransactionTimeout,
     UriError,
 )
@@ -43,6 +44,7 @@ EVERY = [
     ),
     (ErrorResponse(401, "Unauthorized"), 3, "401 Unauthorized"),
     (ErrorResponse(438, ""), 3, "438"),
+    (TokenError("x"), 3, "x"),
     (InvalidState("x"), 3, "x"),
     (ConnectivityError("x"), 1, "x"),
     (TransactionTimeout(7, 39.5), 1, "no answer to 7 transmissions in 39.5 s"),

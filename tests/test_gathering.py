@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode, Family, Item
-from icekit.candidate import Candidate
-from icekit.errors import InvalidState
+from icekit.candidate import Candidate, TcpType
+from icekit.errors import ConfigError, InvalidState
 from icekit.gathering import Gatherer
 from icekit.gathering_events import (
     CandidateGathered,
@@ -22,7 +22,17 @@ from icekit.gathering_events import (
     ServerFailed,
 )
 from icekit.gathering_plan import GatherConfig
-from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted, StreamFailure, Transport
+from icekit.net import (
+    Address,
+    Datagram,
+    ListenerReleased,
+    SocketFailure,
+    SocketReleased,
+    SocketWanted,
+    StreamFailure,
+    Transport,
+)
+from icekit.network_config import NetworkConfig
 from icekit.stun import Class, IntegrityKey, Message, Method, decode, long_term_key
 from icekit.turn_config import TurnConfig
 from tests.gathering_world import (
@@ -414,6 +424,66 @@ def test_a_relay_that_is_lost_is_told() -> None:
         (Address(TURN.host, candidates(world)[-1].port),),
         "reset: gone",
     )
+
+
+def test_a_port_range_with_one_free_port() -> None:
+    network = NetworkConfig(port_range=(50000, 50009))
+    taken = tuple(port for port in range(50000, 50010) if port != 50007)
+    world = World([HOME], [], taken=taken, network=network)
+    world.start()
+    world.run()
+    assert [(item.address, item.port) for item in candidates(world)] == [(HOME, 50007)]
+    world.core.close(world.now)
+    world.pump()
+    assert world.bound == set()
+
+
+def test_an_exhausted_port_range_says_so_and_the_gathering_ends() -> None:
+    world = World(
+        [HOME],
+        [server("stun:203.0.113.10")],
+        taken=(50000, 50001),
+        network=NetworkConfig(port_range=(50000, 50001), tcp=True),
+    )
+    world.start()
+    world.resolve(0, endpoint("stun:203.0.113.10", STUN))
+    world.run()
+    failed = [event for event in world.events if isinstance(event, LocalAddressFailed)]
+    assert {event.transport for event in failed} == {Transport.UDP, Transport.TCP}
+    assert all("from 50000 to 50001 are in use; widen the port range" in event.error for event in failed)
+    assert isinstance(world.events[-1], GatheringComplete)
+    # Connecting needs no port of the range.
+    assert [item.tcptype for item in candidates(world)] == [TcpType.ACTIVE]
+
+
+def test_tcp_candidates_need_no_server_and_are_given_back() -> None:
+    world = World([HOME, WIFI], [], broken=(WIFI,), network=NetworkConfig(tcp=True))
+    world.start()
+    world.run()
+    found = candidates(world)
+    assert sorted((item.address, item.tcptype) for item in found if item.tcptype is not None) == [
+        (HOME, TcpType.ACTIVE),
+        (HOME, TcpType.PASSIVE),
+        (WIFI, TcpType.ACTIVE),
+    ]
+    assert len(world.listening) == 1
+    world.core.close(world.now)
+    world.pump()
+    assert (world.listening, world.bound) == (set(), set())
+    late = Address(HOME, 9999)
+    world.core.listener_opened(0, late, world.now)
+    world.core.listener_failed(1, SocketFailure.IN_USE, world.now)
+    assert world.core.next_event() == ListenerReleased(late)
+    assert world.core.next_event() is None
+
+
+def test_an_announced_address_needs_no_server() -> None:
+    world = World([HOME], [server(DEAD_URL)], network=NetworkConfig(announced=[PUBLIC]))
+    world.start()
+    host, announced = candidates(world)
+    assert (announced.type, announced.address, announced.port) == ("srflx", PUBLIC, host.port)
+    with pytest.raises(ConfigError, match=r"is announced for 10\.0\.0\.9, which is not gathered from"):
+        World([HOME], [], network=NetworkConfig(announced=[f"{PUBLIC}/10.0.0.9"]))
 
 
 def test_misuse_is_told() -> None:

@@ -15,7 +15,7 @@ from icekit.gathering_events import (
     failure_text,
     gather_report,
 )
-from icekit.net import Address, SocketFailure, StreamFailure
+from icekit.net import Address, SocketFailure, StreamFailure, Transport
 from icekit.report import from_dict, to_dict
 from icekit.turn_events import Step, StreamError, TurnError
 
@@ -81,7 +81,7 @@ def test_the_document() -> None:
                 "seconds": 5.0,
             },
         ],
-        "unusable_addresses": [{"address": "10.0.0.1", "error": "unavailable"}],
+        "unusable_addresses": [{"address": "10.0.0.1", "error": "it is no address of this host"}],
     }
     assert from_dict(GatherReport, document) == report
 
@@ -122,3 +122,19 @@ def test_what_counts_as_success() -> None:
 )
 def test_failures_in_words(error: TurnError, step: Step, signed: bool, text: str) -> None:
     assert failure_text(error, step, signed=signed) == text
+
+
+@pytest.mark.parametrize(
+    ("failure", "ports", "error"),
+    [
+        (SocketFailure.UNAVAILABLE, (5, 6), "it is no address of this host"),
+        (SocketFailure.IN_USE, None, "no TCP port is free"),
+        (SocketFailure.IN_USE, (5, 6), "all TCP ports from 5 to 6 are in use; widen the port range, or end what uses"),
+        (SocketFailure.DENIED, (80, 90), "TCP ports below 1024 are not allowed; choose a port range above"),
+        (SocketFailure.DENIED, None, "the system does not allow a TCP socket there"),
+        (SocketFailure.UNREACHABLE, None, "unreachable"),
+    ],
+)
+def test_what_is_wrong_with_a_local_address(failure: SocketFailure, ports: tuple[int, int] | None, error: str) -> None:
+    event = LocalAddressFailed("10.0.0.1", failure, 0.0, Transport.TCP, ports)
+    assert event.error.startswith(error)

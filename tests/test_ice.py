@@ -1233,8 +1233,8 @@ class AnyOrder:
         config = agent.config
         assert len(agent._early_data) <= config.max_early_data
         assert len(agent._pending) <= config.max_pending_candidates
-        assert len(agent._generations()) <= 2
-        for generation in agent._generations():
+        assert len(agent._generations) <= 2
+        for generation in agent._generations:
             checklist = generation.checklist
             assert len(checklist.pairs) <= config.max_pairs
             assert len(checklist.remotes) <= config.max_pairs

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from icekit.candidate import Candidate
+from icekit.candidate import Candidate, TcpType
 from icekit.gathering_plan import MAX_HOSTS, MAX_SERVERS
 from icekit.local_candidates import LocalCandidates, Source
 from icekit.net import Address, Transport
@@ -82,3 +82,44 @@ def test_priorities_of_one_type_differ_at_the_bounds() -> None:
         for second in (False, True)
     ]
     assert len({candidate.priority for candidate in found if candidate is not None}) == MAX_HOSTS * MAX_SERVERS * 6
+
+
+def test_tcp_candidates_as_rfc_6544_writes_and_ranks_them() -> None:
+    gathered = LocalCandidates([ETHERNET, WIFI], 32)
+    local, public = Address(ETHERNET, 5000), "198.51.100.1"
+    active = gathered.tcp(TcpType.ACTIVE, ETHERNET, Address(ETHERNET, 9))
+    passive = gathered.tcp(TcpType.PASSIVE, ETHERNET, local)
+    second = gathered.tcp(TcpType.ACTIVE, WIFI, Address(WIFI, 9))
+    announced = gathered.tcp_announced(ETHERNET, local, public)
+    assert [str(line).partition(" ")[2] for line in (active, passive, second, announced)] == [
+        f"1 tcp {(90 << 24) + ((6 << 13 | 8191) << 8) + 255} {ETHERNET} 9 typ host tcptype active",
+        f"1 tcp {(90 << 24) + ((4 << 13 | 8191) << 8) + 255} {ETHERNET} 5000 typ host tcptype passive",
+        f"1 tcp {(90 << 24) + ((6 << 13 | 8190) << 8) + 255} {WIFI} 9 typ host tcptype active",
+        (
+            f"1 tcp {(70 << 24) + ((2 << 13 | 8191) << 8) + 255} {public} 5000 typ srflx"
+            f" raddr {ETHERNET} rport 5000 tcptype passive"
+        ),
+    ]
+    assert gathered.tcp(TcpType.PASSIVE, ETHERNET, local) is None
+    # The UDP socket with the same port is another candidate, and above all of them.
+    udp = gathered.server_reflexive(ETHERNET, local, Address(public, 5000), UDP)
+    assert udp is not None
+    assert all(udp.priority > line.priority for line in (active, passive, second, announced) if line is not None)
+    assert len({line.foundation for line in (active, passive, second, announced, udp) if line is not None}) == 5
+
+
+def test_an_announced_address_has_a_preference_of_its_own() -> None:
+    hosts = [f"10.0.0.{number}" for number in range(1, MAX_HOSTS + 1)]
+    gathered = LocalCandidates(hosts, MAX_SERVERS)
+    found: list[Candidate | None] = []
+    for index, host in enumerate(hosts):
+        local = Address(host, 5000 + index)
+        found.append(gathered.announced(host, local, "198.51.100.1"))
+        for place in (0, MAX_SERVERS - 1):
+            mapped = Address("198.51.100.1", 10000 + 100 * place + index)
+            found.append(gathered.server_reflexive(host, local, mapped, Source(place, Transport.UDP, SERVER)))
+    priorities = [line.priority for line in found if line is not None]
+    assert len(set(priorities)) == len(found)
+    # A server that names the announced address tells nothing new.
+    again = Address("198.51.100.1", 5000)
+    assert gathered.server_reflexive(hosts[0], Address(hosts[0], 5000), again, UDP) is None

@@ -9,24 +9,25 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icekit.aio.convert import default_candidate, from_aioice, to_aioice
+from icekit.aio.convert import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
 from icekit.aio.gatherer import local_addresses as default_addresses
 from icekit.aio.gatherer import resolve_server
+from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
+from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
-from icekit.candidate import Candidate, CandidateType
-from icekit.errors import CandidateError, ConfigError, IceFailed, InvalidState
+from icekit.candidate import Candidate
+from icekit.errors import ConfigError, IceFailed, InvalidState
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerAnswered, ServerFailed
 from icekit.gathering_plan import GatherServer, gather_servers
 from icekit.ice import IceConfig
 from icekit.ice_events import DataReceived, IceState, PairStats, SelectedPair, StateChanged
-from icekit.net import AddressClass, classify_host
+from icekit.net import AddressClass
 from icekit.pacing import Floor
 from icekit.servers import IceServer
 from icekit.session import IceSession, SessionEvent
@@ -39,8 +40,7 @@ log = logging.getLogger(__name__)
 
 FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
-# Datagrams that wait for recv(), candidates of the peer, things that have happened.
-_MAX_RECEIVED, _MAX_REMOTE, _MAX_HISTORY = 1024, 200, 1000
+_MAX_HISTORY = 1000
 # Without trickle a description waits for this long after the last candidate, and no longer than that in all.
 _STRAGGLER, _GATHERING_LIMIT = 0.3, 2.0
 
@@ -111,14 +111,11 @@ class IceConnection:
         self._closing: asyncio.Task[None] | None = None
         # Everything but data, which comes too often to wake whoever waits for anything else.
         self._changed = asyncio.Event()
-        self._arrived = asyncio.Event()
+        self._inbox = Inbox()
         self._found: list[FoundEvent] = []
         self._gathering_done = False
         self._last_gathered = 0.0
-        self._remote: list[aioice.Candidate] = []
-        self._remote_end = False
-        self._resolving = 0
-        self._received: deque[bytes] = deque()
+        self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
         self._end_told = False
         self._generation = 0
         self._state_readers: list[deque[IceState]] = []
@@ -157,7 +154,7 @@ class IceConnection:
     @property
     def remote_candidates(self) -> list[aioice.Candidate]:
         """What the peer has told so far, in aioice's type."""
-        return list(self._remote)
+        return list(self._remote.told)
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
         """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one, of IPv4 first."""
@@ -180,39 +177,18 @@ class IceConnection:
         Names of mDNS are resolved on the side; what is no candidate that can be used is left out, as it came from the
         peer. ValueError after ``None``.
         """
-        if self._remote_end:
+        remote = self._remote
+        if remote.ended:
             raise ValueError("Cannot add remote candidate after end-of-candidates.")
         if self._closing is not None:
             return
         if remote_candidate is None:
-            self._remote_end = True
+            remote.ended = True
             self._end_remote()
-            return
-        try:
-            if isinstance(remote_candidate, Candidate):
-                candidate, copy = remote_candidate, to_aioice(remote_candidate)
+        elif (candidate := remote.admit(remote_candidate)) is not None:
+            if candidate.address_class is AddressClass.MDNS:
+                self._spawn(self._resolve_remote(remote, candidate))
             else:
-                candidate = from_aioice(remote_candidate)
-                copy = to_aioice(candidate)
-        except CandidateError as error:
-            log.info("remote candidate left out: %s", error)
-            return
-        match classify_host(candidate.address):
-            case _ if len(self._remote) >= _MAX_REMOTE:
-                log.info("remote candidate left out: there are %d already", _MAX_REMOTE)
-            case _ if not isinstance(candidate.type, CandidateType):
-                log.info("remote candidate left out: type %s is not known", candidate.type)
-            case AddressClass.NAME:
-                # RFC 8839 §5.1: a candidate with a domain name is ignored; mDNS is the one exception.
-                log.info("remote candidate left out: %s is a name", candidate.address)
-            case AddressClass.MDNS:
-                # What is relayed cannot reach a private address, which is all that mDNS hides.
-                if not self._relay_only and self._names.take():
-                    self._remote.append(copy)
-                    self._resolving += 1
-                    self._spawn(self._resolve_remote(candidate))
-            case _:
-                self._remote.append(copy)
                 self._agent.add_remote_candidate(candidate, self._now())
                 self._wake()
 
@@ -246,33 +222,32 @@ class IceConnection:
 
     async def recv(self) -> bytes:
         """The next datagram of the peer; IceFailed (a ConnectionError) while not connected, and when that ends."""
-        if not self._received and self._agent.state in (IceState.NEW, IceState.CHECKING):
-            self._check_alive()
-            raise IceFailed("Cannot receive data, not connected")
-        while not self._received:
-            self._check_alive()
-            self._arrived.clear()
-            await self._arrived.wait()
-        return self._received.popleft()
+        return (await self.recvfrom())[0]
 
     async def recvfrom(self) -> tuple[bytes, int]:
         """The next datagram, and its component."""
-        return await self.recv(), 1
+        if self._inbox:
+            return self._inbox.popleft()
+        self._check_alive()
+        if self._agent.state in (IceState.NEW, IceState.CHECKING):
+            raise IceFailed("Cannot receive data, not connected")
+        return await self._inbox.take(self._check_alive)
 
     async def send(self, data: bytes) -> None:
         """Send a datagram on the pair in use; IceFailed (a ConnectionError) when there is none."""
-        self._check_alive()
-        try:
-            self._agent.send(1, data, self._now())
-        except InvalidState:
-            raise IceFailed("Cannot send data, not connected") from None
-        self._wake()
+        await self.sendto(data, 1)
 
     async def sendto(self, data: bytes, component: int) -> None:
-        """Send a datagram; the component is 1."""
-        if component != 1:
-            raise IceFailed(f"Cannot send data, there is no component {component}")
-        await self.send(data)
+        """Send a datagram of this component."""
+        self._check_alive()
+        try:
+            self._session.send(component, data, self._now())
+        except InvalidState:
+            if not 1 <= component <= self._agent.config.components:
+                raise IceFailed(f"Cannot send data, there is no component {component}") from None
+            raise IceFailed("Cannot send data, not connected") from None
+        if self._driver is not None:
+            self._driver.wake()
 
     # What aioice has not.
 
@@ -360,14 +335,11 @@ class IceConnection:
         """
         if self._driver is None or self._closing is not None:
             raise InvalidState("restart() is for a connection that gathers or connects, and is not closed")
-        for event in self._driver.waiting_events():
-            self._happened(event, self._now())
         self._session.restart(self._now(), self._hosts())
         self._found.clear()
-        self._remote.clear()
-        self._gathering_done = self._remote_end = self._end_told = False
+        self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
+        self._gathering_done = self._end_told = False
         self.remote_username = self.remote_password = None
-        self._resolving = 0
         self._generation += 1
         self._driver.wake()
         self._notify()
@@ -389,10 +361,9 @@ class IceConnection:
         if self._closing is not None:
             raise IceFailed("the connection is closed")
         if self._driver is None:
-            driver = self._driver = Driver(self._session, ssl_context=self._ssl_context)
+            driver = self._driver = Driver(self._session, ssl_context=self._ssl_context, deliver=self._happened)
             self._session.start(driver.now())
             driver.wake()
-            self._spawn(self._read(driver))
             for place, server in enumerate(self._wanted):
                 self._spawn(resolve_server(driver, self._session, self._resolver, place, server))
         return self._driver
@@ -412,19 +383,12 @@ class IceConnection:
         # Whoever waits looks once more when this task is done.
         asyncio.get_running_loop().call_soon(self._notify)
 
-    async def _read(self, driver: Driver[SessionEvent]) -> None:
-        async for event in driver.events():
-            self._happened(event, driver.now())
-
-    def _happened(self, event: SessionEvent, now: float) -> None:
+    def _happened(self, event: SessionEvent) -> None:
+        if isinstance(event, DataReceived):
+            self._inbox.put(event.data, event.component)
+            return
+        now = self._now()
         match event:
-            case DataReceived(data=data):
-                if len(self._received) < _MAX_RECEIVED:
-                    self._received.append(data)
-                else:
-                    log.debug("! nobody reads; dropped %d bytes", len(data))
-                self._arrived.set()
-                return
             case CandidateGathered():
                 self._found.append(event)
                 self._last_gathered = now
@@ -438,19 +402,17 @@ class IceConnection:
         self.history.append((now, event))
         self._notify()
 
-    async def _resolve_remote(self, candidate: Candidate) -> None:
+    async def _resolve_remote(self, remote: RemoteCandidates, candidate: Candidate) -> None:
         """A name of the peer becomes an address; one that does not resolve delays nobody."""
-        generation = self._generation
-        host = await self._names.resolve(candidate.address)
+        resolved = await remote.resolve(candidate)
         # After a restart it belongs to nobody.
-        if generation == self._generation:
-            self._resolving -= 1
-            if host is not None:
-                self._agent.add_remote_candidate(replace(candidate, address=host), self._now())
+        if remote is self._remote:
+            if resolved is not None:
+                self._agent.add_remote_candidate(resolved, self._now())
             self._end_remote()
 
     def _end_remote(self) -> None:
-        if self._remote_end and not self._resolving:
+        if self._remote.complete:
             self._agent.end_of_remote_candidates(self._now())
         self._wake()
 
@@ -470,7 +432,7 @@ class IceConnection:
     def _notify(self) -> None:
         self._changed.set()
         if self._has_ended():
-            self._arrived.set()
+            self._inbox.wake()
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while True:

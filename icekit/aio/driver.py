@@ -10,9 +10,9 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
-from icekit.aio.failures import bind_error, socket_failure, stream_failure
+from icekit.aio.failures import bind_error, has_no_route, socket_failure, stream_failure
 from icekit.net import (
     Address,
     Datagram,
@@ -20,9 +20,11 @@ from icekit.net import (
     ListenerReleased,
     ListenerUser,
     ListenerWanted,
+    RouteUser,
     SocketReleased,
     SocketUser,
     SocketWanted,
+    SteadyTimer,
     StreamFailure,
     StreamReleased,
     StreamServer,
@@ -33,7 +35,7 @@ from icekit.net import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Coroutine
+    from collections.abc import AsyncGenerator, Callable, Coroutine
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +43,7 @@ EventT = TypeVar("EventT")
 
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
+_OF_THE_WORLD = frozenset(get_args(WorldEvent))
 _LINGER = 0.05  # seconds that ``close`` gives to connections for what they still have to send
 
 
@@ -48,9 +51,16 @@ class Driver(Generic[EventT]):
     """Runs ``endpoint`` on the running loop until ``close``.
 
     ``ssl_context`` is used for TLS streams that the core opens (default: the system's trust store, names checked).
+    ``deliver`` takes the core's own events as they happen, instead of ``events()``; it must not change the core.
     """
 
-    def __init__(self, endpoint: Endpoint[EventT | WorldEvent], *, ssl_context: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        endpoint: Endpoint[EventT | WorldEvent],
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        deliver: Callable[[EventT], None] | None = None,
+    ) -> None:
         self.endpoint = endpoint
         self._loop = asyncio.get_running_loop()
         self._ssl_context = ssl_context
@@ -65,6 +75,9 @@ class Driver(Generic[EventT]):
         # Whether the core may have events that found no room; at first it is not known.
         self._held_back = True
         self._waiting: deque[EventT] = deque()
+        self._deliver = self._waiting.append if deliver is None else deliver
+        self._routed = endpoint if isinstance(endpoint, RouteUser) else None
+        self._steady = endpoint if isinstance(endpoint, SteadyTimer) else None
         self._changed = asyncio.Event()
         self._defect: BaseException | None = None
         self._closed = False
@@ -118,12 +131,6 @@ class Driver(Generic[EventT]):
             if not self._waiting:
                 self._changed.clear()
                 await self._changed.wait()
-
-    def waiting_events(self) -> list[EventT]:
-        """Drain what ``events`` has not given yet, for an owner that is about to change the core."""
-        events = list(self._waiting)
-        self._waiting.clear()
-        return events
 
     async def close(self, timeout: float = 2.0) -> None:  # noqa: ASYNC109
         """Let the core say goodbye (at most ``timeout`` seconds), then close everything. Idempotent."""
@@ -192,30 +199,32 @@ class Driver(Generic[EventT]):
         for datagram in endpoint.datagrams_to_send():
             self._send(datagram)
         while len(self._waiting) < _MAX_WAITING and (event := endpoint.next_event()) is not None:
-            match event:
-                case SocketWanted():
-                    self._start((SocketWanted, event.id), self._open_socket(event))
-                case SocketReleased():
-                    if (udp := self._udp.get(event.local)) is not None:
-                        udp.close()
-                case ListenerWanted():
-                    self._start((ListenerWanted, event.id), self._open_listener(event))
-                case ListenerReleased():
-                    if (server := self._servers.pop(event.local, None)) is not None:
-                        server.close()
-                case StreamWanted():
-                    self._start((StreamWanted, event.id), self._open_stream(event))
-                case StreamReleased():
-                    self._release_stream(event.id)
-                case _:
-                    self._waiting.append(event)
-            for datagram in endpoint.datagrams_to_send():
-                self._send(datagram)
+            if type(event) in _OF_THE_WORLD:
+                self._do(cast("WorldEvent", event))
+            else:
+                self._deliver(cast("EventT", event))
         self._held_back = len(self._waiting) >= _MAX_WAITING
         # Once for all that happens in one turn of the loop.
-        if self._arming is None:
+        if self._arming is None and (self._steady is None or self._steady.timer_moved):
             self._arming = self._loop.call_soon(self._arm)
         self._changed.set()
+
+    def _do(self, event: WorldEvent) -> None:
+        match event:
+            case SocketWanted():
+                self._start((SocketWanted, event.id), self._open_socket(event))
+            case SocketReleased():
+                if (udp := self._udp.get(event.local)) is not None:
+                    udp.close()
+            case ListenerWanted():
+                self._start((ListenerWanted, event.id), self._open_listener(event))
+            case ListenerReleased():
+                if (server := self._servers.pop(event.local, None)) is not None:
+                    server.close()
+            case StreamWanted():
+                self._start((StreamWanted, event.id), self._open_stream(event))
+            case StreamReleased():
+                self._release_stream(event.id)
 
     def _arm(self) -> None:
         self._arming = None
@@ -235,8 +244,9 @@ class Driver(Generic[EventT]):
             udp = self._udp.get(datagram.source)
             if udp is None:
                 log.debug("! no socket on %s for %s", datagram.source, datagram.destination)
-            else:
-                udp.send(datagram.data, datagram.destination)
+            elif not udp.send(datagram.data, datagram.destination) and self._routed is not None:
+                self._routed.unreachable(datagram, self.now())
+                self._loop.call_soon(self._pump)
             return
         stream = self._stream_by_path.get((datagram.source, datagram.destination, datagram.transport))
         if stream is None:
@@ -257,6 +267,7 @@ class Driver(Generic[EventT]):
             # A defect, not an answer of the network: who waits for events must not wait for ever.
             self._defect = error
             self._changed.set()
+            self._loop.call_exception_handler({"message": "icekit: a socket task ended", "exception": error})
 
     async def _open_socket(self, wanted: SocketWanted) -> None:
         endpoint = cast("SocketUser", self.endpoint)
@@ -345,6 +356,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._connected_id = connected_id
         self._transport: asyncio.DatagramTransport | None = None
         self._paused = False
+        self._errors: list[OSError] = []
         self.local = Address("", 0)
 
     def connection_made(self, transport: Any) -> None:
@@ -357,7 +369,10 @@ class _Udp(asyncio.DatagramProtocol):
 
     def error_received(self, exc: Exception) -> None:
         log.debug("! %s: %s", self.local, exc)
-        if self._connected_id is not None and isinstance(exc, OSError):
+        if not isinstance(exc, OSError):
+            return
+        self._errors = [exc]
+        if self._connected_id is not None:
             self._driver._socket_error(self._connected_id, exc)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -369,11 +384,16 @@ class _Udp(asyncio.DatagramProtocol):
     def resume_writing(self) -> None:
         self._paused = False
 
-    def send(self, data: bytes, destination: Address) -> None:
+    def send(self, data: bytes, destination: Address) -> bool:
+        """Send; False if the system has no route for this datagram."""
         assert self._transport is not None
         # The system takes no more: what it would do with more is to drop it.
         if not self._paused and not self._transport.is_closing():
+            # What the system says before sendto() returns is about the datagram that it was given.
+            self._errors.clear()
             self._transport.sendto(data, None if self._connected_id is not None else destination)
+            return not any(has_no_route(error) for error in self._errors)
+        return True
 
     def close(self) -> None:
         assert self._transport is not None

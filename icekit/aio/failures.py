@@ -39,6 +39,15 @@ def socket_failure(error: OSError) -> SocketFailure:
             return SocketFailure.UNAVAILABLE
 
 
+# Linux says EINVAL where the source address cannot reach the destination, such as loopback to the Internet.
+_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL, errno.EINVAL)
+
+
+def has_no_route(error: OSError) -> bool:
+    """Whether a datagram did not leave because there is no way from its source to its destination."""
+    return error.errno in _NO_ROUTE
+
+
 # X509_V_ERR_* of OpenSSL.
 _NAME_ERRORS = (62, 63, 64)
 _EXPIRY_ERRORS = (9, 10)

@@ -1,4 +1,4 @@
-"""``icekit credentials``: time-limited TURN credentials (the scheme of coturn's use-auth-secret), made and read."""
+"""``icekit credentials``: time-limited TURN credentials (the scheme of coturn's use-auth-secret) and room tokens."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from typing import Annotated
 import typer
 
 from icekit.cli.options import JsonOutput, read_value
+from icekit.cli.text import printable
 from icekit.errors import ConfigError
 from icekit.servers import decode_username, make_credentials
+from icekit.tokens import RoomGrant, make_token, read_token
 
 app = typer.Typer(
-    help="Make and decode time-limited TURN credentials.",
+    help="Make and decode time-limited TURN credentials, and tokens for rooms of the signaling server.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -52,11 +54,53 @@ def make(
 
 
 @app.command()
-def decode(
-    username: Annotated[str, typer.Argument(metavar="USERNAME", help="Such as 1750000000:alice.")],
+def token(
+    room: Annotated[str, typer.Argument(metavar="ROOM", help="The room that it opens.")],
+    secret: Annotated[
+        str | None,
+        typer.Option(
+            "--secret",
+            metavar="SECRET",
+            envvar="ICEKIT_ROOM_SECRET",
+            help="The server's --room-secret; @FILE reads it, which keeps it out of the process list.",
+        ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Its holder enters under this name only.")
+    ] = None,
+    ttl: Annotated[
+        int, typer.Option("--ttl", metavar="SECONDS", min=1, max=10 * 366 * DAY, help="How long it opens the room.")
+    ] = DAY,
     json: JsonOutput = False,
 ) -> None:
-    """Tell when a time-limited user name ends. Exit code 1: it has ended, or has no time in it."""
+    """Print a token that opens one room of the signaling server for a limited time."""
+    from icekit.signaling.rooms import ROOM_NAME, is_member_name
+
+    secret = read_value("--secret", secret)
+    if secret is None:
+        raise ConfigError("the shared secret is missing; give --secret @FILE, or set ICEKIT_ROOM_SECRET")
+    if not ROOM_NAME.fullmatch(room):
+        raise ConfigError(f"{room!r}: a room has 1 to 64 letters, digits, - or _")
+    if name is not None and not is_member_name(name):
+        raise ConfigError(f"--name {name!r}: a name has 1 to 64 printable characters, no space around")
+    expires_at = int(time.time()) + ttl
+    made = make_token(secret, RoomGrant(room=room, expires_at=expires_at, name=name))
+    if json:
+        _print_json(token=made, room=room, name=name, expires_at=expires_at, ttl=ttl)
+    else:
+        typer.echo(made)
+        typer.echo(f"It opens the room {room} until {_utc(expires_at)}.", err=True)
+
+
+@app.command()
+def decode(
+    username: Annotated[str, typer.Argument(metavar="USERNAME|TOKEN", help="Such as 1750000000:alice, or a token.")],
+    json: JsonOutput = False,
+) -> None:
+    """Tell when a time-limited user name or a room token ends. Exit code 1: it has ended, or has no time in it."""
+    if username.count(".") == 2 and username.startswith("eyJ"):
+        _decode_token(username, json)
+        return
     decoded = decode_username(username)
     if decoded.expires_at is None:
         left = None
@@ -80,6 +124,27 @@ def decode(
     else:
         typer.echo("".join(character if character.isprintable() or character == "\n" else "�" for character in text))
     if not valid:
+        raise typer.Exit(1)
+
+
+def _decode_token(text: str, json: bool) -> None:
+    grant = read_token(text)
+    left = int(grant.expires_at - time.time())
+    if json:
+        _print_json(
+            room=grant.room,
+            name=grant.name,
+            expires_at=int(grant.expires_at),
+            seconds_left=left,
+            valid=left > 0,
+        )
+    else:
+        when = f"{_length(left)} left" if left > 0 else f"ended {_length(-left)} ago"
+        lines = [f"room     {grant.room}", f"expires  {_utc(int(grant.expires_at))} ({when})"]
+        if grant.name is not None:
+            lines.insert(1, f"name     {grant.name}")
+        typer.echo("\n".join([*map(printable, lines), "The signature was not checked: that takes the secret."]))
+    if left <= 0:
         raise typer.Exit(1)
 
 

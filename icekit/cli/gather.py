@@ -91,12 +91,10 @@ def _milliseconds(seconds: float) -> str:
 
 def _summary(report: GatherReport) -> str:
     from icekit.gathering_events import ServerOutcome
-    from icekit.net import SocketFailure
 
     lines = [""]
     for item in report.unusable_addresses:
-        why = "it is no address of this host" if item.error == SocketFailure.UNAVAILABLE else item.error
-        lines.append(f"{item.address} cannot be used: {why}.")
+        lines.append(f"{item.address} cannot be used: {item.error}.")
     seen_as_is: dict[str, list[str]] = {}
     failed: dict[tuple[str, str], list[AskedServer]] = {}
     for server in report.servers:

@@ -1,11 +1,11 @@
-"""``icekit serve``: the embedded STUN and TURN server, for development and tests."""
+"""``icekit serve``: the embedded STUN and TURN server for development and tests, and the signaling server."""
 
 from __future__ import annotations
 
 import contextlib
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from icekit.aio.server import RunningServer
     from icekit.server import ServerConfig, TurnConfig
+    from icekit.signaling.server import RunningSignaling, SignalingServerConfig
 
 _MORE = "May be given more than once."
 
@@ -43,7 +44,10 @@ def serve(
     tls_port: Annotated[
         int | None, typer.Option("--tls-port", min=0, max=65535, help="Port for TLS; needs --certificate and --key.")
     ] = None,
-    certificate: Annotated[Path | None, typer.Option("--certificate", metavar="FILE", help="PEM file for TLS.")] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", metavar="FILE", help="PEM file for TLS; with it, the HTTP port speaks TLS, too."),
+    ] = None,
     key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="PEM file with the private key.")] = None,
     stun_only: Annotated[bool, typer.Option("--stun-only", help="No TURN.")] = False,
     realm: Annotated[str, typer.Option("--realm", metavar="NAME", help="Realm of the TURN users.")] = "icekit",
@@ -87,12 +91,41 @@ def serve(
             help=f"Relay to these as well, e.g. 10.0.0.0/8, or loopback; by itself only to public ones. {_MORE}",
         ),
     ] = None,
+    http: Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets.")] = True,
+    http_port: Annotated[
+        int | None,
+        typer.Option("--http-port", min=0, max=65535, help="Its port (default: 8080, or any free one with --port 0)."),
+    ] = None,
+    signaling_only: Annotated[bool, typer.Option("--signaling-only", help="No STUN and no TURN.")] = False,
+    room_secrets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--room-secret",
+            metavar="SECRET",
+            envvar="ICEKIT_ROOM_SECRET",
+            help="Only tokens signed with it open a room (icekit credentials token makes them); @FILE reads it. "
+            f"Without one every room is open. {_MORE}",
+        ),
+    ] = None,
+    room_size: Annotated[int, typer.Option("--room-size", min=1, max=1000, help="Most members of one room.")] = 8,
+    origins: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--origin",
+            metavar="ORIGIN",
+            help="Web pages of this origin may connect, such as https://call.example.org, or * for all; "
+            f"pages of this server, called by address or localhost, always may. {_MORE}",
+        ),
+    ] = None,
     coturn_config: Annotated[
         bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
     ] = False,
     json: JsonOutput = False,
 ) -> None:
-    """Run a STUN and TURN server until Ctrl-C. For development and tests; use coturn in production."""
+    """Run a STUN, TURN and signaling server until Ctrl-C.
+
+    STUN and TURN are for development and tests; use coturn in production.
+    """
     import secrets
 
     from icekit.servers import is_literal
@@ -140,39 +173,79 @@ def serve(
 
     from icekit.server import ServerConfig
 
-    context = _ssl_context(certificate, key) if tls_port is not None else None
-    run(
-        _serve(ServerConfig(turn=turn), listen, (port, alternate_port), tcp, tls_port, context, made_up, json),
-        lambda: None,
-    )
+    context = _ssl_context(certificate, key) if certificate is not None else None
+    if http_port is None:
+        http_port = 8080 if port else 0
+    stun = None if signaling_only else _Stun(ServerConfig(turn=turn), (port, alternate_port), tcp, tls_port, made_up)
+    rooms = _Rooms(_signaling(room_secrets or [], room_size, origins or []), http_port) if http else None
+    if stun is None and rooms is None:
+        raise ConfigError("--signaling-only and --no-http leave nothing to serve")
+    run(_serve(listen, stun, rooms, context, json), lambda: None)
+
+
+class _Stun(NamedTuple):
+    config: ServerConfig
+    ports: tuple[int, int]
+    tcp: bool
+    tls_port: int | None
+    made_up: tuple[str, str] | None
+
+
+class _Rooms(NamedTuple):
+    config: SignalingServerConfig
+    port: int
 
 
 async def _serve(
-    config: ServerConfig,
-    hosts: list[str],
-    ports: tuple[int, int],
-    tcp: bool,
-    tls_port: int | None,
-    context: ssl.SSLContext | None,
-    made_up: tuple[str, str] | None,
-    json: bool,
+    hosts: list[str], stun: _Stun | None, rooms: _Rooms | None, context: ssl.SSLContext | None, json: bool
 ) -> None:
     import asyncio
 
-    from icekit.aio.server import serve as run_server
-
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    async with run_server(config, hosts=hosts, ports=ports, tcp=tcp, tls_port=tls_port, ssl_context=context) as server:
-        typer.echo(_ready_json(server, made_up) if json else _ready_text(server, made_up))
+    server: RunningServer | None = None
+    signaling: RunningSignaling | None = None
+    made_up = None
+    async with contextlib.AsyncExitStack() as stack:
+        if stun is not None:
+            from icekit.aio.server import serve as run_server
+
+            made_up = stun.made_up
+            server = await stack.enter_async_context(
+                run_server(
+                    stun.config,
+                    hosts=hosts,
+                    ports=stun.ports,
+                    tcp=stun.tcp,
+                    tls_port=stun.tls_port,
+                    ssl_context=context,
+                )
+            )
+        if rooms is not None:
+            from icekit.signaling.server import serve as run_signaling
+
+            signaling = await stack.enter_async_context(
+                run_signaling(rooms.config, hosts=hosts, port=rooms.port, ssl_context=context)
+            )
+        ready = _ready_json if json else _ready_text
+        typer.echo(ready(server, signaling, made_up))
         sys.stdout.flush()
         await stop.wait()
-    counters = server.counters
-    typer.echo(
-        f"Stopped. {counters.answered} answers, {counters.relayed_to_peer} packets relayed to peers and "
-        f"{counters.relayed_to_client} to clients.",
-        err=True,
-    )
+    typer.echo(" ".join(["Stopped.", *_summary(server, signaling)]), err=True)
+
+
+def _summary(server: RunningServer | None, signaling: RunningSignaling | None) -> list[str]:
+    lines = []
+    if server is not None:
+        counters = server.counters
+        lines.append(
+            f"{counters.answered} answers, {counters.relayed_to_peer} packets relayed to peers and "
+            f"{counters.relayed_to_client} to clients."
+        )
+    if signaling is not None:
+        joined = signaling.rooms.counters
+        lines.append(f"{joined.joins} joined rooms and sent {joined.received} messages.")
+    return lines
 
 
 def _stop_on_signals(stop: asyncio.Event) -> None:
@@ -186,29 +259,37 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-def _ready_json(server: RunningServer, made_up: tuple[str, str] | None) -> str:
+def _ready_json(
+    server: RunningServer | None, signaling: RunningSignaling | None, made_up: tuple[str, str] | None
+) -> str:
     import json
 
     username, credential = made_up or (None, None)
-    turn = server.core.config.turn
+    turn = None if server is None else server.core.config.turn
     return json.dumps(
         {
             "schema": "icekit/serve/1",
-            "urls": list(server.urls()),
-            "udp": [str(address) for address in server.udp],
-            "tcp": [str(address) for address in server.tcp],
-            "tls": [str(address) for address in server.tls],
+            "urls": [] if server is None else list(server.urls()),
+            "udp": [] if server is None else [str(address) for address in server.udp],
+            "tcp": [] if server is None else [str(address) for address in server.tcp],
+            "tls": [] if server is None else [str(address) for address in server.tls],
             "realm": None if turn is None else turn.realm,
             "username": username,
             "credential": credential,
+            "signaling": None if signaling is None else signaling.url(),
+            "page": None if signaling is None else signaling.page(),
         }
     )
 
 
-def _ready_text(server: RunningServer, made_up: tuple[str, str] | None) -> str:
-    lines = list(server.urls())
+def _ready_text(
+    server: RunningServer | None, signaling: RunningSignaling | None, made_up: tuple[str, str] | None
+) -> str:
+    lines = [] if server is None else list(server.urls())
     if made_up is not None:
         lines += [f"username    {made_up[0]}", f"credential  {made_up[1]}"]
+    if signaling is not None:
+        lines.append(f"signaling   {signaling.url('ROOM')}")
     return "\n".join([*lines, "Ready. Ctrl-C stops it."])
 
 
@@ -221,6 +302,17 @@ def _read_users(entries: list[str]) -> dict[str, str]:
             raise ConfigError("--user wants NAME:PASSWORD, both of them")
         found[name] = password
     return found
+
+
+def _signaling(secrets: list[str], room_size: int, origins: list[str]) -> SignalingServerConfig:
+    from icekit.signaling.rooms import RoomsConfig
+    from icekit.signaling.server import SignalingServerConfig
+
+    return SignalingServerConfig(
+        rooms=RoomsConfig(max_members=room_size),
+        secrets=tuple(read_value("--room-secret", secret) or "" for secret in secrets),
+        origins=tuple(origins),
+    )
 
 
 def _turn(
@@ -256,11 +348,10 @@ def _turn(
     )
 
 
-def _ssl_context(certificate: Path | None, key: Path | None) -> ssl.SSLContext:
+def _ssl_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     import ssl
 
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    assert certificate is not None
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:

@@ -57,6 +57,8 @@ __all__ = [
 # Scheme of the URL: the module that makes its transport.
 _MODULES = {
     "memory": "memory",
+    "tcp": "stream",
+    "unix": "stream",
     "ws": "ws",
     "wss": "ws",
 }

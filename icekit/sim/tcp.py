@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import socket
 import ssl
 from asyncio import sslproto
 from collections.abc import Callable
@@ -25,6 +26,7 @@ class _Listening:
 
     def __init__(self, local: Address) -> None:
         self.local = local
+        self.family = socket.AF_INET if local.family == 4 else socket.AF_INET6
 
     def getsockname(self) -> tuple[Any, ...]:
         """The bound address."""
@@ -32,7 +34,7 @@ class _Listening:
 
 
 class SimServer(asyncio.AbstractServer):
-    """A listening port; ``sockets`` answer ``getsockname``."""
+    """A listening port; ``sockets`` have ``family`` and answer ``getsockname``."""
 
     def __init__(self, stack: TcpStack, addresses: list[Address], factory: ProtocolFactory) -> None:
         self.sockets: tuple[_Listening, ...] = tuple(map(_Listening, addresses))

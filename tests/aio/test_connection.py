@@ -576,3 +576,16 @@ def test_patience_is_configurable() -> None:
         assert ms() == 2000
 
     world.run(test, config=IceConfig(patience=2.0))
+
+
+async def test_a_candidate_without_a_route_costs_one_check() -> None:
+    async with two() as (one, other):
+        # Loopback reaches nothing but this host; the system says so before the check has left.
+        nowhere = Candidate.parse("candidate:9 1 udp 2130706431 203.0.113.9 9 typ host")
+        await one.add_remote_candidate(nowhere)
+        await exchange(one, other)
+        async with asyncio.timeout(10):
+            await asyncio.gather(one.connect(), other.connect())
+            await one.settled()
+        states = {pair.remote.address: (pair.state, pair.checks_sent) for pair in one.stats()}
+        assert states["203.0.113.9"] == ("failed", 1)

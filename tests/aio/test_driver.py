@@ -534,3 +534,70 @@ async def test_a_defect_of_the_driver_ends_the_waiting(monkeypatch: pytest.Monke
         driver.wake()
         with pytest.raises(ZeroDivisionError):
             await anext(driver.events())
+
+
+async def test_events_can_be_delivered_as_they_happen() -> None:
+    core, told = Core(), []
+    driver: Driver[Any] = Driver(core, deliver=told.append)
+    core.events = ["one", SocketWanted(1, ANY), "two"]
+    driver.wake()
+    assert told == ["one", "two"]
+    await core.call("socket_opened")
+    await driver.close()
+
+
+class Routed(Core):
+    """A core that wants to know what did not leave, and answers it with something else."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.refused: list[Datagram] = []
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        self.refused.append(datagram)
+        if len(self.refused) == 1:
+            self.out.append(Datagram(datagram.source, datagram.source, b"instead"))
+
+
+async def test_a_core_is_told_what_has_no_route() -> None:
+    core = Routed()
+    driver: Driver[Any] = Driver(core)
+    local = await driver.bind(ANY)
+    # Loopback reaches nothing but this host: the system says so at once.
+    nowhere = Datagram(local, Address("203.0.113.9", 9), b"lost")
+    core.out.append(nowhere)
+    driver.wake()
+    assert core.refused == [nowhere]
+    assert (await core.call("datagram"))[1] == Datagram(local, local, b"instead")
+    # What can leave is not refused because something before it was.
+    assert core.refused == [nowhere]
+    await driver.close()
+
+
+class Steady(Core):
+    """A core that says whether its timer has moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timer_moved = False
+        self.asked = 0
+
+    def get_timer(self) -> float | None:
+        self.asked += 1
+        self.timer_moved = False
+        return super().get_timer()
+
+
+async def test_a_timer_that_has_not_moved_is_not_asked_for() -> None:
+    core = Steady()
+    driver: Driver[Any] = Driver(core)
+    driver.wake()
+    await asyncio.sleep(0)
+    assert core.asked == 0
+    core.timer, core.timer_moved = driver.now() + 0.01, True
+    for _ in range(3):
+        driver.wake()
+    core.at_timer = lambda now: core._note("fired")
+    await core.call("fired")
+    assert core.asked == 1
+    await driver.close()

@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icekit.cli import app
+from icekit.tokens import check_token
 
 NOW = 1_750_000_000
 SECRET = "north-pole-secret"
@@ -27,7 +28,9 @@ def _fixed_time(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def invoke(*arguments: str, **environment: str) -> Any:
-    return runner.invoke(app, ["credentials", *arguments], env={"ICEKIT_SECRET": None, **environment})
+    return runner.invoke(
+        app, ["credentials", *arguments], env={"ICEKIT_SECRET": None, "ICEKIT_ROOM_SECRET": None, **environment}
+    )
 
 
 def expected_password(username: str) -> str:
@@ -122,3 +125,61 @@ def test_decode_json() -> None:
         "milliseconds": False,
         "valid": True,
     }
+
+
+ROOM_SECRET = "a secret for tests that has at least 32 bytes"
+
+
+def test_token() -> None:
+    result = invoke("token", "lobby", "--name", "Ana", "--ttl", "60", "--secret", ROOM_SECRET)
+    assert (result.exit_code, result.stderr) == (0, "It opens the room lobby until 2025-06-15 15:07:40 UTC.\n")
+    token = result.stdout.strip()
+    assert check_token(token, [ROOM_SECRET], "lobby", NOW).name == "Ana"
+    read = invoke("decode", token)
+    assert (read.exit_code, read.stdout.splitlines()) == (
+        0,
+        [
+            "room     lobby",
+            "name     Ana",
+            "expires  2025-06-15 15:07:40 UTC (59 s left)",
+            "The signature was not checked: that takes the secret.",
+        ],
+    )
+
+
+def test_token_json(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = json.loads(invoke("token", "lobby", "--json", "--ttl", "60", ICEKIT_ROOM_SECRET=ROOM_SECRET).stdout)
+    token = made.pop("token")
+    assert made == {"schema": "icekit/credentials/1", "room": "lobby", "name": None, "expires_at": NOW + 60, "ttl": 60}
+    expected = {
+        "schema": "icekit/credentials/1",
+        "room": "lobby",
+        "name": None,
+        "expires_at": NOW + 60,
+        "seconds_left": 59,
+        "valid": True,
+    }
+    assert json.loads(invoke("decode", "--json", token).stdout) == expected
+    monkeypatch.setattr(time, "time", lambda: NOW + 61.0)
+    late = invoke("decode", token)
+    assert (late.exit_code, "ended 1 s ago" in late.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("lobby",), "the shared secret is missing; give --secret @FILE, or set ICEKIT_ROOM_SECRET"),
+        (("a/b", "--secret", ROOM_SECRET), "a room has 1 to 64"),
+        (("lobby", "--secret", ROOM_SECRET, "--name", " "), "a name has 1 to 64"),
+        (("lobby", "--secret", "short"), "openssl rand"),
+    ],
+)
+def test_a_token_that_cannot_be(arguments: tuple[str, ...], message: str) -> None:
+    result = invoke("token", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert message in result.stderr
+
+
+def test_what_only_looks_like_a_token() -> None:
+    result = invoke("decode", "eyJ.x.y")
+    assert (result.exit_code, result.stderr) == (3, "icekit: the header of a token must be JSON in base64url\n")

@@ -156,7 +156,7 @@ def test_one_sentence_for_each_failed_server() -> None:
     ]
     assert _summary(gather_report(events)).splitlines() == [
         "",
-        "10.0.0.1 cannot be used: denied.",
+        "10.0.0.1 cannot be used: the system does not allow a UDP socket there.",
         "stun:192.0.2.1 failed from 10.0.0.2, 10.0.0.3: no answer.",
         "turn:192.0.2.2 failed: \\x1b[31m500.",
         "0 candidates (0 host, 0 srflx, 0 relay); 0 of 2 servers answered; 5250.0 ms, interrupted",

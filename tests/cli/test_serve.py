@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import re
 import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +18,11 @@ import pytest
 import trustme
 
 from icekit.attributes import REALM, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS
+from icekit.errors import SignalingError
 from icekit.net import Address
+from icekit.signaling import connect
 from icekit.stun import Message, Method, decode, request
+from icekit.tokens import RoomGrant, make_token
 
 
 @contextmanager
@@ -62,7 +68,11 @@ def test_json(number: signal.Signals) -> None:
             "realm": "example.org",
             "username": "icekit",
             "credential": ready["credential"],
+            "signaling": ready["signaling"],
+            "page": ready["page"],
         }
+        assert re.fullmatch(r"ws://127\.0\.0\.1:[0-9]+/", ready["signaling"])
+        assert ready["page"] == ready["signaling"].replace("ws:", "http:")
         assert len(ready["credential"]) == 16
         for server in (first, second):
             answer = ask(server, request(Method.BINDING, bytes(12)))
@@ -72,11 +82,14 @@ def test_json(number: signal.Signals) -> None:
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
         assert (process.returncode, out) == (0, "")
-        assert err == "Stopped. 3 answers, 0 packets relayed to peers and 0 to clients.\n"
+        assert (
+            err
+            == "Stopped. 3 answers, 0 packets relayed to peers and 0 to clients. 0 joined rooms and sent 0 messages.\n"
+        )
 
 
 def test_text_without_turn_and_tcp() -> None:
-    with serving("--stun-only", "--no-tcp") as process:
+    with serving("--stun-only", "--no-tcp", "--no-http") as process:
         assert process.stdout is not None
         url = process.stdout.readline().strip()
         assert url.startswith("stun:127.0.0.1:")
@@ -97,6 +110,30 @@ def test_tls(tmp_path: Path) -> None:
         (tls,) = ready["tls"]
         assert ready["urls"][-1] == f"turns:{tls}?transport=tcp"
         assert (ready["username"], ready["credential"]) == (None, None)
+        assert ready["signaling"].startswith("wss://127.0.0.1:")
+
+
+async def test_rooms_behind_a_secret(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 40 + "\n")
+    token = make_token("x" * 40, RoomGrant(room="lobby", expires_at=time.time() + 60))
+    with serving("--signaling-only", "--json", "--room-secret", f"@{secret}", "--room-size", "1") as process:
+        assert process.stdout is not None
+        ready = json.loads(process.stdout.readline())
+        assert (ready["urls"], ready["udp"], ready["realm"]) == ([], [], None)
+        async with connect(f"{ready['signaling']}lobby", token=token):
+            for given, reason in ((None, "does not open this room"), (token, "room is full")):
+                with pytest.raises(SignalingError, match=reason):
+                    await connect(f"{ready['signaling']}lobby", token=given).__aenter__()
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.to_thread(process.communicate, timeout=10)
+        assert (process.returncode, err) == (0, "Stopped. 1 joined rooms and sent 1 messages.\n")
+
+
+def test_text_of_signaling() -> None:
+    with serving("--signaling-only", "--origin", "https://call.example.org") as process:
+        assert process.stdout is not None
+        assert re.fullmatch(r"signaling   ws://127\.0\.0\.1:[0-9]+/ROOM\n", process.stdout.readline())
 
 
 def test_coturn_config(tmp_path: Path) -> None:
@@ -131,6 +168,9 @@ def test_coturn_config(tmp_path: Path) -> None:
         (("--tls-port", "0"), "--certificate and --key"),
         (("--tls-port", "0", "--certificate", "/nonexistent", "--key", "/nonexistent"), "--certificate /nonexistent"),
         (("--coturn-config", "--secret", "a b"), "coturn's file cannot hold this secret"),
+        (("--room-secret", "short"), "the secret for room tokens has 5 bytes"),
+        (("--origin", "call.example.org"), "write SCHEME://HOST[:PORT]"),
+        (("--signaling-only", "--no-http"), "nothing to serve"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_exit_code_2(arguments: tuple[str, ...], message: str) -> None:
