@@ -164,6 +164,8 @@ class Selection:
                 self.first_valid.pop(component, None)
             else:
                 self._select(best)
+        if reopens:
+            self.checklist.trigger(pair)
 
     def role_changed(self) -> None:
         """What was about to be nominated is the peer's to decide now, or ours to decide anew."""

@@ -22,7 +22,7 @@ from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringCom
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.ice import IceAgent, IceConfig
 from icekit.ice_events import IceEvent, IceState, PairSelected
-from icekit.ice_tcp import TcpPaths
+from icekit.ice_tcp import PathOpened, TcpPaths
 from icekit.net import (
     Address,
     Datagram,
@@ -339,6 +339,9 @@ class IceSession:
         for item in self._gatherings():
             for data in item.gatherer.drain_relays():
                 self.agent.receive_datagram(Datagram(data.peer, data.relayed, data.data), now)
+        for news in self._tcp.news():
+            tell = self.agent.path_opened if isinstance(news, PathOpened) else self.agent.path_lost
+            tell(news.key, now)
         self._route(now)
         self._tell(now)
         if self._in_use is not None and not self._closing:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.candidate import Candidate, CandidateType
+from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.checklist import CandidatePair, LocalCandidate, PairState
 from icekit.generation import Generation, OpenCheck
 from icekit.ice_config import IceConfig
@@ -90,3 +90,17 @@ def test_components_of_which_the_peer_tells_nothing_are_not_used(told: tuple[int
     assert not generation.is_settled
     generation.selection.nominated.update(used)
     assert generation.is_settled
+
+
+def test_over_tcp_a_check_is_repeated_twice_a_second() -> None:
+    generation = made()
+    base = Address(HOST.host, 0)
+    active = Candidate("t", 1, "tcp", 9, HOST.host, 9, CandidateType.HOST, tcptype=TcpType.ACTIVE)
+    generation.checklist.add_local(LocalCandidate(active, base))
+    generation.checklist.add_remote(
+        Candidate("r", 1, "tcp", 9, "192.0.2.2", 7, CandidateType.HOST, tcptype=TcpType.PASSIVE)
+    )
+    (pair,) = generation.checklist
+    for when in (0.0, 0.5):
+        generation.pace(pair, when, 0.005)
+        assert pair.interval == 0.5

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import Item
-from icekit.candidate import Candidate, CandidateType
+from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.checklist import LocalCandidate
 from icekit.errors import InvalidState
 from icekit.ice import IceAgent, IceConfig
@@ -26,7 +26,7 @@ from icekit.ice_events import (
     RoleChanged,
     StateChanged,
 )
-from icekit.net import Address, Datagram
+from icekit.net import Address, Datagram, Transport
 from icekit.pacing import Floor
 from icekit.stun import Class, Message, Method, decode, failure, indication, request, short_term_key, success
 
@@ -1244,6 +1244,42 @@ class AnyOrder:
             for pair in generation.selection.selected.values():
                 assert pair.valid
         assert agent.is_settled() <= (agent.state in (IceState.COMPLETED, IceState.DISCONNECTED, IceState.CLOSED))
+
+
+def test_only_a_check_of_the_peer_is_one() -> None:
+    agent = IceAgent(False, random.Random(1).randbytes)
+    key = short_term_key(agent.local_password)
+    username = attr.USERNAME(f"{agent.local_ufrag}:{UFRAG}")
+    good = request(Method.BINDING, bytes(12), username)
+    assert agent.is_check(good.encode(key))
+    assert not agent.is_check(good.encode(PEER_KEY))
+    assert not agent.is_check(good.encode(None))
+    assert not agent.is_check(request(Method.BINDING, bytes(12), attr.USERNAME("other:peer")).encode(key))
+    assert not agent.is_check(request(Method.BINDING, bytes(12)).encode(key))
+    assert not agent.is_check(request(Method.ALLOCATE, bytes(12), username).encode(key))
+    assert not agent.is_check(success(good).encode(key))
+    assert not agent.is_check(b"no STUN")
+
+
+def test_an_opened_path_is_checked_at_once_and_one_that_cannot_be_opened_has_failed() -> None:
+    table = Table(IceAgent(True, random.Random(1).randbytes))
+    agent, base = table.agent, Address(HOST.host, 0)
+    active = Candidate("t", 1, "tcp", 9, HOST.host, 9, CandidateType.HOST, tcptype=TcpType.ACTIVE)
+    agent.add_local_candidate(LocalCandidate(active, base), 0.0)
+    agent.set_remote_credentials(UFRAG, PASSWORD, 0.0)
+    passive = Candidate("r", 1, "tcp", 9, *REMOTE, CandidateType.HOST, tcptype=TcpType.PASSIVE)
+    agent.add_remote_candidate(passive, 0.0)
+    assert [item.transport for item in table.run(0.1)] == [Transport.TCP]
+    key = (base, REMOTE, Transport.TCP)
+    agent.path_opened(key, table.now)
+    (check,) = table.run(0.1)
+    assert (check.source, check.destination, check.transport) == key
+    agent.path_lost(key, table.now)
+    assert [item.state for item in agent.stats()] == ["failed"]
+    # Nothing is known of others.
+    agent.path_opened((base, REMOTE2, Transport.TCP), table.now)
+    agent.path_lost((base, REMOTE2, Transport.TCP), table.now)
+    assert table.run(1.0) == []
 
 
 @settings(max_examples=150, deadline=None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.candidate import Candidate, CandidateType
+from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.checklist import CandidatePair, Checklist, LocalCandidate, PairState
 from icekit.ice_config import IceConfig
 from icekit.net import Address
@@ -153,3 +153,67 @@ def test_a_change_of_role_forgets_what_was_under_way() -> None:
     selection.decide(1.0, complete=False)
     selection.role_changed()
     assert selection.nominating == {}
+
+
+# TCP (RFC 6544): a connection can end.
+
+
+def made_tcp(tcptype: TcpType, *, controlling: bool = True) -> tuple[Selection, CandidatePair, CandidatePair]:
+    selection, high, low = made(controlling)
+    mine = Candidate("2", 1, "tcp", 100, *HOST, CandidateType.HOST, tcptype=tcptype)
+    for pair in (high, low):
+        pair.local = LocalCandidate(mine, HOST)
+    return selection, high, low
+
+
+def test_another_valid_pair_takes_the_place_of_a_lost_connection() -> None:
+    selection, high, low = made_tcp(TcpType.ACTIVE)
+    valid(selection, low, 0.0)
+    nominated(selection, high, 0.0)
+    selection.disconnected(high)
+    assert selection.selected == {1: low}
+    assert selection.nominated == set()
+    # It is decided anew, and what was lost may still come back.
+    assert high.state is PairState.IN_PROGRESS
+    assert list(selection.checklist.triggered)[-1] is high
+    nominated(selection, low, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("tcptype", "state"), [(TcpType.ACTIVE, PairState.IN_PROGRESS), (TcpType.PASSIVE, PairState.FAILED)]
+)
+def test_the_only_connection_stays_in_use_until_consent_runs_out(tcptype: TcpType, state: PairState) -> None:
+    selection, high, low = made_tcp(tcptype)
+    nominated(selection, high, 0.0)
+    selection.checklist.triggered.clear()
+    selection.disconnected(high)
+    assert (high.state, selection.selected) == (state, {1: high})
+    assert (high in selection.checklist.triggered) == (tcptype is TcpType.ACTIVE)
+    # A second loss, of the attempt to open it again, asks for no third one.
+    selection.checklist.triggered.clear()
+    selection.disconnected(high)
+    assert (high.state, list(selection.checklist.triggered)) == (PairState.FAILED, [])
+    # The peer connects again, from another port, and that pair ranks lower.
+    nominated(selection, low, 2.0)
+    assert selection.selected == {1: low}
+
+
+def test_a_connection_that_is_not_in_use_is_not_opened_again() -> None:
+    selection, high, low = made_tcp(TcpType.ACTIVE)
+    nominated(selection, high, 0.0)
+    valid(selection, low, 0.0)
+    selection.disconnected(low)
+    assert (low.state, selection.selected, selection.nominated) == (PairState.FAILED, {1: high}, {1})
+
+
+def test_a_nomination_under_way_ends_with_its_connection() -> None:
+    selection, high, _ = made_tcp(TcpType.ACTIVE)
+    valid(selection, high, 0.0)
+    selection.decide(1.0, complete=False)
+    assert selection.is_nominating(high)
+    selection.disconnected(high)
+    assert not selection.is_nominating(high)
+    # The same pair, valid again, carries the data and is nominated.
+    valid(selection, high, 2.0)
+    selection.decide(3.0, complete=False)
+    assert selection.is_nominating(high)

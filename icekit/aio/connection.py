@@ -15,19 +15,25 @@ from icekit.aio.convert import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
-from icekit.aio.gatherer import local_addresses as default_addresses
-from icekit.aio.gatherer import resolve_server
+from icekit.aio.gatherer import require_local_addresses, resolve_server
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
 from icekit.candidate import Candidate
 from icekit.errors import ConfigError, IceFailed, InvalidState
-from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerAnswered, ServerFailed
+from icekit.gathering_events import (
+    CandidateGathered,
+    GatheringComplete,
+    LocalAddressFailed,
+    ServerAnswered,
+    ServerFailed,
+)
 from icekit.gathering_plan import GatherServer, gather_servers
 from icekit.ice import IceConfig
 from icekit.ice_events import DataReceived, IceState, PairStats, SelectedPair, StateChanged
 from icekit.net import AddressClass
+from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
 from icekit.servers import IceServer
 from icekit.session import IceSession, SessionEvent
@@ -51,7 +57,8 @@ class IceConnection:
     """One component between two peers.
 
     Takes the keywords of ``aioice.Connection``, and: ``ice_servers``, any number of STUN and TURN servers;
-    ``local_addresses``, used instead of the machine's interfaces; ``pacing``, the Ta of the peer in seconds (RFC 8445
+    ``local_addresses``, used instead of the machine's interfaces; ``network``, filters of interfaces and addresses, the
+    port range, announced addresses (1:1 NAT), candidates over TCP; ``pacing``, the Ta of the peer in seconds (RFC 8445
     §14.2) where nothing negotiates it; ``floor``, of an agent that does not share the pace of all agents of the process
     (for simulations of several). ``candidates`` gives candidates as they are found, so that they can be sent at
     once (RFC 8838); ``connect`` may be called before any candidate is known.
@@ -77,6 +84,7 @@ class IceConnection:
         *,
         ice_servers: Sequence[IceServer] | None = None,
         local_addresses: Sequence[str] | None = None,
+        network: NetworkConfig | None = None,
         pacing: float | None = None,
         config: IceConfig | None = None,
         floor: Floor | None = None,
@@ -88,6 +96,7 @@ class IceConnection:
             raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
         servers = servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport)
         self._local_addresses = local_addresses
+        self._network = network or NetworkConfig()
         self._families = tuple(family for family, used in ((4, use_ipv4), (6, use_ipv6)) if used)
         self._relay_only = transport_policy is not None and transport_policy.name == "RELAY"
         self._wanted: tuple[GatherServer, ...] = gather_servers((*(ice_servers or ()), *servers))
@@ -97,6 +106,7 @@ class IceConnection:
             self._wanted,
             token_bytes or os.urandom,
             config=config,
+            network=self._network,
             floor=floor or shared_floor(),
             relay_only=self._relay_only,
             credentials=credentials(local_username, local_password, token_bytes or os.urandom),
@@ -113,6 +123,7 @@ class IceConnection:
         self._changed = asyncio.Event()
         self._inbox = Inbox()
         self._found: list[FoundEvent] = []
+        self._unusable: list[LocalAddressFailed] = []
         self._gathering_done = False
         self._last_gathered = 0.0
         self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
@@ -337,6 +348,7 @@ class IceConnection:
             raise InvalidState("restart() is for a connection that gathers or connects, and is not closed")
         self._session.restart(self._now(), self._hosts())
         self._found.clear()
+        self._unusable.clear()
         self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
         self._gathering_done = self._end_told = False
         self.remote_username = self.remote_password = None
@@ -348,13 +360,14 @@ class IceConnection:
 
     def _hosts(self) -> list[str]:
         """The addresses to gather from, as they are now."""
-        hosts = default_addresses() if self._local_addresses is None else self._local_addresses
+        way_out = 'name an address in local_addresses (["127.0.0.1"] reaches peers on this host)'
+        hosts = self._local_addresses
+        if hosts is None:
+            hosts = require_local_addresses(self._network, way_out)
         fitting = [host for host in hosts if (6 if ":" in host else 4) in self._families]
         if not fitting:
-            raise ConfigError(
-                "there is no local address to connect from; connect this host to a network, or name an address in "
-                'local_addresses (["127.0.0.1"] reaches peers on this host)'
-            )
+            wanted = " or ".join(f"IPv{family}" for family in self._families)
+            raise ConfigError(f"there is no local address of {wanted or 'any family'} to connect from; {way_out}")
         return fitting
 
     def _start(self) -> Driver[SessionEvent]:
@@ -394,6 +407,8 @@ class IceConnection:
                 self._last_gathered = now
             case ServerAnswered() | ServerFailed():
                 self._found.append(event)
+            case LocalAddressFailed():
+                self._unusable.append(event)
             case GatheringComplete():
                 self._gathering_done = True
             case StateChanged(state=state):
@@ -453,6 +468,9 @@ class IceConnection:
             raise IceFailed("the connection is closed")
         if self._agent.state is IceState.FAILED:
             raise IceFailed(_NO_PAIR)
+        if self._gathering_done and self._unusable and not self.gathered and not self._agent.uses_old_pair():
+            why = "; ".join(f"{item.host}: {item.error}" for item in self._unusable)
+            raise IceFailed(f"there is no local candidate to connect from: {why}")
 
     async def _wait(self, until: float | None) -> None:
         """Wait for any change, or until a time."""

@@ -17,6 +17,7 @@ from icekit.gathering import Gatherer
 from icekit.gathering_events import GatherEvent, GatheringComplete
 from icekit.gathering_plan import GatherConfig, GatherServer, gather_servers
 from icekit.net import AddressClass
+from icekit.network_config import NetworkConfig
 from icekit.report import Interface
 from icekit.servers import IceServer
 from icekit.session import IceSession
@@ -27,17 +28,40 @@ _LEFT_OUT = (AddressClass.UNSPECIFIED, AddressClass.LOOPBACK, AddressClass.LINK_
 _ORDER = ("ethernet", "wifi", None, "cellular", "vpn")
 
 
-def local_addresses(found: Sequence[Interface] | None = None) -> tuple[str, ...]:
+def local_addresses(found: Sequence[Interface] | None = None, network: NetworkConfig | None = None) -> tuple[str, ...]:
     """The addresses of this host to gather from, most preferred first; by default of all its interfaces.
 
-    Without loopback, link-local addresses and bridges (containers), which nobody elsewhere can reach. Blocks briefly.
+    Without loopback, link-local addresses and bridges (containers), which nobody elsewhere can reach, and without what
+    the filters of ``network`` leave out. Blocks briefly.
     """
     usable = [
         item
         for item in (interfaces() if found is None else found)
-        if item.address_class not in _LEFT_OUT and item.kind in _ORDER
+        if _is_reachable(item) and (network is None or network.allows(item))
     ]
     return tuple(dict.fromkeys(item.address for item in sorted(usable, key=lambda item: _ORDER.index(item.kind))))
+
+
+def _is_reachable(item: Interface) -> bool:
+    return item.address_class not in _LEFT_OUT and item.kind in _ORDER
+
+
+def require_local_addresses(network: NetworkConfig, way_out: str) -> tuple[str, ...]:
+    """The same; ConfigError if there is none. ``way_out``: how to name an address that nobody elsewhere can reach."""
+    found = interfaces()
+    hosts = local_addresses(found, network)
+    if hosts:
+        return hosts
+    if network.interfaces or network.addresses:
+        here = ", ".join(
+            f"{item.name} {item.address}{'' if _is_reachable(item) else ' (' + _why_not(item) + ')'}" for item in found
+        )
+        raise ConfigError(f"the filters leave no local address; this host has {here}; what is in brackets, {way_out}")
+    raise ConfigError(f"this host has no address that others can reach; connect it to a network, or {way_out}")
+
+
+def _why_not(item: Interface) -> str:
+    return item.address_class if item.address_class in _LEFT_OUT else str(item.kind)
 
 
 async def gather(
@@ -45,6 +69,7 @@ async def gather(
     *,
     local_addresses: Sequence[str] | None = None,
     config: GatherConfig | None = None,
+    network: NetworkConfig | None = None,
     resolver: Resolver | None = None,
     ssl_context: ssl.SSLContext | None = None,
     token_bytes: Callable[[int], bytes] | None = None,
@@ -56,8 +81,12 @@ async def gather(
     servers without credentials, and where there is no local address.
     """
     wanted = gather_servers(servers)
-    hosts = _default_hosts() if local_addresses is None else local_addresses
-    core = Gatherer(hosts, wanted, token_bytes or os.urandom, config=config)
+    network = network or NetworkConfig()
+    hosts = local_addresses
+    if hosts is None:
+        way_out = "name an address with --local-address (127.0.0.1 reaches servers on this host)"
+        hosts = require_local_addresses(network, way_out)
+    core = Gatherer(hosts, wanted, token_bytes or os.urandom, config=config, network=network)
     driver: Driver[GatherEvent] = Driver(core, ssl_context=ssl_context)
     resolver = resolver or Resolver()
     resolver.prepare(server.uri for server in wanted)
@@ -81,16 +110,6 @@ async def gather(
         finally:
             # Also for who is cancelled while the tasks end: relays and sockets must not stay.
             await driver.close()
-
-
-def _default_hosts() -> tuple[str, ...]:
-    hosts = local_addresses()
-    if not hosts:
-        raise ConfigError(
-            "this host has no address that others can reach; connect it to a network, or name an address with "
-            "--local-address (127.0.0.1 reaches servers on this host)"
-        )
-    return hosts
 
 
 async def resolve_server(

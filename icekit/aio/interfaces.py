@@ -26,6 +26,8 @@ _NAMES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
             "bridge",
             r"(br(-|_|\d|lan|idge)|virbr|docker|lx[cd]br|podman|cni|vmnet|vboxnet)[-_\w]*$|.*hyper-v virtual|vethernet",
         ),
+        # The host's ends of cables to containers and virtual machines.
+        ("bridge", r"(veth|cali|vnet|flannel|cilium|kube-)[-_.\w]*$"),
         ("cellular", r"(wwan|wwp|rmnet|ccmni|pdp_ip)[-_\w]*$|.*(mobile broadband|cellular)"),
         ("wifi", r"(wlan|wlp|wlx|wlo|wl\d|ath\d|wifi)[-_\w]*$|.*(wi-fi|wireless)"),
         ("ethernet", r"(eth|enp|eno|ens|enx|end|em\d)[-_\w]*$|.*ethernet"),

@@ -31,6 +31,7 @@ from icekit.errors import ConfigError
 from icekit.gathering_events import CandidateGathered, ServerFailed
 from icekit.gathering_plan import gather_servers
 from icekit.ice import IceConfig
+from icekit.network_config import NetworkConfig
 from icekit.sdp import read_sdp
 from icekit.servers import IceServer
 
@@ -64,8 +65,8 @@ class PeerConnection(StockPeerConnection):
     ``iceConnectionState`` and ``connectionState`` know ``disconnected``; a connection that failed is closed after 30 s
     if nobody restarts it. All URLs of all ICE servers are used; ConfigError for one that cannot be.
 
-    ``engine="aioice"`` is aiortc as it is. ``local_addresses`` are used instead of the machine's interfaces,
-    ``ssl_context`` for ``turns:``.
+    ``engine="aioice"`` is aiortc as it is. ``local_addresses`` are used instead of the machine's interfaces.
+    ``network`` has filters, the port range, announced addresses and TCP; ``ssl_context`` is for ``turns:``.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class PeerConnection(StockPeerConnection):
         *,
         engine: Literal["icekit", "aioice"] = "icekit",
         local_addresses: Sequence[str] | None = None,
+        network: NetworkConfig | None = None,
         config: IceConfig | None = None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -83,6 +85,7 @@ class PeerConnection(StockPeerConnection):
         self.stock = engine == "aioice"
         self._config = config or IceConfig()
         self._local_addresses = local_addresses
+        self._network = network
         self._ssl_context = ssl_context
         self._servers = () if self.stock else ice_servers(configuration.iceServers)
         self._relay_only = configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY
@@ -103,6 +106,7 @@ class PeerConnection(StockPeerConnection):
             local_password=password,
             ice_servers=self._servers,
             local_addresses=self._local_addresses,
+            network=self._network,
             config=self._config,
             ssl_context=self._ssl_context,
         )

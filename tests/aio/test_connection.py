@@ -230,7 +230,7 @@ def test_what_cannot_be_asked_for() -> None:
     with pytest.raises(ConfigError, match="local_password wants 22 to 256") as error:
         local(True, local_password="secret and short")
     assert "secret and short" not in str(error.value)
-    with pytest.raises(ConfigError, match="there is no local address to connect from"):
+    with pytest.raises(ConfigError, match="there is no local address of IPv6 to connect from"):
         local(True, use_ipv4=False)
     with pytest.raises(ConfigError, match="is no IP address"):
         IceConnection(True, local_addresses=["localhost"])

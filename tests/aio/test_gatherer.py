@@ -11,10 +11,11 @@ import pytest
 import trustme
 
 from icekit.aio.dns import Resolver
-from icekit.aio.gatherer import gather, local_addresses
+from icekit.aio.gatherer import gather, local_addresses, require_local_addresses
 from icekit.aio.server import RunningServer, serve
 from icekit.errors import ConfigError
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerFailed
+from icekit.network_config import NetworkConfig
 from icekit.report import Interface
 from icekit.resolution import Resolution
 from icekit.server import ServerConfig, TurnConfig
@@ -267,4 +268,31 @@ def test_which_local_addresses() -> None:
         "10.9.0.1",
         "100.64.0.2",
         "10.8.0.2",
+    )
+
+
+HOST = [
+    Interface("docker0", "172.17.0.1", "private", "bridge"),
+    Interface("eth0", "192.168.1.2", "private", "ethernet"),
+    Interface("lo", "127.0.0.1", "loopback", "loopback"),
+    Interface("veth1a2b3c", "10.88.0.1", "private", "bridge"),
+    Interface("virbr0", "192.168.122.1", "private", "bridge"),
+    Interface("wlan0", "192.168.2.2", "private", "wifi"),
+]
+
+
+def test_filters_choose_among_what_others_can_reach() -> None:
+    assert local_addresses(HOST, NetworkConfig()) == ("192.168.1.2", "192.168.2.2")
+    assert local_addresses(HOST, NetworkConfig(interfaces=["wlan*", "docker0"])) == ("192.168.2.2",)
+    assert local_addresses(HOST, NetworkConfig(addresses=["!192.168.2.0/24"])) == ("192.168.1.2",)
+
+
+def test_filters_that_leave_nothing_say_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("icekit.aio.gatherer.interfaces", lambda: HOST)
+    with pytest.raises(ConfigError) as error:
+        require_local_addresses(NetworkConfig(interfaces=["docker0"]), "name it")
+    assert str(error.value) == (
+        "the filters leave no local address; this host has docker0 172.17.0.1 (bridge), eth0 192.168.1.2, "
+        "lo 127.0.0.1 (loopback), veth1a2b3c 10.88.0.1 (bridge), virbr0 192.168.122.1 (bridge), wlan0 192.168.2.2; "
+        "what is in brackets, name it"
     )
