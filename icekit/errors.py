@@ -15,6 +15,7 @@
     │   └── IceFailed (ConnectionError)  no candidate pair works
     ├── SignalingError                a signaling channel broke
     ├── NegotiationError              offer and answer do not fit
+    ├── ProgramError                  a program that another stack runs in broke its protocol, or ended
     ├── SimulationDeadlock            a simulated program waits for ever
     ├── SimulationRealClock       it would wait for a clock that is not simulated
     ├── SimulationTimeLimit           a simulated program ran past its limit
@@ -137,6 +138,20 @@ class SignalingError(IcekitError):
 
 class NegotiationError(IcekitError):
     """Offer and answer do not fit together."""
+
+
+class ProgramError(IcekitError):
+    """A program that runs another stack broke its protocol or ended; ``output`` is the end of its stderr."""
+
+    def __init__(self, program: str, reason: str, output: str = "") -> None:
+        super().__init__(program, reason, output)
+        self.program = program
+        self.reason = reason
+        self.output = output
+
+    def __str__(self) -> str:
+        said = f"; it said: {self.output}" if self.output else ""
+        return f"the program {self.program}: {self.reason}{said}"
 
 
 class _SimulationStopped(IcekitError):

@@ -72,6 +72,14 @@ python_version() { "$1" -c 'import sys; print(*sys.version.split())' 2>/dev/null
 
 is_root() { [[ $(id -u) == 0 ]]; }
 
+# install PYTHON PACKAGE…: into the environment of that Python.
+install() {
+    if command -v uv >/dev/null && quietly uv pip install --quiet --python "$1" "${@:2}"; then
+        return
+    fi
+    quietly "$1" -m pip install --quiet --disable-pip-version-check "${@:2}"
+}
+
 # Packages must not start a service (coturn's would take port 3478), neither now nor at the next boot.
 apt_install() {
     local policy=/usr/sbin/policy-rc.d status=0 unit
@@ -235,3 +243,26 @@ setup() {
     exec 9<&-
     trap - INT TERM
 }
+
+# setup_libdatachannel: .venv-libdatachannel, for a stack that needs Python 3.12 where ours may be older. What went
+# wrong is not ours to judge: the tests that need it say so. Nothing is installed when nothing has changed.
+setup_libdatachannel() (
+    folder=$root/.venv-libdatachannel
+    package=libdatachannel-py==2026.1.0
+    for version in 3.13 3.12 3.14; do
+        if python=$(find_python "$version"); then
+            now="$root $package $(python_version "$python")"
+            if [[ -x $folder/bin/python && $(cat "$folder/.made-from" 2>/dev/null) == "$now" ]]; then
+                return
+            fi
+            say "setting up $folder with $python"
+            if (make_venv "$python" "$folder") && install "$folder/bin/python" "$package"; then
+                printf '%s\n' "$now" >"$folder/.made-from"
+                return
+            fi
+            break
+        fi
+    done
+    rm -rf "$folder"
+    say "no libdatachannel: it needs Python 3.12 or newer, and a wheel for this machine; its tests will not run"
+)

@@ -19,6 +19,10 @@ def pytest_configure() -> None:
         os.environ.pop(name, None)
         # readline, which pytest imports, sets COLUMNS behind the back of os.environ; child processes see it.
         os.unsetenv(name)
+    # What scripts/setup.bash makes for the stack that wants a newer Python.
+    python = Path(__file__).parent.parent / ".venv-libdatachannel" / "bin" / "python"
+    if python.exists():
+        os.environ.setdefault("ICEKIT_LIBDATACHANNEL_PYTHON", str(python))
 
 
 @pytest.hookimpl(tryfirst=True)

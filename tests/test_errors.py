@@ -19,6 +19,7 @@ from icekit.errors import (
     InvalidState,
     MissingExtra,
     NegotiationError,
+    ProgramError,
     ProtocolError,
     SignalingError,
     SimulationDeadlock,
@@ -52,6 +53,8 @@ EVERY = [
     (IceFailed("x"), 1, "x"),
     (SignalingError("x"), 3, "x"),
     (NegotiationError("x"), 3, "x"),
+    (ProgramError("wrtc", "it has ended"), 3, "the program wrtc: it has ended"),
+    (ProgramError("wrtc", "it has ended", "no memory"), 3, "the program wrtc: it has ended; it said: no memory"),
     (SimulationDeadlock(1.5, ("a: x",)), 3, "deadlock at 1.500000 s of virtual time:\n  a: x"),
     (
         SimulationRealClock(1.0, ()),

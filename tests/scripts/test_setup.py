@@ -191,3 +191,54 @@ def test_an_old_python3_is_passed_over(project: Project) -> None:
     assert done.returncode == 0, done.stderr
     assert str(project.programs) not in done.stderr
     assert project.calls() == [MAKE, INSTALL]
+
+
+@pytest.fixture
+def newer_python(project: Project) -> str:
+    """A Python 3.13, whatever this machine has."""
+    path = project.programs / "python3.13"
+    # It says that it is one; everything else is left to the real one.
+    project.program(
+        "python3.13",
+        f'#!/bin/sh\nif [ "$1" = - ]; then cat >/dev/null; echo "{path}"; '
+        'elif [ "$1" = -c ]; then echo 3.13.0; else exec "$REAL_PYTHON" "$@"; fi\n',
+    )
+    return str(path)
+
+
+def setup_libdatachannel(project: Project, **environment: str) -> subprocess.CompletedProcess[str]:
+    script = 'set -euo pipefail; source "$0"; setup_libdatachannel; echo ready'
+    return subprocess.run(
+        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
+        env=project.environment | {"HOME": str(project.programs)} | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+
+
+def test_the_stack_with_a_python_of_its_own_is_installed_once(project: Project, newer_python: str) -> None:
+    first = setup_libdatachannel(project)
+    assert (first.returncode, first.stdout) == (0, "ready\n"), first.stderr
+    assert project.calls() == [MAKE, INSTALL]
+    assert newer_python in first.stderr
+    second = setup_libdatachannel(project)
+    assert (second.returncode, second.stdout, second.stderr) == (0, "ready\n", "")
+    assert project.calls() == []
+
+
+def test_a_stack_that_cannot_be_installed_is_left_to_its_tests(project: Project, newer_python: str) -> None:
+    done = setup_libdatachannel(project, FAIL="no wheel", PIP_NO_INDEX="1", REAL_PYTHON="/bin/false")
+    assert (done.returncode, done.stdout) == (0, "ready\n")
+    assert "no libdatachannel: " in done.stderr
+    assert not (project.root / ".venv-libdatachannel").exists()
+
+
+def test_without_a_newer_python_there_is_no_such_stack(project: Project) -> None:
+    for name in ("python3", "python3.12", "python3.13", "python3.14"):
+        project.program(name, "#!/bin/sh\nexit 1\n")
+    done = setup_libdatachannel(project)
+    assert (done.returncode, done.stdout) == (0, "ready\n")
+    assert "no libdatachannel: it needs Python 3.12 or newer" in done.stderr
+    assert project.calls() == []

@@ -1,0 +1,315 @@
+"""One call between two programs: the signaling between them, and what they told of it, with times."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from icekit.bench.lines import (
+    AskPair,
+    Description,
+    Echoed,
+    End,
+    Ended,
+    Event,
+    Opened,
+    PairEnd,
+    PairTold,
+    Send,
+    Start,
+    StateChanged,
+    TrickledCandidate,
+)
+from icekit.bench.program import Program
+from icekit.candidate import Candidate
+from icekit.errors import DecodeError
+from icekit.net import Address
+from icekit.sdp import read_sdp
+
+CONNECTED = ("connected", "completed")
+_SECOND_TEXT = "still there?"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallConfig:
+    """What both sides are told, and deadlines in seconds.
+
+    ``signaling_delay`` is what a line is under way. ``settles_within``: how long to wait after the echo for pairs that
+    stay for ``settled_after``.
+    """
+
+    ice_servers: tuple[Mapping[str, Any], ...] = ()
+    trickle: bool = True
+    relay_only: bool = False
+    signaling_delay: float = 0.0
+    fails_after: float = 20.0
+    settled_after: float = 0.5
+    settles_within: float = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SideReport:
+    """One side; times in seconds since both were told to start, ``None`` for what did not happen.
+
+    ``relays``: the addresses that it has called its relayed candidates.
+    """
+
+    engine: str
+    version: str
+    described: float | None
+    connected: float | None
+    opened: float | None
+    local: PairEnd | None
+    remote: PairEnd | None
+    relays: frozenset[Address]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CallReport:
+    """``echoed``: when the first text was back at the offering side. ``failure`` is ``None`` when data flowed."""
+
+    offerer: SideReport
+    answerer: SideReport
+    echoed: float | None
+    failure: str | None
+
+    @property
+    def connected(self) -> float | None:
+        """When ICE was connected on both sides."""
+        return _later(self.offerer.connected, self.answerer.connected)
+
+    @property
+    def opened(self) -> float | None:
+        """When the data channel was open on both sides."""
+        return _later(self.offerer.opened, self.answerer.opened)
+
+    @property
+    def relays(self) -> tuple[int | None, int | None]:
+        """How many relays the data go through that the offering, that the answering side sends; ``None``: not told."""
+        return _relays(self.offerer, self.answerer), _relays(self.answerer, self.offerer)
+
+    @property
+    def path(self) -> str:
+        """``direct``, ``relay`` (at least one way), ``none`` or ``unknown``."""
+        if self.failure is not None:
+            return "none"
+        if None in self.relays:
+            return "unknown"
+        return "relay" if any(self.relays) else "direct"
+
+    @property
+    def same_pair(self) -> bool | None:
+        """Whether both sides send over the same pair, as far as they tell; ``None`` if one told nothing."""
+        agreed = (_agree(self.offerer, self.answerer), _agree(self.answerer, self.offerer))
+        return None if None in agreed else all(agreed)
+
+
+def _agree(side: SideReport, other: SideReport) -> bool | None:
+    """Whether ``side`` reaches the other one where that one sends from: at its relay, or not there."""
+    if side.remote is None or other.local is None:
+        return None
+    relayed = other.local.kind == "relay"
+    if side.remote.address is None or side.remote.port is None:
+        # libwebrtc hides where a peer-reflexive candidate is.
+        return side.remote.kind == "prflx" or (side.remote.kind == "relay") == relayed
+    return _is_relay(side.remote, other) == relayed
+
+
+def _relays(side: SideReport, other: SideReport) -> int | None:
+    if side.local is None or side.remote is None:
+        return None
+    # Each side knows its own end best: to the other one it may look peer-reflexive.
+    hidden = side.remote.address is None
+    there = other.local is not None and other.local.kind == "relay" if hidden else _is_relay(side.remote, other)
+    return (side.local.kind == "relay") + there
+
+
+def _is_relay(remote: PairEnd, owner: SideReport) -> bool:
+    known = remote.address is not None and remote.port is not None
+    return remote.kind == "relay" or (known and Address(str(remote.address), int(remote.port or 0)) in owner.relays)
+
+
+def _later(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else max(one, other)
+
+
+async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallReport:
+    """``offerer`` calls ``answerer``. What goes wrong between them is in the report; ProgramError if a program breaks.
+
+    After a report both may be used again.
+    """
+    sides = (_Side(offerer), _Side(answerer))
+    went_wrong: str | None = None
+    echo = sides[0].echo
+    carrying = [asyncio.create_task(_carry(one, other, config)) for one, other in (sides, tuple(reversed(sides)))]
+    try:
+        began = time.monotonic()
+        for side, role in ((sides[1], "answer"), (sides[0], "offer")):
+            await side.program.send(
+                Start(role=role, ice_servers=config.ice_servers, trickle=config.trickle, relay_only=config.relay_only)
+            )
+        try:
+            async with asyncio.timeout(config.fails_after):
+                await _first(carrying, *(side.opened for side in sides), echo)
+        except TimeoutError:
+            went_wrong = f"no echo after {config.fails_after:g} s"
+        else:
+            await _settle(carrying, sides, config)
+            await offerer.send(Send(text=_SECOND_TEXT))
+            try:
+                async with asyncio.timeout(config.settles_within):
+                    await _first(carrying, sides[0].second_echo)
+            except TimeoutError:
+                went_wrong = f"no echo {config.settles_within:g} s after the pairs had settled"
+        with contextlib.suppress(TimeoutError):
+            await _end(carrying, sides, config)
+    finally:
+        for task in carrying:
+            task.cancel()
+        await asyncio.gather(*carrying, return_exceptions=True)
+    first, second = (side.report(began) for side in sides)
+    echoed = echo.result() - began if echo.done() else None
+    return CallReport(offerer=first, answerer=second, echoed=echoed, failure=went_wrong)
+
+
+async def _first(carrying: list[asyncio.Task[None]], *wanted: asyncio.Future[float]) -> None:
+    """Wait for all that is wanted, and no longer than the programs speak."""
+    missing = {item for item in wanted if not item.done()}
+    while missing:
+        speaking: set[asyncio.Future[Any]] = {task for task in carrying if not task.done()}
+        await asyncio.wait(speaking | missing, return_when=asyncio.FIRST_COMPLETED)
+        for task in speaking:
+            # One that is done without an exception has ended as it should, and tells nothing more.
+            if task.done():
+                task.result()
+        missing = {item for item in missing if not item.done()}
+
+
+async def _settle(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], config: CallConfig) -> None:
+    """Ask both for their pairs until they have stayed the same for a while."""
+    began = since = time.monotonic()
+    last: Any = None
+    while (now := time.monotonic()) < began + config.settles_within:
+        for side in sides:
+            side.pair = asyncio.get_running_loop().create_future()
+            await side.program.send(AskPair())
+        await _first(carrying, *(side.pair for side in sides))
+        seen = [side.ends for side in sides]
+        if seen != last:
+            last, since = seen, now
+        elif now - since >= config.settled_after:
+            return
+        await asyncio.sleep(0.05)
+
+
+async def _end(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], config: CallConfig) -> None:
+    for side in sides:
+        await side.program.send(End())
+    async with asyncio.timeout(config.settles_within):
+        await _first(carrying, *(side.ended for side in sides))
+
+
+async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
+    """Take what one program says: signaling to the other one, the rest into its record. Ends with the connection."""
+    lines: asyncio.Queue[tuple[float, Description | TrickledCandidate]] = asyncio.Queue()
+
+    async def deliver() -> None:
+        while True:
+            due, item = await lines.get()
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await target.program.send(item)
+
+    delivering = asyncio.create_task(deliver())
+    try:
+        while not source.ended.done():
+            event = await source.program.next_event()
+            source.note(event)
+            if isinstance(event, Description | TrickledCandidate) and not target.ended.done():
+                lines.put_nowait((time.monotonic() + config.signaling_delay, _untimed(event)))
+    finally:
+        # If it has failed, its target does not read any more, which that one's own events show.
+        delivering.cancel()
+        await asyncio.gather(delivering, return_exceptions=True)
+
+
+def _untimed(item: Description | TrickledCandidate) -> Description | TrickledCandidate:
+    if isinstance(item, Description):
+        return Description(kind=item.kind, sdp=item.sdp)
+    return TrickledCandidate(
+        candidate=item.candidate,
+        sdp_mid=item.sdp_mid,
+        sdp_mline_index=item.sdp_mline_index,
+        username_fragment=item.username_fragment,
+    )
+
+
+def _future() -> asyncio.Future[float]:
+    return asyncio.get_running_loop().create_future()
+
+
+@dataclass(eq=False, kw_only=False, slots=True)
+class _Side:
+    """What one program has told so far; times on the clock of all."""
+
+    program: Program
+    described: float | None = None
+    connected: float | None = None
+    ends: tuple[PairEnd | None, PairEnd | None] = (None, None)
+    relays: set[Address] = field(default_factory=set)
+    opened: asyncio.Future[float] = field(default_factory=_future)
+    echo: asyncio.Future[float] = field(default_factory=_future)
+    second_echo: asyncio.Future[float] = field(default_factory=_future)
+    pair: asyncio.Future[float] = field(default_factory=_future)
+    ended: asyncio.Future[float] = field(default_factory=_future)
+
+    def note(self, event: Event) -> None:
+        match event:
+            case Description(sdp=sdp):
+                self.described = event.time
+                with contextlib.suppress(DecodeError):
+                    for section in read_sdp(sdp, strict=False).media:
+                        for candidate in section.candidates:
+                            self._note_candidate(candidate)
+            case TrickledCandidate(candidate=text) if text:
+                with contextlib.suppress(DecodeError):
+                    self._note_candidate(Candidate.parse(text, strict=False))
+            case StateChanged(of="ice", state=state) if state in CONNECTED and self.connected is None:
+                self.connected = event.time
+            case Opened():
+                _set(self.opened, event.time)
+            case Echoed(text=text):
+                _set(self.second_echo if text == _SECOND_TEXT else self.echo, event.time)
+            case PairTold(local=local, remote=remote):
+                self.ends = (local, remote)
+                _set(self.pair, event.time)
+            case Ended():
+                _set(self.ended, event.time)
+
+    def _note_candidate(self, candidate: Candidate) -> None:
+        if candidate.type == "relay":
+            self.relays.add(Address(candidate.address, candidate.port))
+
+    def report(self, began: float) -> SideReport:
+        def since(moment: float | None) -> float | None:
+            return None if moment is None else moment - began
+
+        ready = self.program.ready
+        return SideReport(
+            engine=ready.engine,
+            version=ready.version,
+            described=since(self.described),
+            connected=since(self.connected),
+            opened=since(self.opened.result() if self.opened.done() else None),
+            local=self.ends[0],
+            remote=self.ends[1],
+            relays=frozenset(self.relays),
+        )
+
+
+def _set(future: asyncio.Future[float], value: float) -> None:
+    if not future.done():
+        future.set_result(value)

@@ -1,0 +1,126 @@
+"""libdatachannel by way of libdatachannel-py: ``python -m icekit.bench.programs.libdatachannel`` (Python ≥ 3.12)."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import libdatachannel as rtc
+
+from icekit.bench.lines import PairEnd, Start, TrickledCandidate
+from icekit.bench.programs.stdio import GREETING, LABEL, Pair, Voice, run
+from icekit.net import Transport
+from icekit.servers import ServerUri
+
+_KINDS = {
+    rtc.Candidate.Type.Host: "host",
+    rtc.Candidate.Type.ServerReflexive: "srflx",
+    rtc.Candidate.Type.PeerReflexive: "prflx",
+    rtc.Candidate.Type.Relayed: "relay",
+}
+
+
+class LibdatachannelPeer:
+    """A peer connection of libdatachannel; its callbacks come from threads of its own."""
+
+    def __init__(self, voice: Voice) -> None:
+        self.voice = voice
+        self.connection: Any = None
+        self.channel: Any = None
+        self._trickle = False
+
+    async def start(self, start: Start) -> None:
+        """Make it; if it offers, open the channel, which makes the offer."""
+        configuration = rtc.Configuration()
+        configuration.ice_servers = [
+            _server(ServerUri.parse(url), item)
+            for item in start.ice_servers
+            for url in ([item["urls"]] if isinstance(item["urls"], str) else item["urls"])
+        ]
+        if start.relay_only:
+            configuration.ice_transport_policy = rtc.TransportPolicy.Relay
+        connection = rtc.PeerConnection(configuration)
+        self.connection, self._trickle = connection, start.trickle
+        connection.on_ice_state_change(lambda state: self.voice.state("ice", _word(state)))
+        connection.on_state_change(lambda state: self.voice.state("connection", _word(state)))
+        connection.on_gathering_state_change(self._gathering)
+        if start.trickle:
+            connection.on_local_description(self._tell_description)
+            connection.on_local_candidate(lambda item: self.voice.candidate(str(item.candidate()), item.mid(), 0))
+        if start.role == "answer":
+            connection.on_data_channel(self._accept)
+            return
+        self.channel = connection.create_data_channel(LABEL)
+        self.channel.on_open(self._greet)
+        self.channel.on_message(self.voice.echoed)
+
+    async def describe(self, kind: str, sdp: str) -> None:
+        """The other side's description; an offer is answered."""
+        self.connection.set_remote_description(rtc.Description(sdp, kind))
+
+    async def add_candidate(self, item: TrickledCandidate) -> None:
+        """A candidate of the other side, or the end of them."""
+        if item.candidate:
+            self.connection.add_remote_candidate(rtc.Candidate(item.candidate, item.sdp_mid or "0"))
+
+    def send(self, text: str) -> None:
+        """Send over the channel."""
+        self.channel.send(text)
+
+    async def pair(self) -> Pair | None:
+        """The pair in use."""
+        local, remote = rtc.Candidate(), rtc.Candidate()
+        if not self.connection.get_selected_candidate_pair(local, remote):
+            return None
+        return _end(local), _end(remote)
+
+    async def close(self) -> None:
+        """End it."""
+        self.connection.close()
+
+    def _gathering(self, state: Any) -> None:
+        self.voice.state("gathering", _word(state))
+        if state == rtc.PeerConnection.GatheringState.Complete:
+            if self._trickle:
+                self.voice.candidate("")
+            else:
+                self._tell_description(self.connection.local_description())
+
+    def _tell_description(self, description: Any) -> None:
+        self.voice.described(description.type_string(), str(description))
+
+    def _greet(self) -> None:
+        self.voice.opened()
+        self.channel.send(GREETING)
+
+    def _accept(self, channel: Any) -> None:
+        self.channel = channel
+        channel.on_open(self.voice.opened)
+        channel.on_message(self._send_back)
+
+    def _send_back(self, text: str) -> None:
+        self.channel.send(text)
+        self.voice.echoed(text)
+
+
+def _server(uri: ServerUri, item: Any) -> Any:
+    port = uri.port or uri.default_port
+    if not uri.is_turn:
+        return rtc.IceServer(uri.host, port)
+    kinds = rtc.IceServer.RelayType
+    kind = {Transport.UDP: kinds.TurnUdp, Transport.TCP: kinds.TurnTcp}.get(uri.require_transport(), kinds.TurnTls)
+    return rtc.IceServer(uri.host, port, item.get("username", ""), item.get("credential", ""), kind)
+
+
+def _word(state: Any) -> str:
+    # The words of the W3C in capitals, but for one.
+    word = str(state.name).lower()
+    return "gathering" if word == "inprogress" else word
+
+
+def _end(candidate: Any) -> PairEnd:
+    return PairEnd(kind=_KINDS.get(candidate.type(), "host"), address=candidate.address(), port=candidate.port())
+
+
+if __name__ == "__main__":
+    run("libdatachannel", version("libdatachannel-py"), LibdatachannelPeer)

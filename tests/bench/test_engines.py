@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from icekit.bench import engines
+from icekit.bench.engines import ENGINES, Engine
+from icekit.errors import ConfigError
+
+PROGRAMS = Path(engines.__file__).parent / "programs"
+
+
+def test_every_engine_has_its_program() -> None:
+    names = {path.stem for path in PROGRAMS.glob("*.py")} - {"__init__", "stdio"}
+    assert set(ENGINES) == names
+    assert all(name == engine.name for name, engine in ENGINES.items())
+
+
+def test_the_command_runs_in_this_python() -> None:
+    assert ENGINES["icekit"].command()[0] == sys.executable
+
+
+@pytest.fixture
+def absent(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    monkeypatch.delenv("ICEKIT_ABSENT_PYTHON", raising=False)
+    return Engine(name="absent", module="no_such_stack", package="no-such-stack", variable="ICEKIT_ABSENT_PYTHON")
+
+
+def test_a_package_that_is_missing(absent: Engine) -> None:
+    with pytest.raises(ConfigError, match="pip install no-such-stack"):
+        Engine(name="absent", module="no_such_stack", package="no-such-stack").command()
+    with pytest.raises(ConfigError, match="ICEKIT_ABSENT_PYTHON"):
+        absent.command()
+
+
+@pytest.mark.parametrize("python", [sys.executable, "/nowhere/python"])
+def test_a_python_that_has_not_got_it(absent: Engine, python: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ICEKIT_ABSENT_PYTHON", python)
+    with pytest.raises(ConfigError, match=f"{python} cannot import no_such_stack: .*(No module|No such file)"):
+        absent.command()
+
+
+def test_a_python_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\nexit 0\n")
+    python.chmod(0o700)
+    monkeypatch.setenv("ICEKIT_ABSENT_PYTHON", str(python))
+    engine = Engine(name="absent", module="no_such_stack", package="x", variable="ICEKIT_ABSENT_PYTHON")
+    assert engine.command()[0] == str(python)
+
+
+def test_a_program_that_is_missing() -> None:
+    engine = Engine(name="absent", module="json", package="x", program="no-such-program")
+    with pytest.raises(ConfigError, match="apt-get install no-such-program"):
+        engine.command()
+
+
+def test_what_programs_share_needs_nothing_but_the_standard_library() -> None:
+    """So that they run in a Python that has their stack and nothing else."""
+    code = "from icekit.bench.programs import stdio; import icekit.servers, icekit.net, icekit.sdp"
+    command = [sys.executable, "-S", "-P", "-c", f"import sys; sys.path.append({str(PROGRAMS.parents[2])!r}); {code}"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

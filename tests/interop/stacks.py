@@ -1,0 +1,310 @@
+"""icekit and other stacks, each a program of its own: which calls there are, making them, and the table of how they
+went (``docs/interop.md``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from icekit.bench.call import CallConfig, CallReport, call
+from icekit.bench.engines import ENGINES
+from icekit.bench.program import Program
+from icekit.errors import ConfigError
+from icekit.lab.namespaces import Namespace
+from icekit.lab.servers import USERNAME, running_servers, urls
+from icekit.lab.tun_lab import SERVER_ADDRESSES, TunLab
+from icekit.sim.link import Link
+
+ROOT = Path(__file__).parent.parent.parent
+PAGE = ROOT / "docs" / "interop.md"
+RECORD = ROOT / "docs" / "interop.json"
+
+OTHERS = ("aiortc", "wrtc", "libdatachannel", "chromium")
+# One way: 25 ms to the servers and back, 50 ms to the peer and back, directly or through one relay.
+LINK = Link(delay=0.0125)
+PASSWORD = "secret"
+RUNS = 7
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """``nats`` of the offering and the answering side; none of both: two programs on this machine as it is."""
+
+    name: str
+    nats: tuple[str, str] | None
+    path: str
+    title: str
+
+
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network("host", None, "direct", "One machine, no NAT, no server"),
+        Network("restricted", ("port-restricted", "port-restricted"), "direct", "Both behind a port-restricted NAT"),
+        Network(
+            "symmetric",
+            ("symmetric", "port-restricted"),
+            "relay",
+            "The caller behind a symmetric NAT, the other behind a port-restricted one",
+        ),
+    )
+}
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Case:
+    """Who calls whom where; ``trickle``: both tell candidates as they come, if they can."""
+
+    network: str
+    trickle: bool
+    offerer: str
+    answerer: str
+
+    def __str__(self) -> str:
+        return f"{self.network}-{'trickle' if self.trickle else 'whole'}-{self.offerer}-{self.answerer}"
+
+
+# Each stack in each role with and without trickle, half of them behind NATs, and each stack behind both kinds.
+_PLACES = {
+    (0, True, True): "restricted",
+    (0, True, False): "host",
+    (0, False, True): "host",
+    (0, False, False): "symmetric",
+    (1, True, True): "symmetric",
+    (1, True, False): "host",
+    (1, False, True): "host",
+    (1, False, False): "restricted",
+}
+
+
+def few_cases() -> list[Case]:
+    """For every run of the tests."""
+    cases = []
+    for number, other in enumerate(OTHERS):
+        for ours_offers in (True, False):
+            for trickle in (True, False):
+                pair = ("icekit", other) if ours_offers else (other, "icekit")
+                cases.append(Case(_PLACES[number % 2, ours_offers, trickle], trickle, *pair))
+    return sorted(cases)
+
+
+def all_cases() -> list[Case]:
+    """Everything that the page shows: each with icekit in each role, and each with itself."""
+    return [
+        Case(network, trickle, *pair)
+        for network in NETWORKS
+        for trickle in (True, False)
+        for pair in (
+            ("icekit", "icekit"),
+            *(pair for other in OTHERS for pair in (("icekit", other), (other, "icekit"), (other, other))),
+        )
+    ]
+
+
+def why_not(engine: str) -> str | None:
+    """Why this engine cannot run here."""
+    try:
+        ENGINES[engine].command()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+Outcomes = dict[Case, list[CallReport]]
+
+
+def make_calls(network: Network, cases: Sequence[Case], runs: int = 1, *, warm: bool = False) -> Outcomes:
+    """All calls of one network, one after the other. ``warm``: each program has made one call before."""
+    with _places(network) as (places, servers):
+        return asyncio.run(_make_calls(places, servers, cases, runs, warm))
+
+
+@contextmanager
+def _places(network: Network) -> Iterator[tuple[tuple[Namespace | None, Namespace | None], tuple[Any, ...]]]:
+    if network.nats is None:
+        yield (None, None), ()
+        return
+    turn = {"urls": list(urls(SERVER_ADDRESSES[0])[1:2]), "username": USERNAME, "credential": PASSWORD}
+    servers = ({"urls": [urls(SERVER_ADDRESSES[0])[0]]}, turn)
+    with ExitStack() as stack:
+        lab = stack.enter_context(TunLab(network.nats, seed=1, link=LINK))
+        stack.enter_context(running_servers(lab.server, SERVER_ADDRESSES, PASSWORD, coturn=True))
+        yield (lab.clients[0].namespace, lab.clients[1].namespace), servers
+
+
+async def _make_calls(
+    places: tuple[Namespace | None, Namespace | None],
+    servers: tuple[Mapping[str, Any], ...],
+    cases: Sequence[Case],
+    runs: int,
+    warm: bool,
+) -> Outcomes:
+    names = ({case.offerer for case in cases}, {case.answerer for case in cases})
+    outcomes: Outcomes = {case: [] for case in cases}
+    async with AsyncExitStack() as stack:
+        programs = [
+            {name: Program(name, ENGINES[name].command(), namespace=place) for name in sorted(side)}
+            for side, place in zip(names, places, strict=True)
+        ]
+        starting = (stack.enter_async_context(item) for side in programs for item in side.values())
+        # All have started or failed before the first failure is told: none comes up behind the back of the stack.
+        for started in await asyncio.gather(*starting, return_exceptions=True):
+            if isinstance(started, BaseException):
+                raise started
+        if warm:
+            for name in sorted(names[0] & names[1]):
+                await call(*(side[name] for side in programs), CallConfig(ice_servers=servers))
+        # What the machine does besides meets all cases alike.
+        for _ in range(runs):
+            for case in cases:
+                config = CallConfig(ice_servers=servers, trickle=case.trickle)
+                pair = programs[0][case.offerer], programs[1][case.answerer]
+                outcomes[case].append(await call(*pair, config))
+    return outcomes
+
+
+# The record, and the page.
+
+
+def write_record(outcomes: Outcomes) -> None:
+    """Put these calls in the place of older ones of the same networks, and make the page anew."""
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"networks": {}}
+    versions = {}
+    for reports in outcomes.values():
+        for side in (reports[0].offerer, reports[0].answerer):
+            versions[side.engine] = side.version
+    for network in {case.network for case in outcomes}:
+        record["networks"][network] = {
+            "commit": _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
+            "cores": os.cpu_count(),
+            "versions": versions,
+            "calls": [
+                {
+                    "trickle": case.trickle,
+                    "offerer": case.offerer,
+                    "answerer": case.answerer,
+                    "runs": [_run(report) for report in reports],
+                }
+                for case, reports in outcomes.items()
+                if case.network == network
+            ],
+        }
+    record["networks"] = {name: record["networks"][name] for name in NETWORKS if name in record["networks"]}
+    RECORD.write_text(_dump(record), encoding="utf-8")
+    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _run(report: CallReport) -> dict[str, Any]:
+    return {
+        "connected": _milliseconds(report.connected),
+        "opened": _milliseconds(report.opened),
+        "path": report.path,
+        "relays": report.relays,
+        "same_pair": report.same_pair,
+        "failure": report.failure,
+    }
+
+
+def _milliseconds(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
+
+
+def _dump(record: Any) -> str:
+    """A call in a line, so that a change of it is one in a line."""
+    networks = []
+    for name, network in record["networks"].items():
+        head = {key: value for key, value in network.items() if key != "calls"}
+        lines = ",\n".join(f"   {json.dumps(item)}" for item in network["calls"])
+        networks.append(f'  {json.dumps(name)}: {json.dumps(head)[:-1]}, "calls": [\n{lines}\n  ]}}')
+    return '{"networks": {\n' + ",\n".join(networks) + "\n}}\n"
+
+
+def read_record() -> Any:
+    return json.loads(RECORD.read_text(encoding="utf-8"))
+
+
+def recorded(record: Any, case: Case) -> list[dict[str, Any]]:
+    """The runs of a case."""
+    for item in record["networks"][case.network]["calls"]:
+        if (item["trickle"], item["offerer"], item["answerer"]) == (case.trickle, case.offerer, case.answerer):
+            return list(item["runs"])
+    raise KeyError(str(case))
+
+
+def with_tables(page: str, record: Any) -> str:
+    """The page with the tables of ``record`` between its marks."""
+    for name in record["networks"]:
+        start, end = f"<!-- table: {name} -->\n", f"<!-- end: {name} -->"
+        before, _, rest = page.partition(start)
+        _, _, after = rest.partition(end)
+        page = f"{before}{start}{table(record, name)}{end}{after}"
+    return page
+
+
+def table(record: Any, name: str) -> str:
+    """The table of one network; milliseconds are medians, as connected / open."""
+    network = record["networks"][name]
+    lines = [
+        "| stack | candidates | with itself | icekit calls it | it calls icekit | path | same pair |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for other in ("icekit", *OTHERS):
+        for trickle in (True, False):
+            pairs = ((other, other), ("icekit", other), (other, "icekit"))
+            runs = [recorded(record, Case(name, trickle, *pair)) for pair in pairs]
+            mixed = runs[0] if other == "icekit" else [*runs[1], *runs[2]]
+            cells = [_times(item) for item in runs] if other != "icekit" else [_times(runs[0]), "", ""]
+            words = [other, "as they come" if trickle else "at once", *cells, _paths(mixed), _same(mixed)]
+            lines.append(f"| {' | '.join(words)} |")
+    count = len(network["calls"][0]["runs"])
+    versions = ", ".join(f"{engine} {version}" for engine, version in sorted(network["versions"].items()))
+    lines += ["", f"Medians of {count} calls each, {network['cores']} cores, commit {network['commit']}; {versions}."]
+    return "\n".join(lines) + "\n"
+
+
+def _times(runs: Iterable[Mapping[str, Any]]) -> str:
+    whole = [run for run in runs if run["failure"] is None]
+    if not whole:
+        return "fails"
+    text = " / ".join(f"{statistics.median(run[key] for run in whole):.0f}" for key in ("connected", "opened"))
+    failed = len(list(runs)) - len(whole)
+    return text if not failed else f"{text}, {failed} failed"
+
+
+def _paths(runs: Sequence[Mapping[str, Any]]) -> str:
+    counts: dict[str, int] = {}
+    for run in runs:
+        kinds = sorted({_RELAYS.get(count, "unknown") for count in run["relays"]})
+        word = "fails" if run["failure"] else " one way, ".join(kinds) + (" the other" if len(kinds) > 1 else "")
+        counts[word] = counts.get(word, 0) + 1
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(
+        f"{word} {count} of {len(runs)}" for word, count in sorted(counts.items(), key=lambda item: -item[1])
+    )
+
+
+_RELAYS = {0: "direct", 1: "one relay", 2: "two relays"}
+
+
+def seen_same(runs: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether both sides of all runs ended on one pair."""
+    return all(run["same_pair"] is True for run in runs)
+
+
+def _same(runs: Sequence[Mapping[str, Any]]) -> str:
+    same = sum(run["same_pair"] is True for run in runs)
+    return "yes" if same == len(runs) else f"{same} of {len(runs)}"

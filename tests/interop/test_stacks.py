@@ -1,0 +1,105 @@
+"""icekit's PeerConnection with other stacks: aiortc, libwebrtc, libdatachannel and Chromium, each in both roles, with
+and without trickle, on one machine and behind the NATs of the laboratory with coturn.
+
+Every run of the tests makes a few of the calls and holds them against the record that ``docs/interop.md`` is made of.
+``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times, and writes record and page anew
+(``-k restricted``: those of one network).
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+import pytest
+
+from tests.interop.stacks import (
+    NETWORKS,
+    OTHERS,
+    PAGE,
+    RUNS,
+    Case,
+    Outcomes,
+    all_cases,
+    few_cases,
+    make_calls,
+    read_record,
+    recorded,
+    seen_same,
+    why_not,
+    with_tables,
+    write_record,
+)
+from tests.requirements import require_netns, require_program
+
+MODE = os.environ.get("ICEKIT_INTEROP", "")
+CASES = all_cases() if MODE else few_cases()
+
+# The first test of a network waits for all its calls, on a machine that may be busy.
+pytestmark = pytest.mark.timeout(900 if MODE else 300)
+
+
+@cache
+def calls(network: str) -> Outcomes | Exception:
+    """All calls of a network, as far as their engines can run here; made once, also when they break off."""
+    absent = {engine for engine in ("icekit", *OTHERS) if why_not(engine) is not None}
+    cases = [case for case in CASES if case.network == network and not absent & {case.offerer, case.answerer}]
+    runs, warm = (RUNS, True) if MODE == "record" else (1, False)
+    try:
+        outcomes = make_calls(NETWORKS[network], cases, runs, warm=warm)
+    except Exception as error:  # noqa: BLE001
+        return error
+    if MODE == "record" and not absent:
+        write_record(outcomes)
+    return outcomes
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_call(case: Case) -> None:
+    for engine in (case.offerer, case.answerer):
+        reason = why_not(engine)
+        if reason is not None:
+            pytest.skip(reason)
+    if NETWORKS[case.network].nats is not None:
+        require_netns()
+        require_program("turnserver")
+    outcomes = calls(case.network)
+    if isinstance(outcomes, Exception):
+        raise outcomes
+    known = recorded(read_record(), case)
+    for report in outcomes[case]:
+        assert report.failure is None, report
+        assert report.path == NETWORKS[case.network].path, report
+        assert None not in (report.connected, report.opened, report.echoed), report
+        # Where both always ended on one pair, they do so now.
+        assert report.same_pair or not seen_same(known), report
+
+
+def test_every_stack_is_met_in_each_role_with_and_without_trickle_half_behind_nats() -> None:
+    few = few_cases()
+    met = {(case.offerer, case.answerer, case.trickle) for case in few}
+    assert met == {
+        (*pair, trickle)
+        for other in OTHERS
+        for pair in (("icekit", other), (other, "icekit"))
+        for trickle in (True, False)
+    }
+    assert len(few) == len(met)
+    assert sum(NETWORKS[case.network].nats is not None for case in few) * 2 == len(few)
+    assert set(few) <= set(all_cases())
+
+
+def test_the_record_is_whole() -> None:
+    record = read_record()
+    assert list(record["networks"]) == list(NETWORKS)
+    for case in all_cases():
+        runs = recorded(record, case)
+        assert len(runs) >= RUNS, case
+        if "icekit" in (case.offerer, case.answerer):
+            assert [run["failure"] for run in runs] == [None] * len(runs), case
+            assert {run["path"] for run in runs} == {NETWORKS[case.network].path}, case
+
+
+def test_the_page_shows_the_record() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    assert with_tables(page, read_record()) == page
