@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
 from icekit.candidate import Candidate
@@ -28,8 +28,8 @@ from icekit.gathering_events import (
     failure_text,
 )
 from icekit.gathering_plan import MAX_SERVERS, GatherConfig, GatherServer, local_hosts
-from icekit.local_candidates import LocalCandidates, Source
-from icekit.local_sockets import Found, LocalSocket, LocalSockets
+from icekit.local_candidates import LocalCandidates
+from icekit.local_sockets import Found, LocalSockets
 from icekit.mapped import is_usable, mapped_address
 from icekit.net import (
     Address,
@@ -46,6 +46,7 @@ from icekit.net import (
 from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor, Pacer
 from icekit.resolution import ServerEndpoint
+from icekit.server_leg import ServerLeg
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Succeeded, TimedOut, Transactions
 from icekit.turn import TurnAllocation
@@ -55,31 +56,6 @@ log = logging.getLogger(__name__)
 
 # A request that nobody answers ends by its own schedule; the deadline, a little later, ends what hangs between two.
 _GRACE: Final = 0.5
-
-
-@dataclass(slots=True, eq=False)
-class _Leg:
-    """One server asked from one local address; ``place`` is the server's in the list, ``share`` seconds per address.
-
-    ``endpoints`` are those still to be tried. ``deadline`` is set while it is asked.
-    """
-
-    url: str
-    place: int
-    base: LocalSocket
-    endpoints: deque[ServerEndpoint]
-    endpoint: ServerEndpoint
-    credential: tuple[str, str] | None = field(repr=False)
-    share: float
-    local: Address | None = None
-    attempt: int | None = None
-    allocation: TurnAllocation | None = None
-    deadline: float | None = None
-    done: bool = False
-
-    @property
-    def source(self) -> Source:
-        return Source(self.place, self.endpoint.transport, self.endpoint.address)
 
 
 class Gatherer:
@@ -111,10 +87,10 @@ class Gatherer:
         self._sockets = LocalSockets(hosts, network or NetworkConfig(), self._candidates, token_bytes)
         self._pacer = pacer or Pacer(self._config.ta, Floor(0.0))
         self._bindings = Transactions(token_bytes, pacer=self._pacer)
-        self._legs: list[_Leg] = []
-        self._queue: list[_Leg] = []
-        self._by_path: dict[Path, _Leg] = {}
-        self._by_attempt: dict[int, _Leg] = {}
+        self._legs: list[ServerLeg] = []
+        self._queue: list[ServerLeg] = []
+        self._by_path: dict[Path, ServerLeg] = {}
+        self._by_attempt: dict[int, ServerLeg] = {}
         # Stream identifiers of an allocation: one, and one more for each redirect.
         self._stride = self._config.turn.max_redirects + 1
         self._events: deque[GatherEvent | WorldEvent] = deque()
@@ -146,7 +122,7 @@ class Gatherer:
             if fitting := fitting[: self._config.max_addresses]:
                 asked = True
                 share = self._config.patience / len(fitting)
-                leg = _Leg(str(server.uri), place, base, deque(fitting), fitting[0], server.credential, share)
+                leg = ServerLeg(str(server.uri), place, base, deque(fitting), fitting[0], server.credential, share)
                 self._legs.append(leg)
                 self._queue.append(leg)
         if not asked:
@@ -201,6 +177,19 @@ class Gatherer:
             return
         leg.allocation.receive_datagram(datagram, now)
         self._drain(leg, now)
+        self._after(now)
+
+    def unreachable(self, datagram: Datagram, now: float) -> None:
+        """The system has no route for this request: the server cannot be asked there from that address."""
+        leg = self._bindings.tag_of(datagram.data[8:20])
+        if not isinstance(leg, ServerLeg):
+            leg = self._by_path.get(Path(datagram.source, datagram.destination, datagram.transport))
+        # A relay that was there may come back with the route.
+        if leg is None or leg.done or self._closing:
+            return
+        self._pacer.give_back(now)
+        self._end_asking(leg, now)
+        self._try_next(leg, "this host has no route to it from there", now)
         self._after(now)
 
     def handle_timer(self, now: float) -> None:
@@ -300,7 +289,7 @@ class Gatherer:
         """The stream failed, or the server hung up."""
         self._to_stream(id, now, lambda allocation: allocation.stream_closed(id, failure, now, detail))
 
-    def _leg_of(self, id: int) -> _Leg | None:
+    def _leg_of(self, id: int) -> ServerLeg | None:
         attempt = id // self._stride
         leg = self._by_attempt.get(attempt)
         # What an abandoned attempt still hears is not for the one that followed it.
@@ -339,7 +328,7 @@ class Gatherer:
             self._complete = True
             self._events.append(GatheringComplete(self._seconds(now)))
 
-    def _ask(self, leg: _Leg, now: float) -> None:
+    def _ask(self, leg: ServerLeg, now: float) -> None:
         """Ask the next address of a server."""
         local = leg.base.local
         assert local is not None
@@ -390,7 +379,7 @@ class Gatherer:
 
     def _bound(self, outcome: Outcome, now: float) -> None:
         leg = outcome.tag
-        assert isinstance(leg, _Leg)
+        assert isinstance(leg, ServerLeg)
         match outcome:
             case Succeeded(response=response):
                 mapped = mapped_address(response)
@@ -404,7 +393,7 @@ class Gatherer:
             case TimedOut(sent=sent, seconds=seconds):
                 self._try_next(leg, failure_text(TransactionTimeout(sent, seconds)), now)
 
-    def _drain(self, leg: _Leg, now: float) -> None:
+    def _drain(self, leg: ServerLeg, now: float) -> None:
         """Take what an allocation tells."""
         allocation = leg.allocation
         assert allocation is not None
@@ -435,27 +424,30 @@ class Gatherer:
             end = self._fail if isinstance(failed.error, ErrorResponse) else self._try_next
             end(leg, error, now)
 
-    def _try_next(self, leg: _Leg, error: str, now: float) -> None:
+    def _try_next(self, leg: ServerLeg, error: str, now: float) -> None:
         if not leg.endpoints:
             self._fail(leg, error, now)
             return
         log.debug("= %s at %s: %s; the next address", leg.url, leg.endpoint.address, error)
         self._queue.append(leg)
 
-    def _give_up(self, leg: _Leg, now: float) -> None:
-        self._bindings.cancel(leg)
+    def _give_up(self, leg: ServerLeg, now: float) -> None:
         if leg in self._queue:
             self._queue.remove(leg)
+        self._end_asking(leg, now)
+        self._fail(leg, f"no result within {self._config.patience:g} s", now)
+
+    def _end_asking(self, leg: ServerLeg, now: float) -> None:
+        self._bindings.cancel(leg)
         if leg.allocation is not None:
             leg.allocation.close(now)
             self._drain(leg, now)
-        self._fail(leg, f"no result within {self._config.patience:g} s", now)
 
-    def _fail(self, leg: _Leg, error: str, now: float) -> None:
+    def _fail(self, leg: ServerLeg, error: str, now: float) -> None:
         leg.deadline, leg.done = None, True
         self._events.append(ServerFailed(leg.url, leg.endpoint.address, leg.base.host, error, self._seconds(now)))
 
-    def _answered(self, leg: _Leg, mapped: Address | None, relayed: tuple[Address, ...], now: float) -> None:
+    def _answered(self, leg: ServerLeg, mapped: Address | None, relayed: tuple[Address, ...], now: float) -> None:
         leg.deadline, leg.done = None, True
         base = leg.local or leg.base.local
         assert base is not None
@@ -464,7 +456,7 @@ class Gatherer:
 
     # Candidates.
 
-    def _allocated(self, leg: _Leg, allocation: TurnAllocation, event: AllocationCreated, now: float) -> None:
+    def _allocated(self, leg: ServerLeg, allocation: TurnAllocation, event: AllocationCreated, now: float) -> None:
         if leg.done:
             return
         mapped = event.mapped if event.mapped is not None and is_usable(event.mapped) else None
@@ -482,12 +474,12 @@ class Gatherer:
             self._gathered(candidate, leg.local, leg, now)
         self._answered(leg, mapped, relayed, now)
 
-    def _reflexive(self, leg: _Leg, mapped: Address, now: float) -> None:
+    def _reflexive(self, leg: ServerLeg, mapped: Address, now: float) -> None:
         local = leg.base.local
         assert local is not None
         self._gathered(self._candidates.server_reflexive(leg.base.host, local, mapped, leg.source), local, leg, now)
 
-    def _gathered(self, candidate: Candidate | None, base: Address | None, leg: _Leg, now: float) -> None:
+    def _gathered(self, candidate: Candidate | None, base: Address | None, leg: ServerLeg, now: float) -> None:
         if candidate is not None and base is not None:
             server = leg.endpoint.address
             self._events.append(CandidateGathered(candidate, base, leg.url, server, self._seconds(now)))

@@ -209,8 +209,6 @@ class IceAgent:
 
     def unreachable(self, datagram: Datagram, now: float) -> None:
         """The system refused to send this (no route): its pair has failed, and its slot is given back."""
-        if not is_stun(datagram.data):
-            return
         generation = self._now_generation
         transaction_id = datagram.data[8:20]
         check = generation.open_check(transaction_id)

@@ -24,7 +24,8 @@ class Pacer:
 
     ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
     that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
-    swallows packets must not slow down what works.
+    swallows packets must not slow down what works. ``mapped``: those that have learned their mapped address, and are
+    given none to ask another server for it.
     """
 
     ta: float
@@ -32,6 +33,7 @@ class Pacer:
     next_at: float = float("-inf")
     is_claimed: Callable[[], bool] = lambda: False
     reached: set[str] = field(default_factory=set)
+    mapped: set[str] = field(default_factory=set)
 
     def free_at(self) -> float:
         """When the next transaction may start."""

@@ -136,6 +136,7 @@ class IceSession:
         """
         self.agent.restart(now, keep_candidates=False)
         self.agent.pacer.reached.clear()
+        self.agent.pacer.mapped.clear()
         self._hosts = self._hosts if hosts is None else hosts
         pair = self.agent.selected_pair()
         self._in_use = None
@@ -162,7 +163,10 @@ class IceSession:
 
     def unreachable(self, datagram: Datagram, now: float) -> None:
         """The system has no route for this."""
-        self.agent.unreachable(datagram, now)
+        if is_stun(datagram.data):
+            for item in self._gatherings():
+                item.gatherer.unreachable(datagram, now)
+            self.agent.unreachable(datagram, now)
         self._after(now)
 
     # Endpoint.

@@ -344,6 +344,8 @@ class Transactions:
             return []
         log.debug("< %r from %s", message, datagram.source)
         self._pacer.reached.add(datagram.destination.host)
+        if message.message_class is Class.SUCCESS and message.method == Method.BINDING:
+            self._pacer.mapped.add(datagram.destination.host)
         error = message.error() if message.message_class is Class.ERROR else None
         challenge = error is not None and error.code in (401, 438)
         if opened.key is not None and not challenge and not _trusted(opened.key, message):
@@ -451,8 +453,10 @@ class Transactions:
         self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
 
     def _fresh_due(self, opened: _Open) -> float | None:
-        reached = self._pacer.reached
-        return opened.fresh_due() if not reached or opened.path.local.host in reached else None
+        reached, host = self._pacer.reached, opened.path.local.host
+        if (reached and host not in reached) or (host in self._pacer.mapped and opened.method == Method.BINDING):
+            return None
+        return opened.fresh_due()
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = self._fresh_due(opened)

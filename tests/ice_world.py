@@ -42,7 +42,9 @@ class Network:
     ``nats``: what A and B are behind, a preset name, a chain from the inside out, or None for a public host.
     ``skew``: B begins so much later than the offer arrives; negative: A begins so much later.
     ``jitter``: a packet takes up to so much longer, in parts of its delay, which reorders.
-    ``dead_hosts``: extra local addresses of each side that swallow packets, preferred to the one that works.
+    ``dead_hosts``: extra local addresses of the sides in ``dead_sides`` that swallow packets, preferred to the one that
+    works unless ``dead_last``. ``no_route``: the system refuses to send from them. ``dead_server``: the kind of a
+    server that never answers, ``stun`` or ``turn``.
     """
 
     signaling: float = 0.1
@@ -53,9 +55,12 @@ class Network:
     loss: float = 0.0
     jitter: float = 0.0
     dead_hosts: int = 0
+    dead_sides: str = "AB"
+    dead_last: bool = False
+    no_route: bool = False
     stun: bool = True
     turn: bool = False
-    dead_server: bool = False
+    dead_server: str | None = None
     relay_only: bool = False
     trickle: bool = True
 
@@ -125,6 +130,8 @@ class IceWorld:
         self.now = 0.0
         self.sent = 0
         self.lost: Callable[[Datagram], bool] = lambda datagram: False
+        # Host candidates that begin so are not told to the peer.
+        self.hidden = "nothing"
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
         turn = TurnConfig(users=dict([CREDENTIAL]), relay_ipv4=RELAY_HOST, relay_ports=(50000, 59999))
@@ -162,23 +169,27 @@ class IceWorld:
             nats.append(Nat(item, external, token_bytes=self.dice.randbytes))
         host = inside if translates else outside
         dead = [f"172.17.{ord(name)}.{number + 1}" for number in range(self.network.dead_hosts)]
+        if name not in self.network.dead_sides:
+            dead = []
         servers = []
-        if self.network.dead_server:
-            servers.append(GatherServer(ServerUri.parse(f"stun:{DEAD_SERVER}")))
+        if self.network.dead_server is not None:
+            uri = ServerUri.parse(f"{self.network.dead_server}:{DEAD_SERVER}")
+            servers.append(GatherServer(uri, CREDENTIAL if uri.is_turn else None))
         if self.network.stun:
             servers.append(GatherServer(ServerUri.parse(f"stun:{SERVER}")))
         if self.network.turn:
             servers.append(GatherServer(ServerUri.parse(f"turn:{SERVER}"), CREDENTIAL))
         self._servers = servers
+        hosts = [host, *dead] if self.network.dead_last else [*dead, host]
         session = IceSession(
             name == "A",
-            [*dead, host],
+            hosts,
             servers,
             random.Random(self.dice.random()).randbytes,
             config=config,
             relay_only=self.network.relay_only,
         )
-        return Peer(name, session, [*dead, host], set(dead), nats)
+        return Peer(name, session, hosts, set(dead), nats)
 
     # Time.
 
@@ -318,7 +329,7 @@ class IceWorld:
                     continue
                 case CandidateGathered(candidate=candidate):
                     peer.candidates.append(candidate)
-                    if self.network.trickle:
+                    if self.network.trickle and not candidate.address.startswith(self.hidden):
                         self._tell(peer, "candidate", candidate, peer.agent.local_ufrag)
                 case GatheringComplete():
                     for candidate in () if self.network.trickle else peer.candidates:
@@ -329,6 +340,8 @@ class IceWorld:
 
     def _leave(self, peer: Peer, datagram: Datagram) -> None:
         self.sent += 1
+        if datagram.source.host in peer.dead and self.network.no_route:
+            peer.session.unreachable(datagram, self.now)
         if datagram.source not in peer.bound or datagram.source.host in peer.dead or peer.blocked:
             return
         out: Datagram | None = datagram
