@@ -326,8 +326,10 @@ class IceAgent:
             return
         for generation in self._generations:
             generation.forget_checks(now)
-        self._check_consent(now)
         self._after(now)
+        # A pair that takes the place of another may be due at once.
+        while self._check_consent(now):
+            self._after(now)
         self.send_checks(now)
 
     def send_checks(self, now: float, *, only_urgent: bool = False) -> None:
@@ -556,18 +558,21 @@ class IceAgent:
                         if path is not None and path[1] is pair:
                             self._emit(PairSelected(self._describe(generation, pair), nominated))
 
-    def _check_consent(self, now: float) -> None:
-        """RFC 7675: check the pairs in use, and stop sending on one that nobody answered for 30 s."""
+    def _check_consent(self, now: float) -> bool:
+        """RFC 7675: check a pair in use, or stop sending on one that nobody answered for 30 s; False if none is due."""
         for component, (generation, pair) in self._data_paths():
             if pair.consent_until <= now:
                 log.debug("= consent for component %d expired", component)
                 if generation is self._now_generation and component in generation.selection.nominated:
                     self._fail()
-                    return
-                generation.selection.died(pair, now)
-            elif self._consent.due(pair) <= now:
+                else:
+                    generation.selection.died(pair, now)
+                return True
+            if self._consent.due(pair) <= now:
                 self._consent.checked(pair, now)
                 self._transmit_check(generation, pair, now, nominating=False)
+                return True
+        return False
 
     # Data.
 

@@ -708,6 +708,23 @@ def test_an_answer_for_a_pair_that_gave_way_is_too_late() -> None:
     assert table.agent.dropped == 1
 
 
+def test_a_pair_that_takes_the_place_of_another_is_checked_at_once() -> None:
+    # Both are valid, and data has used both. Then the peer is gone: nobody confirms the nomination of the better one.
+    table = new(remotes=(candidate(priority=9), candidate(REMOTE2, priority=5)))
+    better, other = table.run(0.006)[:2]
+    table.now = 0.05
+    table.answer(other)
+    table.answer(better)
+    table.run(4.098)
+    before = len(table.checks(REMOTE2))
+    # Gathering has the slot when the nomination is given up. ``run`` demands that the timer is later than now.
+    table.agent.pacer.take(table.now)
+    table.run(2.0)
+    assert [event.pair.address for event in table.told(PairSelected)] == [REMOTE2, REMOTE, REMOTE2]  # type: ignore[union-attr]
+    moved = next(when for when, event in reversed(table.events) if isinstance(event, PairSelected))
+    assert table.checks(REMOTE2)[before][0] == pytest.approx(moved)
+
+
 def test_an_unreachable_address_gives_its_slot_back() -> None:
     table = new(remotes=(candidate(priority=9), candidate(REMOTE2, priority=5)))
     (datagram,) = table.run(0.0)
