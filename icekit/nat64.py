@@ -9,7 +9,7 @@ from dataclasses import replace
 from icekit.errors import ConfigError
 from icekit.nat import Drop, Nat, NatConfig
 from icekit.net import Address, AddressClass, Datagram, classify_host
-from icekit.resolution import NAT64_OCTETS
+from icekit.resolution import NAT64_OCTETS, ServerEndpoint
 
 WELL_KNOWN_PREFIX = "64:ff9b::/96"
 
@@ -50,6 +50,24 @@ class Prefix:
         packed = ipaddress.IPv6Address(host).packed
         inner = str(ipaddress.IPv4Address(bytes(packed[place] for place in self._places)))
         return None if self._only_public and classify_host(inner) not in _PUBLIC else inner
+
+
+def reached_by_ipv6(
+    endpoints: Sequence[ServerEndpoint], hosts: Sequence[str], prefixes: Sequence[str]
+) -> tuple[ServerEndpoint, ...]:
+    """``endpoints``, and behind them the addresses of ``prefixes`` that stand for those of IPv4 (RFC 7050 §3).
+
+    Nothing is added where one of the local ``hosts`` has IPv4, or one of the endpoints IPv6.
+    """
+    added = []
+    if all(":" in host for host in hosts) and all(item.address.family == 4 for item in endpoints):
+        for text in prefixes:
+            prefix = Prefix(text)
+            for item in endpoints:
+                host = prefix.embed(item.address.host)
+                if prefix.extract(host) is not None:
+                    added.append(replace(item, address=Address(host, item.address.port)))
+    return (*endpoints, *added)
 
 
 class Nat64(Nat):

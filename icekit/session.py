@@ -59,7 +59,7 @@ class IceSession:
     """Gathers from ``hosts`` and ``servers``, both most preferred first, and connects one component.
 
     ``network``: ports, announced addresses, TCP. ``relay_only``: host and server-reflexive candidates are neither told
-    to the owner nor checked.
+    to the owner nor checked. ``hosts`` are those of the last gathering.
     The agent is public: credentials, remote candidates, data and state are its. Call ``agent_used`` after changing it.
     """
 
@@ -78,7 +78,7 @@ class IceSession:
         credentials: tuple[str, str] | None = None,
     ) -> None:
         self.agent = IceAgent(controlling, token_bytes, config=config, floor=floor, credentials=credentials)
-        self._hosts = hosts
+        self.hosts = hosts
         self._servers = servers
         self._token_bytes = token_bytes
         self._gathering_config = gathering or SESSION_GATHERING
@@ -90,7 +90,7 @@ class IceSession:
         # What the names of the servers led to, by place: a restart asks the same addresses.
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
         self._count = 0
-        self._current = self._make_gathering()
+        self._current = self._make_gathering(hosts)
         # Those of earlier generations that are closing, and the one that carries data until the new one does.
         self._earlier: list[SessionGathering] = []
         self._in_use: SessionGathering | None = None
@@ -132,22 +132,26 @@ class IceSession:
     def restart(self, now: float, hosts: Sequence[str] | None = None) -> None:
         """New credentials, sockets and candidates (RFC 8445 §9), from ``hosts`` or the same ones as before.
 
-        The pair in use carries data until a new one is valid.
+        The pair in use carries data until a new one is valid. ConfigError, and nothing has changed, for announced
+        addresses that do not fit the new hosts.
         """
+        hosts = self.hosts if hosts is None else hosts
+        gathering = self._make_gathering(hosts)
         self.agent.restart(now, keep_candidates=False)
         self.agent.pacer.reached.clear()
         self.agent.pacer.mapped.clear()
-        self._hosts = self._hosts if hosts is None else hosts
+        self.hosts = hosts
         pair = self.agent.selected_pair()
         self._in_use = None
         for item in self._gatherings():
-            if pair is not None and pair.base in item.bases and not item.closing:
+            # Two may have it: a listener serves all generations. Then either will do, but one is enough.
+            if self._in_use is None and pair is not None and pair.base in item.bases and not item.closing:
                 self._in_use = item
             else:
                 item.close(now)
         self._leave_at = None
         self._earlier.insert(0, self._current)
-        self._current = self._make_gathering()
+        self._current = gathering
         self._begin(now)
         self._after(now)
 
@@ -304,9 +308,9 @@ class IceSession:
 
     # Gatherings.
 
-    def _make_gathering(self) -> SessionGathering:
+    def _make_gathering(self, hosts: Sequence[str]) -> SessionGathering:
         gatherer = Gatherer(
-            self._hosts,
+            hosts,
             self._servers,
             self._token_bytes,
             config=self._gathering_config,

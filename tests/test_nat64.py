@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 
 from icekit.errors import ConfigError
 from icekit.nat import Drop, Hairpinning, NatConfig
-from icekit.nat64 import WELL_KNOWN_PREFIX, Nat64, Prefix
+from icekit.nat64 import WELL_KNOWN_PREFIX, Nat64, Prefix, reached_by_ipv6
 from icekit.net import Address, Datagram, Transport
 from icekit.report import Behavior
-from icekit.resolution import nat64_prefixes
+from icekit.resolution import ServerEndpoint, nat64_prefixes
+from icekit.servers import ServerUri
 
 INSIDE, OTHER = Address("2001:db8::6", 5000), Address("2001:db8::7", 5000)
 EXTERNAL = "198.51.100.1"
@@ -160,3 +161,28 @@ def test_ipv4_does_not_leave() -> None:
 def test_what_cannot_be(config: NatConfig, hosts: tuple[str, ...]) -> None:
     with pytest.raises(ConfigError):
         Nat64(config, hosts, token_bytes=bytes)
+
+
+def server_at(host: str) -> ServerEndpoint:
+    uri = ServerUri.parse("stun:203.0.113.10")
+    return ServerEndpoint(uri, Transport.UDP, Address(host, 3478), uri.host)
+
+
+@pytest.mark.parametrize(
+    ("servers", "hosts", "prefixes", "added"),
+    [
+        (["203.0.113.10"], ["2001:db8::1"], [WELL_KNOWN_PREFIX], ["64:ff9b::cb00:710a"]),
+        (["203.0.113.10"], ["2001:db8::1"], ["2001:db8:64::/96"], ["2001:db8:64::cb00:710a"]),
+        (["203.0.113.10"], ["2001:db8::1"], [], []),
+        (["203.0.113.10"], ["2001:db8::1", "10.0.0.1"], [WELL_KNOWN_PREFIX], []),
+        (["203.0.113.10", "2001:db8::9"], ["2001:db8::1"], [WELL_KNOWN_PREFIX], []),
+        # RFC 6052 §3.1: the well-known prefix has no private addresses; a prefix of the network's own may have.
+        (["10.0.0.9"], ["2001:db8::1"], [WELL_KNOWN_PREFIX], []),
+        (["10.0.0.9"], ["2001:db8::1"], ["2001:db8:64::/96"], ["2001:db8:64::a00:9"]),
+    ],
+)
+def test_servers_without_ipv6(servers: list[str], hosts: list[str], prefixes: list[str], added: list[str]) -> None:
+    endpoints = [server_at(host) for host in servers]
+    found = reached_by_ipv6(endpoints, hosts, prefixes)
+    assert list(found[: len(endpoints)]) == endpoints
+    assert [item.address for item in found[len(endpoints) :]] == [Address(host, 3478) for host in added]

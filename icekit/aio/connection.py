@@ -378,7 +378,7 @@ class IceConnection:
             self._session.start(driver.now())
             driver.wake()
             for place, server in enumerate(self._wanted):
-                self._spawn(resolve_server(driver, self._session, self._resolver, place, server))
+                self._spawn(resolve_server(driver, self._session, self._resolver, place, server, self._session.hosts))
         return self._driver
 
     async def _shut(self) -> None:

@@ -93,7 +93,9 @@ async def gather(
     core.start(driver.now())
     driver.wake()
     tasks = [
-        asyncio.create_task(resolve_server(driver, core, resolver, place, server), name=f"icekit-resolve {server.uri}")
+        asyncio.create_task(
+            resolve_server(driver, core, resolver, place, server, hosts), name=f"icekit-resolve {server.uri}"
+        )
         for place, server in enumerate(wanted)
     ]
     try:
@@ -113,12 +115,26 @@ async def gather(
 
 
 async def resolve_server(
-    driver: Driver[Any], core: Gatherer | IceSession, resolver: Resolver, place: int, server: GatherServer
+    driver: Driver[Any],
+    core: Gatherer | IceSession,
+    resolver: Resolver,
+    place: int,
+    server: GatherServer,
+    hosts: Sequence[str],
 ) -> None:
-    """Tell ``core`` where the server at ``place`` is, or that its name leads nowhere."""
+    """Tell ``core`` where the server at ``place`` is for who has the addresses ``hosts``, or that its name is nothing.
+
+    In a network with IPv6 alone a server with IPv4 alone is reached through a NAT64, if there is one. DNS does that for
+    names (DNS64), and nobody for addresses.
+    """
     resolution = await resolver.resolve(server.uri)
-    if resolution.endpoints:
-        core.server_resolved(place, resolution.endpoints, driver.now())
+    endpoints = resolution.endpoints
+    if endpoints and all(":" in host for host in hosts) and all(item.address.family == 4 for item in endpoints):
+        from icekit.nat64 import reached_by_ipv6  # most networks have IPv4
+
+        endpoints = reached_by_ipv6(endpoints, hosts, await resolver.nat64_prefixes())
+    if endpoints:
+        core.server_resolved(place, endpoints, driver.now())
     else:
         core.server_unresolved(
             place, f"the name {server.uri.host} does not resolve: {resolution.failure}", driver.now()

@@ -126,7 +126,9 @@ def test_stock_aioice_reaches_an_ipv6_peer_from_behind_a_nat64(tmp_path: Path) -
     assert net.run(main()) == ("host", peer.addresses[1])
 
 
-def test_our_own_ice_finds_servers_that_have_ipv4_only() -> None:
+@pytest.mark.parametrize("name", ["server.example.org", "203.0.113.10"])
+def test_our_own_ice_finds_servers_that_have_ipv4_only(name: str) -> None:
+    """DNS64 makes addresses for names; for a literal the prefix is asked for (RFC 7050)."""
     net, server, _, phone = ipv6_only()
 
     async def service() -> None:
@@ -135,7 +137,7 @@ def test_our_own_ice_finds_servers_that_have_ipv4_only() -> None:
             await asyncio.Event().wait()
 
     async def gather() -> set[tuple[str, str]]:
-        url = IceServer(urls="turn:server.example.org", username="user", credential="password")
+        url = IceServer(urls=f"turn:{name}", username="user", credential="password")
         connection = IceConnection(True, ice_servers=[url], resolver=Resolver(system_only=True))
         found = {(str(candidate.type), candidate.address) async for candidate in connection.candidates()}
         await connection.close()
