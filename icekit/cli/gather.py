@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icekit.cli.command import run
-from icekit.cli.options import Credential, JsonOutput, ServersFile, ServerUrls, Username, read_servers
+from icekit.cli.options import (
+    Credential,
+    JsonOutput,
+    ServersFile,
+    ServerUrls,
+    Username,
+    read_port_range,
+    read_servers,
+)
 from icekit.cli.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from icekit.gathering_events import AskedServer, CandidateGathered, GatherEvent, GatherReport
+    from icekit.network_config import NetworkConfig
     from icekit.servers import IceServer
 
 LocalAddresses = Annotated[
@@ -26,6 +35,23 @@ LocalAddresses = Annotated[
     ),
 ]
 
+Interfaces = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--interface",
+        metavar="NAME",
+        help="Gather from interfaces of this name, such as wlan0, eth* or !tun*; may be given more than once.",
+    ),
+]
+PortRange = Annotated[
+    str | None,
+    typer.Option(
+        "--port-range",
+        metavar="FIRST-LAST",
+        help="Use only these local UDP ports: shows whether a firewall lets this range pass.",
+    ),
+]
+
 
 def gather(
     urls: ServerUrls = None,
@@ -33,6 +59,8 @@ def gather(
     username: Username = None,
     credential: Credential = None,
     local_address: LocalAddresses = None,
+    interface: Interfaces = None,
+    port_range: PortRange = None,
     json: JsonOutput = False,
 ) -> None:
     """List the candidates that this host would offer, as they come: from all servers, on all interfaces.
@@ -41,8 +69,14 @@ def gather(
     """
     # --help does without them.
     from icekit.cli.render import print_json
+    from icekit.errors import ConfigError
     from icekit.gathering_events import CandidateGathered, gather_report
+    from icekit.network_config import NetworkConfig
 
+    if interface and local_address:
+        raise ConfigError("--interface chooses among all addresses, --local-address names them; give one of both")
+    ports = None if port_range is None else read_port_range(port_range, "--port-range")
+    network = NetworkConfig(interfaces=interface or (), port_range=ports)
     asked = read_servers(urls, servers, username, credential)
     events: list[GatherEvent] = []
 
@@ -58,20 +92,23 @@ def gather(
         else:
             typer.echo(_summary(report))
 
-    run(_gather(asked, local_address, take), finish)
+    run(_gather(asked, local_address, network, take), finish)
     finish()
     if not gather_report(events).successful:
         raise typer.Exit(1)
 
 
 async def _gather(
-    servers: Sequence[IceServer], local_addresses: Sequence[str] | None, take: Callable[[GatherEvent], None]
+    servers: Sequence[IceServer],
+    local_addresses: Sequence[str] | None,
+    network: NetworkConfig,
+    take: Callable[[GatherEvent], None],
 ) -> None:
     from contextlib import aclosing
 
     from icekit.aio.gatherer import gather as gather_events
 
-    async with aclosing(gather_events(servers, local_addresses=local_addresses)) as events:
+    async with aclosing(gather_events(servers, local_addresses=local_addresses, network=network)) as events:
         async for event in events:
             take(event)
 

@@ -140,3 +140,11 @@ def read_requirements(words: Sequence[str] | None) -> tuple[Requirement, ...]:
         if word not in known:
             raise ConfigError(f"--require: {word!r} is not known; write {', '.join(known)}")
     return tuple(known[word] for word in words or ())
+
+
+def read_port_range(text: str, option: str) -> tuple[int, int]:
+    """The first and last port of ``FIRST-LAST``; ConfigError if it is none. Whether they fit is for their user."""
+    first, dash, last = text.partition("-")
+    if not (dash and all(part.isascii() and part.isdigit() and len(part) <= 5 for part in (first, last))):
+        raise ConfigError(f"{option} wants FIRST-LAST, such as 49152-65535, not {text!r}")
+    return int(first), int(last)

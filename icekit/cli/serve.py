@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from icekit.cli.command import run
-from icekit.cli.options import JsonOutput, read_value
+from icekit.cli.options import JsonOutput, read_port_range, read_value
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -329,9 +329,6 @@ def _turn(
     from icekit.server import TurnConfig
 
     candidates = relay_hosts or listen
-    first, dash, last = relay_ports.partition("-")
-    if not (dash and first.isascii() and first.isdigit() and last.isascii() and last.isdigit()):
-        raise ConfigError(f"--relay-ports wants FIRST-LAST, such as 49152-65535, not {relay_ports!r}")
     allowed: list[str] = []
     for network in allow_peers:
         allowed += LOOPBACK_PEERS if network == "loopback" else (network,)
@@ -343,7 +340,7 @@ def _turn(
         relay_ipv4=next((host for host in candidates if ":" not in host), None),
         relay_ipv6=next((host for host in candidates if ":" in host), None),
         external_ipv4=external_host,
-        relay_ports=(int(first), int(last)),
+        relay_ports=read_port_range(relay_ports, "--relay-ports"),
         allow_peers=tuple(allowed),
     )
 

@@ -147,6 +147,36 @@ def test_ctrl_c_prints_what_is_known_and_releases(server: RunningServer, silent:
     assert server.core.allocations == 0
 
 
+def test_a_port_range_is_used_and_said_when_it_is_exhausted(server: RunningServer) -> None:
+    stun = server.urls()[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        result = runner.invoke(app, ["gather", stun, *LOCAL, "--port-range", f"{port}-{port}"])
+    assert result.exit_code == 1
+    wanted = f"127.0.0.1 cannot be used: all UDP ports from {port} to {port} are in use; widen the port range"
+    assert wanted in result.stdout
+    result = runner.invoke(app, ["gather", "--json", stun, *LOCAL, "--port-range", "20000-20999"])
+    assert result.exit_code == 0
+    host, _, used = json.loads(result.stdout)["candidates"][0]["base"].rpartition(":")
+    assert (host, 20000 <= int(used) <= 20999) == ("127.0.0.1", True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error"),
+    [
+        (["--port-range", "50000"], "--port-range wants FIRST-LAST"),
+        (["--port-range", "60000-50000"], "port range 60000 to 50000: give the first and the last port"),
+        (["--interface", "lo"], "the filters leave no local address; this host has"),
+        (["--interface", "eth*", *LOCAL], "--interface chooses among all addresses"),
+    ],
+)
+def test_options_that_make_no_sense(arguments: list[str], error: str) -> None:
+    result = runner.invoke(app, ["gather", *arguments])
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert error in " ".join(result.stderr.split())
+
+
 def test_one_sentence_for_each_failed_server() -> None:
     events = [
         LocalAddressFailed("10.0.0.1", SocketFailure.DENIED, 0.0),

@@ -15,6 +15,7 @@ from icekit.cli.options import (
     ServersFile,
     ServerUrls,
     Username,
+    read_port_range,
     read_requirements,
     read_servers,
     read_value,
@@ -156,3 +157,10 @@ def test_requirements() -> None:
     assert read_requirements(["udp", "relay"]) == (Requirement.UDP, Requirement.RELAY)
     with pytest.raises(ConfigError, match="--require: 'tcp' is not known; write relay, direct, udp, ipv6"):
         read_requirements(["udp", "tcp"])
+
+
+def test_a_range_of_ports() -> None:
+    assert read_port_range("50000-50010", "--ports") == (50000, 50010)
+    for text in ("", "50000", "-", "1-", "-1", "a-b", "1-2-3", "123456-123457", "\u0661-\u0662"):
+        with pytest.raises(ConfigError, match="--ports wants FIRST-LAST, such as 49152-65535"):
+            read_port_range(text, "--ports")
