@@ -122,6 +122,19 @@ def require_module(name: str) -> None:
         pytest.skip(f"needs the Python package {name}")
 
 
+def require_libnice() -> Path:
+    """libnice and its Python bindings, which are for the Python of the system; gives that Python."""
+    python = Path("/usr/bin/python3")
+    code = "import gi; gi.require_version('Nice', '0.1'); from gi.repository import Nice"
+    try:
+        found = subprocess.run([python, "-c", code], capture_output=True, check=False).returncode == 0
+    except OSError:
+        found = False
+    if not found:
+        pytest.skip("needs libnice with its Python bindings: apt-get install gir1.2-nice-0.1 python3-gi")
+    return python
+
+
 def check_markers(item: pytest.Item) -> None:
     """Skip the test if one of its requirement markers is not met."""
     for marker in item.iter_markers("interop"):
