@@ -12,7 +12,8 @@
     ├── InvalidState                  the caller used an object in the wrong order
     ├── ConnectivityError             exit code 1: it ran, there is no path
     │   ├── TransactionTimeout        a request that nobody answered
-    │   └── IceFailed (ConnectionError)  no candidate pair works
+    │   ├── IceFailed (ConnectionError)  no candidate pair works
+    │   └── CallFailed                a call did not come about, or broke; with its findings
     ├── SignalingError                a signaling channel broke
     ├── NegotiationError              offer and answer do not fit
     ├── ProgramError                  a program that another stack runs in broke its protocol, or ended
@@ -27,7 +28,10 @@ Attributes hold data, ``__str__`` builds the sentence; a secret is in neither.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from icekit.report import Finding
 
 
 class IcekitError(Exception):
@@ -130,6 +134,20 @@ class TransactionTimeout(ConnectivityError):
 
 class IceFailed(ConnectivityError, ConnectionError):
     """No candidate pair works (RFC 8445 §8.1.2), or none works any more (RFC 7675); a ConnectionError, too."""
+
+
+class CallFailed(ConnectivityError):
+    """A call did not come about, or broke: its ``code``, and the ``findings`` of both sides (``icekit.report``)."""
+
+    def __init__(self, code: str, reason: str, findings: tuple[Finding, ...] = ()) -> None:
+        super().__init__(code, reason, findings)
+        self.code = code
+        self.reason = reason
+        self.findings = findings
+
+    def __str__(self) -> str:
+        sentence = self.findings[0].message if self.findings else self.reason
+        return f"{sentence} ({self.code}: {self.reason})"
 
 
 class SignalingError(IcekitError):

@@ -43,3 +43,9 @@ def read_announced(sdp: str) -> Announced:
     trickle = bool(description.media) and all("trickle" in section.options for section in description.media)
     pacing = None if description.pacing is None else description.pacing / 1000
     return Announced(trickle, pacing, {section.mid: section.ufrag for section in description.media})
+
+
+def read_fingerprints(sdp: str) -> frozenset[str]:
+    """The certificates that a description promises (RFC 8122 §5), to be compared: equal ones are one peer."""
+    lines = (line.strip() for line in sdp.splitlines())
+    return frozenset(line.removeprefix("a=fingerprint:").upper() for line in lines if line.startswith("a=fingerprint:"))

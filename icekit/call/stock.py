@@ -13,7 +13,14 @@ from contextlib import aclosing
 from typing import Any, Final
 
 import aiortc
-from aiortc import RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCPeerConnection, RTCSessionDescription
+from aiortc import (
+    RTCDtlsParameters,
+    RTCDtlsTransport,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
 from aiortc.exceptions import InvalidStateError
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 
@@ -37,7 +44,7 @@ PRIVATE_NAMES: Final = {
     ),
     RTCIceGatherer: ("_RTCIceGatherer__setState",),
     RTCIceTransport: ("_RTCIceTransport__setState",),
-    RTCDtlsTransport: ("_get_stats",),
+    RTCDtlsTransport: ("_get_stats", "_validate_peer_identity"),
 }
 """Methods of aiortc's classes."""
 
@@ -231,6 +238,16 @@ class IceTransport(RTCIceTransport):
                 raise
 
 
+class DtlsTransport(RTCDtlsTransport):
+    """aiortc's transport, which also tells when the peer has another certificate than its description says."""
+
+    identity_refused = False
+
+    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        super()._validate_peer_identity(remoteParameters)
+        self.identity_refused = self.state == "failed"
+
+
 class StockPeerConnection(RTCPeerConnection):
     """aiortc's peer connection with doors; with ``stock`` they stay shut, and everything is as aiortc does it."""
 
@@ -309,7 +326,7 @@ class StockPeerConnection(RTCPeerConnection):
         transport.on("statechange", self._RTCPeerConnection__updateIceConnectionState)
         transport.on("statechange", self._RTCPeerConnection__updateConnectionState)
         private._RTCPeerConnection__iceTransports.add(transport)
-        dtls = RTCDtlsTransport(transport, private._RTCPeerConnection__certificates)
+        dtls = DtlsTransport(transport, private._RTCPeerConnection__certificates)
         dtls.on("statechange", self._RTCPeerConnection__updateConnectionState)
         private._RTCPeerConnection__dtlsTransports.add(dtls)
         private._RTCPeerConnection__updateIceGatheringState()

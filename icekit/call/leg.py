@@ -1,0 +1,232 @@
+"""One peer connection of a call. A call has one after the other: aiortc cannot roll back, so that a new one does it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from aiortc import RTCDataChannel, RTCIceCandidate, RTCSessionDescription, RTCStatsReport
+from aiortc.mediastreams import MediaStreamTrack
+
+from icekit.call.config import CallConfig
+from icekit.call.convert import from_aiortc, to_aiortc
+from icekit.call.description import read_fingerprints
+from icekit.call.peer_connection import IceCandidateError, PeerConnection
+from icekit.call.stock import DtlsTransport
+from icekit.candidate import Candidate
+from icekit.errors import CandidateError
+from icekit.remote_candidates import RemoteCandidate
+from icekit.sdp import read_sdp
+
+log = logging.getLogger(__name__)
+
+CHANNEL = "icekit"
+"""Label of the data channel, which the side that offers opens."""
+
+_MAX_SERVERS = 16
+
+
+class Leg:
+    """A peer connection with our tracks in it, ready to offer or to answer.
+
+    ``candidate`` is called with each local candidate line (``""``: the end), ``changed`` when a state has changed.
+    ``told`` are the candidates of this generation so far; they may be sent once ``is_described``. ``local`` and
+    ``remote`` count candidates by kind, ``in_description`` those of ours that stand in our description.
+    """
+
+    def __init__(
+        self,
+        connection: PeerConnection,
+        tracks: Sequence[MediaStreamTrack],
+        *,
+        offers: bool,
+        candidate: Callable[[RemoteCandidate], None],
+        changed: Callable[[], None],
+    ) -> None:
+        self.connection = connection
+        self.offers = offers
+        self.is_described = False
+        self.told: list[RemoteCandidate] = []
+        self.local: Counter[str] = Counter()
+        self.remote: Counter[str] = Counter()
+        self.in_description = 0
+        self.servers: list[str] = []
+        self._tracks = tracks
+        self._candidate = candidate
+        self._deferred: RTCSessionDescription | None = None
+        self._fingerprints: frozenset[str] | None = None
+        if not connection.stock:
+            connection.on("icecandidate", self._tell)
+            connection.on("icecandidateerror", self._server_failed)
+        for event in ("iceconnectionstatechange", "connectionstatechange"):
+            connection.on(event, changed)
+
+    def open(
+        self,
+        config: CallConfig,
+        track: Callable[[MediaStreamTrack], None],
+        channel: Callable[[RTCDataChannel], None],
+    ) -> None:
+        """Add our tracks, before anything is said; ``track`` and ``channel`` are called with what the peer opens."""
+        self.connection.on("track", track)
+        self.connection.on("datachannel", channel)
+        for item in self._tracks:
+            self.connection.addTrack(item)
+        if self.offers:
+            for kind in config.receive:
+                if kind not in {item.kind for item in self._tracks}:
+                    self.connection.addTransceiver(kind, direction="recvonly")
+            if config.data:
+                channel(self.connection.createDataChannel(CHANNEL))
+
+    async def make_offer(self, *, restart: bool, defer: bool, created: Callable[[], None]) -> str:
+        """An offer. With ``defer`` it is not in force before its answer is here, so that it can be forgotten."""
+        if restart:
+            self.connection.restartIce()
+            self.told.clear()
+        offer = await self.connection.createOffer()
+        created()
+        if defer:
+            self._deferred = offer
+            return offer.sdp
+        await self.connection.setLocalDescription(offer)
+        return self._local_sdp
+
+    async def take_offer(self, sdp: str) -> None:
+        """The peer's offer; one of ours that was deferred is forgotten."""
+        self._deferred = None
+        await self._set_remote(sdp, "offer")
+
+    async def make_answer(self, created: Callable[[], None]) -> str:
+        """The answer to it."""
+        answer = await self.connection.createAnswer()
+        created()
+        await self.connection.setLocalDescription(answer)
+        return self._local_sdp
+
+    async def take_answer(self, sdp: str) -> None:
+        """The peer's answer to our offer."""
+        deferred, self._deferred = self._deferred, None
+        if deferred is not None:
+            await self.connection.setLocalDescription(deferred)
+        await self._set_remote(sdp, "answer")
+
+    async def add_candidate(self, candidate: RemoteCandidate) -> None:
+        """A candidate of the peer, or the end of them; what is none is left out."""
+        if candidate.is_end:
+            await self.connection.addIceCandidate(None)
+            return
+        try:
+            parsed = Candidate.parse(candidate.line, strict=False)
+        except CandidateError as error:
+            log.info("remote candidate left out: %s", error)
+            return
+        self.remote[str(parsed.type)] += 1
+        mid, index = candidate.mid, candidate.index
+        if mid is None and index is None:
+            index = 0
+        await self.connection.addIceCandidate(to_aiortc(parsed, sdp_mid=mid, sdp_mline_index=index))
+
+    def is_another_peer(self, sdp: str) -> bool:
+        """Whether a description has another certificate than the peer of this leg: it has begun anew."""
+        return self._fingerprints is not None and read_fingerprints(sdp) != self._fingerprints
+
+    @property
+    def dtls_failure(self) -> tuple[str, str] | None:
+        """Code and reason, if the handshake has failed."""
+        failed = [item for item in self.connection.dtls_transports if item.state == "failed"]
+        if not failed:
+            return None
+        if any(isinstance(item, DtlsTransport) and item.identity_refused for item in failed):
+            return "CALL-FINGERPRINT", "the certificate has another fingerprint than the description"
+        return "CALL-DTLS", "the DTLS handshake was refused or broken off"
+
+    @property
+    def silent_kinds(self) -> list[str]:
+        """Kinds of media that we asked for and the peer does not send."""
+        return sorted(
+            {
+                item.kind
+                for item in self.connection.getTransceivers()
+                if item.mid is not None and item.currentDirection in ("sendonly", "inactive")
+            }
+        )
+
+    @property
+    def has_more_to_offer(self) -> bool:
+        """Whether there is a track that no description has been made for yet (W3C WebRTC §4.7.3)."""
+        return any(
+            item.mid is None and item.sender.track is not None and not item.stopped
+            for item in self.connection.getTransceivers()
+        )
+
+    def set_hold(self, on: bool) -> None:
+        """Send and take no media from the next exchange on, or both again."""
+        for item in self.connection.getTransceivers():
+            sends = item.sender.track is not None
+            item.direction = "inactive" if on else "sendrecv" if sends else "recvonly"
+
+    def count_local(self, sdp: str) -> None:
+        """Our description; without trickle it has all candidates."""
+        kinds = _kinds(sdp)
+        self.in_description = 0 if self.told else len(kinds)
+        if not self.told:
+            self.local = Counter(kinds)
+
+    def count_remote(self, sdp: str) -> int:
+        """The peer's description; returns how many candidates it has."""
+        kinds = _kinds(sdp)
+        self.remote.update(kinds)
+        return len(kinds)
+
+    def checks(self) -> tuple[int | None, int | None, int | None]:
+        """Connectivity checks sent, received, answered; ``None`` where the engine does not count."""
+        if self.connection.stock:
+            return None, None, None
+        pairs = [pair for item in self.connection.ice_transports for pair in item.connection.stats()]
+        return (
+            sum(pair.checks_sent for pair in pairs),
+            sum(pair.checks_received for pair in pairs),
+            sum(pair.responses_received for pair in pairs),
+        )
+
+    async def stats(self) -> RTCStatsReport:
+        """The statistics of the connection."""
+        return await self.connection.getStats()
+
+    async def close(self) -> None:
+        """Close it."""
+        await self.connection.close()
+
+    # Inside.
+
+    @property
+    def _local_sdp(self) -> str:
+        description = self.connection.localDescription
+        assert description is not None
+        return description.sdp
+
+    async def _set_remote(self, sdp: str, kind: str) -> None:
+        self._fingerprints = read_fingerprints(sdp)
+        await self.connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
+
+    def _tell(self, candidate: RTCIceCandidate | None) -> None:
+        transports = self.connection.ice_transports
+        ufrag = transports[0].connection.local_username if transports else None
+        if candidate is None:
+            told = RemoteCandidate("", None, None, ufrag)
+        else:
+            converted = from_aiortc(candidate)
+            self.local[str(converted.type)] += 1
+            told = RemoteCandidate(str(converted), candidate.sdpMid, candidate.sdpMLineIndex, ufrag)
+        self.told.append(told)
+        self._candidate(told)
+
+    def _server_failed(self, error: IceCandidateError) -> None:
+        if len(self.servers) < _MAX_SERVERS:
+            self.servers.append(f"{error.url}: {error.errorText}")
+
+
+def _kinds(sdp: str) -> list[str]:
+    return [str(candidate.type) for _, candidate in read_sdp(sdp, strict=False).candidates]
