@@ -285,7 +285,7 @@ _CALL = (
         "stale-ufrag",
         ERROR,
         "A candidate is a candidate.",
-        "All candidates that came belong to an earlier description: their user name fragment is an old one.",
+        "All candidates that came belong to another description: their user name fragment is not the one in force.",
         "Send candidates only after the description that they belong to, and drop those of an earlier connection.",
     ),
     Code(

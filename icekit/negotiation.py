@@ -349,7 +349,8 @@ class Negotiation:
     def _describe(self, sdp: str) -> None:
         description = read_sdp(sdp, strict=False)
         complete = bool(description.media) and all(section.end_of_candidates for section in description.media)
-        waiting = self.candidates.describe(_ufrags(description), complete=complete)
+        known = len(description.candidates)
+        waiting = self.candidates.describe(_ufrags(description), complete=complete, known=known)
         self._events.extend(CandidateReady(item) for item in waiting)
 
     def _go_on(self, now: float) -> None:
@@ -408,7 +409,7 @@ class Negotiation:
             collisions=self._collisions,
             refused=self._refused,
             candidates=self.candidates.received,
-            stale=self.candidates.stale,
+            stale=self.candidates.foreign,
         )
 
     def _deadline(self) -> float | None:

@@ -82,7 +82,7 @@ def code_of(phase: Phase, what: Circumstances) -> str:
             return "CALL-OFFER"
         case Phase.ANSWER:
             return "CALL-ANSWER"
-        case Phase.CANDIDATES if not what.candidates:
+        case Phase.CANDIDATES | Phase.PATH if not what.candidates:
             return "CALL-UFRAG" if what.stale else "CALL-CANDIDATES"
         case Phase.CANDIDATES | Phase.PATH:
             return "CALL-PATH"

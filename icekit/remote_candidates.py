@@ -74,10 +74,15 @@ class RemoteCandidates:
             return ()
         return self._take(candidate)
 
-    def describe(self, ufrags: Iterable[str], *, complete: bool) -> tuple[RemoteCandidate, ...]:
+    @property
+    def foreign(self) -> int:
+        """How many have come that belong to another description than the one in force."""
+        return self.stale + len(self._waiting)
+
+    def describe(self, ufrags: Iterable[str], *, complete: bool, known: int = 0) -> tuple[RemoteCandidate, ...]:
         """A description with these fragments is in force; gives the candidates that waited for it.
 
-        ``complete``: it says itself that there are no more.
+        It has ``known`` candidates itself; ``complete``: and says that there are no more.
         """
         new = frozenset(ufrags)
         if new != self._current:
@@ -87,7 +92,7 @@ class RemoteCandidates:
             self._current = new
             self._seen.clear()
             self.ended = False
-            self.received = 0
+            self.received = known
         self._ignoring = False
         self.ended = self.ended or complete
         waiting, self._waiting = self._waiting, deque()

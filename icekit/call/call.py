@@ -106,7 +106,7 @@ class Call:
         """Open the media and begin."""
         trace = self._trace = Trace(self._now())
         try:
-            self._sink = Sink(self.config.record, self._heard_first)
+            self._sink = Sink(self.config.record, trace.began, self._heard_first)
             words = [item for item in self._media if isinstance(item, str)]
             self._tracks = await open_sources(words)
             self._tracks += [SwitchedTrack(item) for item in self._media if not isinstance(item, str)]
@@ -116,7 +116,14 @@ class Call:
             await self._free()
             raise
         trace.mark(Mark.MEDIA_OPENED, self._now())
-        owner = Owner(say=self._say, tell=self._hear, lost=self._lose, track=self._sink.add, channel=self._open)
+        owner = Owner(
+            say=self._say,
+            tell=self._hear,
+            lost=self._lose,
+            begins=self._forget_channel,
+            track=self._sink.add,
+            channel=self._open,
+        )
         self._exchange = Exchange(self._channel.name, self.config, self._servers, self._tracks, trace, owner)
         self._exchange.start()
         self._spawn(self._read())
@@ -293,12 +300,12 @@ class Call:
                 self.trace.mark(Mark.CONNECTED, self._now())
                 self._spawn(self._begin_media())
                 self._spawn(self._measure())
-            case NegotiationFailed(code=code, reason=reason):
-                self._fail(code, reason)
+            case NegotiationFailed(code=code, reason=reason, phase=phase):
+                self._fail(code, reason, phase)
             case ChangeFailed(code=code, reason=reason):
                 log.warning("a change of the call came to nothing: %s (%s)", reason, code)
                 self.findings += (new_finding(code, CODES[code].meaning, reason),)
-            case PeerLeft(reason=reason) if self._was_connected:
+            case PeerLeft(reason=reason) if self._was_connected and (self._theirs is None or not self._theirs.code):
                 self._end = self._end or f"the other side hung up{f': {reason}' if reason else ''}"
             case PeerLeft(reason=reason):
                 self._fail("CALL-BYE", reason or "no reason given")
@@ -306,9 +313,12 @@ class Call:
                 pass
         self._changed.set()
 
+    def _forget_channel(self) -> None:
+        self.data = None
+
     def _open(self, channel: RTCDataChannel) -> None:
-        """A data channel; the first one is the call's."""
-        if self.data is None or self.data.readyState == "closed" or not self._was_connected:
+        """A data channel; the first one of a connection is the call's."""
+        if self.data is None:
             self.data = channel
             channel.on("open", self._changed.set)
             channel.on("message", self._take_text)
@@ -350,10 +360,10 @@ class Call:
 
     # The end.
 
-    def _fail(self, code: str, reason: str) -> None:
+    def _fail(self, code: str, reason: str, phase: Phase | None = None) -> None:
         if not self._failing and self._end is None and not self._closed:
             self._failing = True
-            self._ours = replace(self._side(), code=code, reason=reason)
+            self._ours = replace(self._side(), code=code, reason=reason, phase=str(phase or self.phase))
             self._spawn(self._explain(self._ours))
 
     async def _explain(self, ours: side.SideReport) -> None:
@@ -428,9 +438,11 @@ class Call:
         task.add_done_callback(self._tasks.discard)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
-        while not reached():
+        while True:
             if self._failure is not None:
                 raise self._failure
+            if reached():
+                return
             if self._end is not None:
                 raise CallFailed("CALL-BYE", self._end)
             await self._wait()

@@ -37,12 +37,14 @@ _MAX_ARRIVED = 16
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owner:
     """Whom an exchange works for. ``say`` sends a message, ``tell`` gets what is not the exchange's own business,
-    ``lost`` the reason why nothing can be sent any more; ``track`` and ``channel`` what the peer, or we, have opened.
+    ``lost`` the reason why nothing can be sent any more. ``begins`` is called with each new connection, ``track`` and
+    ``channel`` with what the peer, or we, have opened in it.
     """
 
     say: Callable[[Message], Awaitable[None]]
     tell: Callable[[NegotiationEvent], None]
     lost: Callable[[str], None]
+    begins: Callable[[], None]
     track: Callable[[MediaStreamTrack], None]
     channel: Callable[[RTCDataChannel], None]
 
@@ -268,6 +270,7 @@ class Exchange:
 
         leg = Leg(connection, self._tracks, offers=offers, candidate=candidate, changed=changed)
         self.leg = leg
+        self._owner.begins()
         leg.open(self._config, self._owner.track, self._owner.channel)
         return leg
 

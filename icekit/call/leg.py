@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from aiortc import RTCDataChannel, RTCIceCandidate, RTCSessionDescription, RTCStatsReport
+from aiortc import RTCDataChannel, RTCIceCandidate, RTCRtpTransceiver, RTCSessionDescription, RTCStatsReport
 from aiortc.mediastreams import MediaStreamTrack
 
 from icekit.call.config import CallConfig
@@ -52,7 +52,7 @@ class Leg:
         self.remote: Counter[str] = Counter()
         self.in_description = 0
         self.servers: list[str] = []
-        self._tracks = tracks
+        self._tracks = list(tracks)
         self._candidate = candidate
         self._deferred: RTCSessionDescription | None = None
         self._fingerprints: frozenset[str] | None = None
@@ -68,14 +68,17 @@ class Leg:
         track: Callable[[MediaStreamTrack], None],
         channel: Callable[[RTCDataChannel], None],
     ) -> None:
-        """Add our tracks, before anything is said; ``track`` and ``channel`` are called with what the peer opens."""
+        """Get ready; ``track`` and ``channel`` are called with what the peer opens.
+
+        An offer has all our tracks, an answer those that fit the offer, added before it is taken.
+        """
         self.connection.on("track", track)
         self.connection.on("datachannel", channel)
-        for item in self._tracks:
-            self.connection.addTrack(item)
         if self.offers:
+            kinds = {item.kind for item in self._tracks}
+            self._add_tracks(self._tracks)
             for kind in config.receive:
-                if kind not in {item.kind for item in self._tracks}:
+                if kind not in kinds:
                     self.connection.addTransceiver(kind, direction="recvonly")
             if config.data:
                 channel(self.connection.createDataChannel(CHANNEL))
@@ -96,14 +99,26 @@ class Leg:
     async def take_offer(self, sdp: str) -> None:
         """The peer's offer; one of ours that was deferred is forgotten."""
         self._deferred = None
+        # aiortc does not find a transport for what is there and not offered.
+        room = Counter(section.kind for section in read_sdp(sdp, strict=False).media if section.port != 0)
+        room.subtract(item.kind for item in self.connection.getTransceivers())
+        fitting = []
+        for item in self._tracks:
+            if room[item.kind] > 0:
+                room[item.kind] -= 1
+                fitting.append(item)
+        self._add_tracks(fitting)
         await self._set_remote(sdp, "offer")
 
     async def make_answer(self, created: Callable[[], None]) -> str:
-        """The answer to it."""
+        """The answer to it. What did not fit the offer needs another exchange (``has_more_to_offer``)."""
+        self.connection.excuse_unoffered()
         answer = await self.connection.createAnswer()
         created()
         await self.connection.setLocalDescription(answer)
-        return self._local_sdp
+        sdp = self._local_sdp
+        self._add_tracks(self._tracks)
+        return sdp
 
     async def take_answer(self, sdp: str) -> None:
         """The peer's answer to our offer."""
@@ -144,28 +159,21 @@ class Leg:
 
     @property
     def silent_kinds(self) -> list[str]:
-        """Kinds of media that we asked for and the peer does not send."""
-        return sorted(
-            {
-                item.kind
-                for item in self.connection.getTransceivers()
-                if item.mid is not None and item.currentDirection in ("sendonly", "inactive")
-            }
-        )
+        """Kinds of media that are agreed on, where the peer sends none of them; else nothing."""
+        agreed = [item for item in self.connection.getTransceivers() if item.mid is not None]
+        if any(item.currentDirection in ("recvonly", "sendrecv") for item in agreed):
+            return []
+        return sorted({item.kind for item in agreed})
 
     @property
     def has_more_to_offer(self) -> bool:
         """Whether there is a track that no description has been made for yet (W3C WebRTC §4.7.3)."""
-        return any(
-            item.mid is None and item.sender.track is not None and not item.stopped
-            for item in self.connection.getTransceivers()
-        )
+        return any(item.mid is None and _sends(item) and not item.stopped for item in self.connection.getTransceivers())
 
     def set_hold(self, on: bool) -> None:
         """Send and take no media from the next exchange on, or both again."""
         for item in self.connection.getTransceivers():
-            sends = item.sender.track is not None
-            item.direction = "inactive" if on else "sendrecv" if sends else "recvonly"
+            item.direction = "inactive" if on else "sendrecv" if _sends(item) else "recvonly"
 
     def count_local(self, sdp: str) -> None:
         """Our description; without trickle it has all candidates."""
@@ -201,6 +209,11 @@ class Leg:
 
     # Inside.
 
+    def _add_tracks(self, tracks: Sequence[MediaStreamTrack]) -> None:
+        for item in tuple(tracks):
+            self.connection.addTrack(item)
+            self._tracks.remove(item)
+
     @property
     def _local_sdp(self) -> str:
         description = self.connection.localDescription
@@ -226,6 +239,11 @@ class Leg:
     def _server_failed(self, error: IceCandidateError) -> None:
         if len(self.servers) < _MAX_SERVERS:
             self.servers.append(f"{error.url}: {error.errorText}")
+
+
+def _sends(transceiver: RTCRtpTransceiver) -> bool:
+    track: MediaStreamTrack | None = transceiver.sender.track
+    return track is not None
 
 
 def _kinds(sdp: str) -> list[str]:

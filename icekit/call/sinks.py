@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _FULL_SCALE = 32768.0
-# From a silent packet to a whole frame takes an encoder that long; a recording waits for no track longer.
 
 
 @dataclass(slots=True)
 class Level:
-    """What has come of one track: decoded ``frames``, the loop's time of the first one, and how loud or bright it is.
+    """What has come of one track: decoded ``frames``, when the first one came, and how loud or bright it is.
 
     ``level`` is of the last frame: for sound the root mean square from 0 to 1 (a full square wave), for pictures the
-    mean brightness from 0 to 1, ``None`` before the first frame. ``size`` in pixels.
+    mean brightness from 0 to 1, ``None`` before the first frame. ``first`` in seconds since the call began, ``size`` in
+    pixels.
     """
 
     kind: str
@@ -44,13 +44,17 @@ class Level:
 
 
 class MeasuredTrack(MediaStreamTrack):
-    """A track of the peer that is measured while it is read; ``first`` is called with its first frame."""
+    """A track of the peer that is measured while it is read; ``first`` is called with its first frame.
 
-    def __init__(self, source: MediaStreamTrack, first: Callable[[Level], None]) -> None:
+    The call began at ``began``, in the loop's time.
+    """
+
+    def __init__(self, source: MediaStreamTrack, began: float, first: Callable[[Level], None]) -> None:
         super().__init__()
         self.kind = source.kind
         self.level = Level(source.kind)
         self._source = source
+        self._began = began
         self._first = first
 
     async def recv(self) -> Frame | Packet[Any]:
@@ -63,7 +67,7 @@ class MeasuredTrack(MediaStreamTrack):
         elif isinstance(frame, VideoFrame):
             level.level, level.size = brightness(frame), (frame.width, frame.height)
         if level.first is None:
-            level.first = asyncio.get_running_loop().time()
+            level.first = asyncio.get_running_loop().time() - self._began
             self._first(level)
         return frame
 
@@ -95,7 +99,8 @@ class Sink:
     ``first`` is called with the first frame of each track. ConfigError if the file cannot be written.
     """
 
-    def __init__(self, path: Path | None, first: Callable[[Level], None]) -> None:
+    def __init__(self, path: Path | None, began: float, first: Callable[[Level], None]) -> None:
+        self._began = began
         self._first = first
         self._path = path
         self._recorder: MediaRecorder | None = None
@@ -118,7 +123,7 @@ class Sink:
 
     def add(self, track: MediaStreamTrack) -> None:
         """Begin to read a track. One that comes after the recording has begun is only measured."""
-        measured = self._tracks[track.id] = MeasuredTrack(track, self._first)
+        measured = self._tracks[track.id] = MeasuredTrack(track, self._began, self._first)
         if self._recorder is not None and not self._recording:
             self._recorder.addTrack(measured)
         else:

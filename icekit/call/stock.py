@@ -19,6 +19,7 @@ from aiortc import (
     RTCIceGatherer,
     RTCIceTransport,
     RTCPeerConnection,
+    RTCRtpTransceiver,
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
@@ -60,6 +61,7 @@ PRIVATE_ATTRIBUTES: Final = {
     ),
     RTCIceGatherer: ("_connection", "_remote_candidates_end"),
     RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
+    RTCRtpTransceiver: ("_offerDirection",),
 }
 """Attributes of their objects."""
 
@@ -244,6 +246,8 @@ class DtlsTransport(RTCDtlsTransport):
     identity_refused = False
 
     def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
+        # Whoever is told of the new state asks at once.
+        self.identity_refused = True
         super()._validate_peer_identity(remoteParameters)
         self.identity_refused = self.state == "failed"
 
@@ -305,6 +309,12 @@ class StockPeerConnection(RTCPeerConnection):
                 media.host, media.port = media.ice_candidates[0].ip, media.ice_candidates[0].port
         return RTCSessionDescription(sdp=str(description), type=description.type)
 
+    def excuse_unoffered(self) -> None:
+        """Before an answer: aiortc cannot answer while it has media that the offer does not have."""
+        for item in self.getTransceivers():
+            if item.mid is None and _private(item)._offerDirection is None:
+                _private(item)._offerDirection = "inactive"
+
     def transport_stats(self) -> list[Any]:
         """aiortc's own statistics of the transports, with each ICE transport."""
         return [(item._get_stats(), item._stats_id, item.transport) for item in self.dtls_transports]
@@ -341,7 +351,7 @@ class StockPeerConnection(RTCPeerConnection):
             await asyncio.gather(*(item.gatherer.first_candidate() for item in self.ice_transports))
         try:
             await stock._RTCPeerConnection__connect()
-        except ConnectionError:
+        except (ConnectionError, InvalidStateError):
             if not self.is_closed:
                 raise
 

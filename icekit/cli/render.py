@@ -101,6 +101,11 @@ def print_json(document: Any) -> None:
     sys.stdout.write(json.dumps(to_dict(document), indent=2) + "\n")
 
 
+def print_findings(findings: Iterable[Finding], to: Console | None = None) -> None:
+    """Findings alone, each with its fix and what proves it."""
+    show(_findings(findings), to)
+
+
 def print_page(page: Page, to: Console | None = None) -> None:
     """A report as a page."""
     show(_page(page), to)

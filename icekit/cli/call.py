@@ -1,0 +1,278 @@
+"""``icekit call``: a call with whoever calls the same signaling URL."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from icekit.cli.command import run
+from icekit.cli.options import Credential, JsonOutput, ServersFile, Username, read_servers, read_value
+from icekit.cli.text import printable
+from icekit.errors import CallFailed, ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from icekit.call.call import Call
+    from icekit.call.config import CallConfig
+    from icekit.call.measure import CallStats
+    from icekit.call.outcome import CallOutcome
+    from icekit.servers import IceServer
+    from icekit.signaling.channel import Channel
+
+SignalingUrl = Annotated[
+    str,
+    typer.Argument(metavar="URL", help="Where both sides meet: ws://HOST:PORT/ROOM, tcp://HOST:PORT, memory:ROOM …"),
+]
+IceUrls = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ice",
+        metavar="URL",
+        help="A server: stun:HOST, turn:HOST[:PORT][?transport=udp|tcp], turns:…; or none. May be given several times.",
+    ),
+]
+MediaWords = Annotated[
+    str,
+    typer.Option(
+        "--media",
+        metavar="WORDS",
+        help="What to send, with commas: tone, bars, file:PATH, camera[:DEVICE], microphone[:DEVICE], screen, or none.",
+    ),
+]
+RecordFile = Annotated[
+    Path | None, typer.Option("--record", metavar="FILE", help="Write what the other side sends: .mp4, .webm, .wav …")
+]
+Duration = Annotated[
+    float | None, typer.Option("--duration", metavar="S", help="Hang up so many seconds after it is connected.")
+]
+Wait = Annotated[float | None, typer.Option("--wait", metavar="S", help="Give up when nobody comes for so long.")]
+RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Use TURN servers only, whatever else would work.")]
+EngineName = Annotated[str, typer.Option("--engine", metavar="icekit|aioice", help="Whose ICE to use.")]
+OwnName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the other side knows us as.")]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", metavar="TOKEN", envvar="ICEKIT_TOKEN", help="What the signaling server asks for; @FILE."),
+]
+TraceForm = Annotated[
+    str, typer.Option("--trace", metavar="table|mermaid|none", help="How to print the thirteen steps of the call.")
+]
+LocalAddresses = Annotated[
+    list[str] | None,
+    typer.Option("--local-address", metavar="ADDRESS", help="Use this address of this host only; several times."),
+]
+
+
+def call(
+    url: SignalingUrl,
+    ice: IceUrls = None,
+    servers: ServersFile = None,
+    username: Username = None,
+    credential: Credential = None,
+    media: MediaWords = "tone,bars",
+    record: RecordFile = None,
+    duration: Duration = None,
+    wait: Wait = None,
+    relay_only: RelayOnly = False,
+    engine: EngineName = "icekit",
+    name: OwnName = None,
+    token: Token = None,
+    trace: TraceForm = "table",
+    local_address: LocalAddresses = None,
+    json: JsonOutput = False,
+) -> None:
+    """Call whoever calls the same URL, with sound, pictures and data. Run it on two machines, or twice on one.
+
+    Exit code 1: no call came about, or it broke; the findings of both sides say where.
+    """
+    if trace not in ("table", "mermaid", "none"):
+        raise ConfigError(f"--trace: {trace!r} is not known; write table, mermaid or none")
+    if engine not in ("icekit", "aioice"):
+        raise ConfigError(f"--engine: {engine!r} is not known; write icekit or aioice")
+    for option, value in (("--duration", duration), ("--wait", wait)):
+        if value is not None and not 0 < value < float("inf"):
+            raise ConfigError(f"{option}: {value} is no number of seconds above 0")
+    asked = () if ice == ["none"] else read_servers(ice, servers, username, credential)
+
+    # --help does without them.
+    from icekit.call.config import CallConfig
+    from icekit.phases import Deadlines
+    from icekit.signaling import connect
+
+    config = CallConfig(
+        engine="icekit" if engine == "icekit" else "aioice",
+        relay_only=relay_only,
+        deadlines=Deadlines(peer=wait),
+        local_addresses=tuple(local_address) if local_address else None,
+        record=record,
+    )
+    words = () if media == "none" else tuple(word.strip() for word in media.split(","))
+    channel = connect(url, name=name, token=read_value("--token", token))
+    line = _Line(channel, asked, words, config, duration, _say)
+
+    def finish() -> None:
+        if line.outcome is not None:
+            _print(line.outcome, line.shown_trace(trace), json)
+
+    run(line.run(), finish)
+    finish()
+    assert line.outcome is not None
+    if not line.outcome.ok:
+        raise typer.Exit(CallFailed.exit_code)
+
+
+def _say(text: str) -> None:
+    """How it goes, beside the result."""
+    typer.echo(text, err=True)
+
+
+class _Line:
+    """The call of this command; ``outcome`` is what is known of it so far."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        servers: Sequence[IceServer],
+        media: Sequence[str],
+        config: CallConfig,
+        duration: float | None,
+        say: Callable[[str], Any],
+    ) -> None:
+        self.channel = channel
+        self.servers = servers
+        self.media = media
+        self.config = config
+        self.duration = duration
+        self.say = say
+        self.call: Call | None = None
+        self.outcome: CallOutcome | None = None
+        self.sent = self.received = 0
+
+    async def run(self) -> None:
+        """Until the call is over."""
+        from icekit.call.call import Call
+        from icekit.call.outcome import CallOutcome
+
+        reason, failure = "interrupted", None
+        async with (
+            self.channel as channel,
+            Call(channel, ice_servers=self.servers, media=self.media, config=self.config) as call,
+        ):
+            self.call = call
+            try:
+                reason = await self._talk(call)
+            except CallFailed as error:
+                failure = error
+            finally:
+                self.outcome = CallOutcome.of(call, reason, sent=self.sent, received=self.received, failure=failure)
+
+    async def _talk(self, call: Call) -> str:
+        import asyncio
+
+        self.say(f"{call.phase} …")
+        await call.connected()
+        self.say(f"connected to {printable(call.peer or 'a peer without a name')}")
+        work = [asyncio.ensure_future(item) for item in (self._ping(call), self._listen(call), self._show(call))]
+        try:
+            async with asyncio.timeout(self.duration):
+                return await call.ended()
+        except TimeoutError:
+            await call.hang_up()
+            return "hung up"
+        finally:
+            for task in work:
+                task.cancel()
+            await asyncio.gather(*work, return_exceptions=True)
+
+    async def _ping(self, call: Call) -> None:
+        """A message each second, to see the data channel work."""
+        import asyncio
+
+        await call.opened()
+        while True:
+            call.send(f"icekit {self.sent + 1}")
+            self.sent += 1
+            await asyncio.sleep(1)
+
+    async def _listen(self, call: Call) -> None:
+        while True:
+            await call.receive()
+            self.received += 1
+
+    async def _show(self, call: Call) -> None:
+        import asyncio
+
+        level = await call.first_media()
+        self.say(f"first {level.kind} after {_ms(call.trace.first_media)}")
+        shown = None
+        while True:
+            await asyncio.sleep(self.config.interval)
+            if call.stats is not None and call.stats is not shown:
+                shown = call.stats
+                self.say(_line(shown))
+
+    def shown_trace(self, form: str) -> str:
+        """The thirteen steps as text."""
+        if self.call is None or form == "none":
+            return ""
+        return self.call.trace.to_table() if form == "table" else self.call.trace.to_mermaid()
+
+
+def _print(outcome: CallOutcome, trace: str, json: bool) -> None:
+    from icekit.cli import render
+
+    if json:
+        render.print_json(outcome)
+        return
+    typer.echo("")
+    typer.echo(printable(_summary(outcome)))
+    if outcome.findings:
+        typer.echo("")
+        render.print_findings(outcome.findings)
+    if trace:
+        typer.echo("")
+        typer.echo(trace)
+
+
+def _summary(outcome: CallOutcome) -> str:
+    if outcome.code is not None:
+        return f"The call failed ({outcome.code}): {outcome.reason}."
+    if outcome.connected is None:
+        return "No call came about."
+    words = [f"Connected after {_ms(outcome.connected)}, first media after {_ms(outcome.first_media)}"]
+    if outcome.pair is not None:
+        pair = outcome.pair
+        words.append(f"{'relayed' if pair.is_relayed else 'direct'}, {pair.local} to {pair.remote}")
+    words.append(f"{outcome.sent} messages sent, {outcome.received} received")
+    words += [f"{level.frames} {level.kind} frames" for level in outcome.levels]
+    return f"{'; '.join(words)}; {outcome.reason}."
+
+
+def _line(stats: CallStats) -> str:
+    """One second in one line."""
+    parts = [
+        f"{stats.time:6.1f} s",
+        f"RTT {_ms(stats.rtt)}",
+        f"loss {_percent(stats.loss)}",
+        f"jitter {_ms(stats.jitter)}",
+        f"in {_rate(stats.bitrate_in)}",
+        f"out {_rate(stats.bitrate_out)}",
+    ]
+    if stats.pair is not None:
+        parts.append(f"{stats.pair.local}–{stats.pair.remote}")
+    parts += [f"{level.kind} {level.frames}" for level in stats.levels]
+    return "  ".join(parts)
+
+
+def _ms(seconds: float | None) -> str:
+    return "–" if seconds is None else f"{seconds * 1000:.0f} ms"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{share * 100:.1f} %"
+
+
+def _rate(bits: float | None) -> str:
+    return "–" if bits is None else f"{bits / 1000:.0f} kbit/s"
