@@ -39,6 +39,7 @@ PACKAGES = {
     "tshark": "tshark",
     "chromium": "chromium",
     "node": "nodejs",
+    "Xvfb": "xvfb",
 }
 
 # Debian keeps these out of an ordinary user's PATH.

@@ -54,9 +54,10 @@ class Attendance:
         """Whether it is from the peer; the first one decides who that is."""
         if message.sender == self._name or message.to not in (None, self._name):
             return False
-        if not self.heard and self.peer is None and self._wanted in (None, message.sender):
-            self.peer, self.heard = message.sender, True
-            return True
+        if not self.heard and self.peer is None:
+            if self._wanted not in (None, message.sender):
+                return False
+            self.peer = message.sender
         if message.sender != self.peer:
             return False
         self.heard = True

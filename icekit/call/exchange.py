@@ -89,6 +89,7 @@ class Exchange:
     def start(self) -> None:
         """Begin to work."""
         self._worker = asyncio.get_running_loop().create_task(self._do_all())
+        self.pump()
 
     def start_over(self) -> None:
         """The peer is gone before the call was connected: the next one begins from the beginning."""

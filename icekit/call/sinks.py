@@ -76,13 +76,15 @@ def loudness(frame: AudioFrame) -> float | None:
     """Root mean square of the samples, 0 to 1; ``None`` for other formats than 16 bits, which aiortc decodes to."""
     if not frame.format.name.startswith("s16"):
         return None
+    if not frame.samples:
+        return 0.0
     samples = array("h")
     plane = frame.planes[0]
     wanted = frame.samples * (1 if frame.format.is_planar else len(frame.layout.channels)) * samples.itemsize
     samples.frombytes(bytes(plane)[:wanted])
     # Every fourth sample is enough to tell silence from speech.
     some = samples[::4]
-    return math.sqrt(sum(value * value for value in some) / len(some)) / _FULL_SCALE if some else 0.0
+    return math.sqrt(sum(value * value for value in some) / len(some)) / _FULL_SCALE
 
 
 def brightness(frame: VideoFrame) -> float | None:
@@ -90,7 +92,7 @@ def brightness(frame: VideoFrame) -> float | None:
     if not frame.format.name.startswith("yuv"):
         return None
     some = bytes(frame.planes[0])[::997]
-    return sum(some) / len(some) / 255 if some else 0.0
+    return sum(some) / len(some) / 255
 
 
 class Sink:
@@ -109,6 +111,8 @@ class Sink:
         self._tasks: dict[str, asyncio.Task[None]] = {}
         if path is not None:
             try:
+                # FFmpeg itself finds out with the first frame only.
+                path.open("wb").close()
                 self._recorder = MediaRecorder(str(path))
             except (OSError, ValueError, av.FFmpegError) as error:
                 reason = getattr(error, "strerror", None) or str(error)

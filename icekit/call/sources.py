@@ -180,7 +180,7 @@ _ADVICE: Final = {
 
 
 async def open_sources(words: Sequence[str]) -> list[SwitchedTrack]:
-    """The tracks that ``words`` name, each one of ``SOURCES``, opened and ready to be read.
+    """The tracks that ``words`` name, each one of ``SOURCES``, opened and ready to be read; files are played once.
 
     ConfigError says which cannot be opened, why, and what to do; what was open by then is closed.
     """
@@ -233,15 +233,7 @@ async def _play(word: str, kind: str, name: str, form: str | None, options: dict
 
 
 def _make_player(name: str, form: str | None, options: dict[str, str]) -> MediaPlayer:
-    player = MediaPlayer(name, format=form, options=options)
-    if form is None:
-        with av.open(name) as container:
-            endless = container.duration is not None
-        if endless:
-            # A call is longer than most files.
-            _stop(player)
-            player = MediaPlayer(name, options=options, loop=True)
-    return player
+    return MediaPlayer(name, format=form, options=options)
 
 
 def _discard(work: asyncio.Future[MediaPlayer]) -> None:

@@ -1,0 +1,98 @@
+"""``icekit call``: two processes that meet, and what is said when they cannot."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import av
+import pytest
+from typer.testing import CliRunner
+
+from icekit.cli import app
+from icekit.signaling.server import serve
+
+ROOT = Path(__file__).parents[2]
+LOCAL = ("--ice", "none", "--local-address", "127.0.0.1")
+
+
+async def start(*arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "icekit", "call", *arguments,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+
+
+async def results(*processes: asyncio.subprocess.Process) -> list[tuple[int | None, str, str]]:
+    async with asyncio.timeout(50):
+        said = await asyncio.gather(*(process.communicate() for process in processes))
+    return [
+        (process.returncode, out.decode(), error.decode())
+        for process, (out, error) in zip(processes, said, strict=True)
+    ]
+
+
+async def test_two_processes_meet(tmp_path: Path) -> None:
+    path = tmp_path / "call.mp4"
+    async with serve(port=0) as running:
+        url = running.url("lobby")
+        one = await start(url, *LOCAL, "--name", "alice", "--duration", "2", "--json")
+        other = await start(url, *LOCAL, "--name", "bob", "--record", str(path), "--trace", "mermaid")
+        (first, second) = await results(one, other)
+    assert (first[0], second[0]) == (0, 0), (first, second)
+    report = json.loads(first[1])
+    assert report["schema"] == "icekit/call/1"
+    assert (report["ok"], report["peer"], report["reason"]) == (True, "bob", "hung up")
+    assert {level["kind"] for level in report["levels"] if level["frames"] > 5} == {"audio", "video"}
+    assert report["sent"] > 0
+    assert report["received"] > 0
+    assert report["pair"]["local"] == "host"
+    assert 0 < report["connected"] < report["first_media"]
+    steps = report["trace"]["steps"]
+    assert [step["number"] for step in steps] == list(range(1, 14))
+    assert all(step["a"] or step["b"] for step in steps)
+    assert "connected to alice" in second[2]
+    assert "sequenceDiagram" in second[1]
+    assert "Connected after" in second[1]
+    assert "the other side hung up" in second[1]
+    with av.open(str(path)) as container:
+        assert {stream.type for stream in container.streams} == {"audio", "video"}
+        assert len(list(container.decode(video=0))) > 5
+
+
+async def test_nobody_comes() -> None:
+    async with serve(port=0) as running:
+        ((code, out, error),) = await results(await start(running.url("lobby"), *LOCAL, "--wait", "0.5"))
+    assert code == 1
+    assert "The call failed (CALL-PEER)" in out
+    assert "Start the other side with the same URL" in out
+    assert "waiting for a peer" in error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["carrier-pigeon:x"], "carrier-pigeon"),
+        (["memory:x", "--trace", "song"], "--trace: 'song' is not known; write table, mermaid or none"),
+        (["memory:x", "--engine", "v8"], "--engine: 'v8' is not known; write icekit or aioice"),
+        (["memory:x", "--duration", "0"], "--duration: 0.0 is no number of seconds above 0"),
+        (["memory:x", "--wait", "nan"], "--wait: nan is no number"),
+        (["memory:x", "--media", "radio", *LOCAL], "media 'radio' is not known; write tone, bars"),
+        (["memory:x", "--ice", "turn:192.0.2.1"], "username and credential"),
+        (["memory:x", *LOCAL, "--record", "/nowhere/x.mp4"], "--record: /nowhere/x.mp4 cannot be written"),
+    ],
+)
+def test_what_cannot_be(arguments: list[str], text: str) -> None:
+    result = CliRunner().invoke(app, ["call", *arguments])
+    assert result.exit_code == 2, result.output
+    assert text in " ".join(result.stderr.split())
+
+
+def test_a_server_that_is_not_there() -> None:
+    result = CliRunner().invoke(app, ["call", "ws://127.0.0.1:9/x", *LOCAL])
+    assert result.exit_code == 3
+    assert "no connection" in result.stderr
