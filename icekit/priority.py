@@ -207,6 +207,21 @@ def _pion(candidate: Candidate, type_preference: int, local_preference: int) -> 
     )
 
 
+def _icekit(candidate: Candidate, type_preference: int, local_preference: int) -> bool:
+    # RFC 6544 §4.2: the direction in the upper three bits; the rest counts addresses down.
+    direction, other = local_preference >> 13, local_preference & 0x1FFF
+    return (
+        candidate.transport == "tcp"
+        and (candidate.type, candidate.tcptype, type_preference, direction)
+        in (
+            ("host", "active", 90, 6),
+            ("host", "passive", 90, 4),
+            ("srflx", "passive", 70, 2),
+        )
+        and 0x1FFF - other < 32
+    )
+
+
 # The number alone fits several; how a stack spells the transport (udp or UDP) tells most of them apart.
 _FORMULAS: dict[str, Callable[[Candidate, int, int], bool]] = {
     "RFC 8445 with one address (aioice, pion, werift)": _recommended,
@@ -215,4 +230,5 @@ _FORMULAS: dict[str, Callable[[Candidate, int, int], bool]] = {
     "libnice (GStreamer, Janus)": _libnice,
     "libjuice (libdatachannel)": _libjuice,
     "pion over TCP": _pion,
+    "icekit over TCP": _icekit,
 }

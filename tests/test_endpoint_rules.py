@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit import attributes as attr
+from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
 from icekit.gathering_plan import GatherServer
 from icekit.lifetime import LifetimeProbe
@@ -21,16 +22,19 @@ from icekit.net import (
     Address,
     Datagram,
     Endpoint,
+    ListenerWanted,
     SocketFailure,
     SocketWanted,
     StreamFailure,
     StreamWanted,
     Transport,
 )
+from icekit.network_config import NetworkConfig
 from icekit.probe import NatProbe
 from icekit.reachability import ServerCheck, Target
 from icekit.server import Server, ServerConfig
 from icekit.servers import ServerUri
+from icekit.session import IceSession
 from icekit.stages import TurnStages
 from icekit.stun import ChannelData, Class, Message, Method, decode, failure, is_stun, long_term_key, request
 from icekit.transaction import LongTermCredential
@@ -84,6 +88,16 @@ def gatherer() -> Any:
     return core
 
 
+def session() -> Any:
+    core = IceSession(True, [HOST], [], source(), network=NetworkConfig(tcp=True, port_range=(5000, 5003)))
+    core.start(0.0)
+    core.agent.set_remote_credentials("peer", "the password of the peer", 0.0)
+    for line in ("udp 9 198.51.100.2 7000 typ host", "tcp 8 198.51.100.2 7000 typ host tcptype passive"):
+        core.agent.add_remote_candidate(Candidate.parse(f"candidate:1 1 {line}"), 0.0)
+    core.agent_used(0.0)
+    return core
+
+
 def server(*, relays: bool) -> Any:
     core = Server(ServerConfig(turn=turn_config() if relays else None), token_bytes=source())
     core.add_local_address(LOCAL)
@@ -109,6 +123,7 @@ CORES: dict[str, Callable[[], Any]] = {
     "nat-probe": nat_probe,
     "lifetime": lifetime,
     "gatherer": gatherer,
+    "session": session,
     "stun-server": lambda: server(relays=False),
     "turn-server": lambda: server(relays=True),
 }
@@ -123,6 +138,7 @@ class Hostile:
         self.now = 0.0
         self.port = 6000
         self.streams: list[int] = []
+        self.accepted = -10
         # Where the core listens, and who it talks to.
         self.paths: list[tuple[Address, Address, Transport]] = [
             (LOCAL, SERVER, Transport.UDP),
@@ -157,6 +173,18 @@ class Hostile:
                     self.core.socket_opened(id, address, self.now)
                     if remote is not None and self.random.random() < 0.1:
                         self.core.socket_failed(id, SocketFailure.REFUSED, self.now)
+            case ListenerWanted(id=id, local=local):
+                if self.random.random() < 0.3:
+                    self.core.listener_failed(id, SocketFailure.IN_USE, self.now)
+                else:
+                    self.core.listener_opened(id, local, self.now)
+                    for _ in range(3):
+                        self.port += 1
+                        self.accepted -= 1
+                        stranger = Address(SERVER.host, self.port)
+                        self.core.stream_accepted(self.accepted, Transport.TCP, local, stranger, self.now)
+                        self.streams.append(self.accepted)
+                        self.paths.append((local, stranger, Transport.TCP))
             case StreamWanted(id=id, remote=remote, transport=transport):
                 if self.random.random() < 0.2:
                     self.core.stream_closed(id, StreamFailure.REFUSED, self.now)

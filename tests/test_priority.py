@@ -135,6 +135,9 @@ RELATED = "raddr 192.168.1.2 rport 5"
         ("1 1 udp 2130706431 192.168.1.2 5 typ host", (126, 65535, 1), RFC),
         ("1 2 udp 2130706430 192.168.1.2 5 typ host", (126, 65535, 2), RFC),
         ("1 1 tcp 1671430143 192.168.1.2 5 typ host tcptype passive", (99, 40959, 1), ("pion over TCP",)),
+        ("1 1 tcp 1524629503 192.168.1.2 9 typ host tcptype active", (90, 57343, 1), ("icekit over TCP",)),
+        ("1 1 tcp 1520434687 192.168.1.2 5 typ host tcptype passive", (90, 40957, 1), ("icekit over TCP",)),
+        ("1 1 tcp 1524629503 192.168.1.2 5 typ host tcptype passive", (90, 57343, 1), ()),
         ("1 1 udp 2130706431 192.168.1.2 5 typ other", (126, 65535, 1), ()),
     ],
 )

@@ -33,9 +33,12 @@ def to_aioice(candidate: Candidate) -> aioice.Candidate:
 
 
 def default_candidate(candidates: Sequence[Candidate], component: int) -> Candidate | None:
-    """What a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable candidate, of IPv4 if there is one."""
+    """What a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable candidate, of IPv4 if there is one.
+
+    Of UDP, which is what the rest of a description speaks of (RFC 6544 §4.4).
+    """
     order = {"relay": 0, "srflx": 1, "host": 2}
-    fitting = [item for item in candidates if item.component == component]
+    fitting = [item for item in candidates if item.component == component and item.transport.lower() == "udp"]
     return min(fitting, key=lambda item: (":" in item.address, order.get(str(item.type), 3)), default=None)
 
 

@@ -63,4 +63,7 @@ def test_the_default_candidate_is_the_most_reachable_one() -> None:
     chosen = [default_candidate(candidates[:count], 1) for count in (1, 2, 3, 4)]
     assert chosen == candidates
     assert default_candidate(candidates, 2) is None
+    tcp = Candidate.parse("candidate:0 1 tcp 9 192.0.2.9 9 typ host tcptype active")
+    assert default_candidate((tcp,), 1) is None
+    assert default_candidate((tcp, candidates[1]), 1) == candidates[1]
     assert default_candidate((), 1) is None
