@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import asyncio
     import ssl
 
-    from icekit.aio.server import RunningServer
     from icekit.server import ServerConfig, TurnConfig
-    from icekit.signaling.server import RunningSignaling, SignalingServerConfig
+    from icekit.signaling.server import SignalingServerConfig
+    from icekit.web.server import Running
 
 _MORE = "May be given more than once."
 
@@ -91,7 +91,7 @@ def serve(
             help=f"Relay to these as well, e.g. 10.0.0.0/8, or loopback; by itself only to public ones. {_MORE}",
         ),
     ] = None,
-    http: Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets.")] = True,
+    http: Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets, and the page.")] = True,
     http_port: Annotated[
         int | None,
         typer.Option("--http-port", min=0, max=65535, help="Its port (default: 8080, or any free one with --port 0)."),
@@ -117,12 +117,21 @@ def serve(
             f"pages of this server, called by address or localhost, always may. {_MORE}",
         ),
     ] = None,
+    page_signaling: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--page-signaling",
+            metavar="URL",
+            help="Another channel for the page to choose, with {room} in it, such as "
+            f"stomp+wss://user:password@broker.example:15674/ws?topic={{room}}; @FILE reads it. {_MORE}",
+        ),
+    ] = None,
     coturn_config: Annotated[
         bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
     ] = False,
     json: JsonOutput = False,
 ) -> None:
-    """Run a STUN, TURN and signaling server until Ctrl-C.
+    """Run a STUN, TURN and signaling server until Ctrl-C, with a page to call and to check a network.
 
     STUN and TURN are for development and tests; use coturn in production.
     """
@@ -177,7 +186,11 @@ def serve(
     if http_port is None:
         http_port = 8080 if port else 0
     stun = None if signaling_only else _Stun(ServerConfig(turn=turn), (port, alternate_port), tcp, tls_port, made_up)
-    rooms = _Rooms(_signaling(room_secrets or [], room_size, origins or []), http_port) if http else None
+    rooms = (
+        _Rooms(_signaling(room_secrets or [], room_size, origins or []), http_port, page_signaling or [])
+        if http
+        else None
+    )
     if stun is None and rooms is None:
         raise ConfigError("--signaling-only and --no-http leave nothing to serve")
     run(_serve(listen, stun, rooms, context, json), lambda: None)
@@ -194,6 +207,7 @@ class _Stun(NamedTuple):
 class _Rooms(NamedTuple):
     config: SignalingServerConfig
     port: int
+    page_signaling: list[str]
 
 
 async def _serve(
@@ -201,49 +215,41 @@ async def _serve(
 ) -> None:
     import asyncio
 
+    from icekit.web.server import serve as run_servers
+
     stop = asyncio.Event()
     _stop_on_signals(stop)
-    server: RunningServer | None = None
-    signaling: RunningSignaling | None = None
-    made_up = None
-    async with contextlib.AsyncExitStack() as stack:
-        if stun is not None:
-            from icekit.aio.server import serve as run_server
-
-            made_up = stun.made_up
-            server = await stack.enter_async_context(
-                run_server(
-                    stun.config,
-                    hosts=hosts,
-                    ports=stun.ports,
-                    tcp=stun.tcp,
-                    tls_port=stun.tls_port,
-                    ssl_context=context,
-                )
-            )
-        if rooms is not None:
-            from icekit.signaling.server import serve as run_signaling
-
-            signaling = await stack.enter_async_context(
-                run_signaling(rooms.config, hosts=hosts, port=rooms.port, ssl_context=context)
-            )
-        ready = _ready_json if json else _ready_text
-        typer.echo(ready(server, signaling, made_up))
+    servers = run_servers(
+        stun=None if stun is None else stun.config,
+        signaling=None if rooms is None else rooms.config,
+        hosts=hosts,
+        ports=(0, 0) if stun is None else stun.ports,
+        tcp=stun is None or stun.tcp,
+        tls_port=None if stun is None else stun.tls_port,
+        http_port=0 if rooms is None else rooms.port,
+        ssl_context=context,
+        page_signaling=[]
+        if rooms is None
+        else [read_value("--page-signaling", url) or "" for url in rooms.page_signaling],
+    )
+    made_up = None if stun is None else stun.made_up
+    async with servers as running:
+        typer.echo(_ready_json(running, made_up) if json else _ready_text(running, made_up))
         sys.stdout.flush()
         await stop.wait()
-    typer.echo(" ".join(["Stopped.", *_summary(server, signaling)]), err=True)
+    typer.echo(" ".join(["Stopped.", *_summary(running)]), err=True)
 
 
-def _summary(server: RunningServer | None, signaling: RunningSignaling | None) -> list[str]:
+def _summary(running: Running) -> list[str]:
     lines = []
-    if server is not None:
-        counters = server.counters
+    if running.stun is not None:
+        counters = running.stun.counters
         lines.append(
             f"{counters.answered} answers, {counters.relayed_to_peer} packets relayed to peers and "
             f"{counters.relayed_to_client} to clients."
         )
-    if signaling is not None:
-        joined = signaling.rooms.counters
+    if running.signaling is not None:
+        joined = running.signaling.rooms.counters
         lines.append(f"{joined.joins} joined rooms and sent {joined.received} messages.")
     return lines
 
@@ -259,11 +265,10 @@ def _stop_on_signals(stop: asyncio.Event) -> None:
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
 
 
-def _ready_json(
-    server: RunningServer | None, signaling: RunningSignaling | None, made_up: tuple[str, str] | None
-) -> str:
+def _ready_json(running: Running, made_up: tuple[str, str] | None) -> str:
     import json
 
+    server, signaling = running.stun, running.signaling
     username, credential = made_up or (None, None)
     turn = None if server is None else server.core.config.turn
     return json.dumps(
@@ -282,14 +287,13 @@ def _ready_json(
     )
 
 
-def _ready_text(
-    server: RunningServer | None, signaling: RunningSignaling | None, made_up: tuple[str, str] | None
-) -> str:
-    lines = [] if server is None else list(server.urls())
+def _ready_text(running: Running, made_up: tuple[str, str] | None) -> str:
+    signaling = running.signaling
+    lines = [] if running.stun is None else list(running.stun.urls())
     if made_up is not None:
         lines += [f"username    {made_up[0]}", f"credential  {made_up[1]}"]
     if signaling is not None:
-        lines.append(f"signaling   {signaling.url('ROOM')}")
+        lines += [f"signaling   {signaling.url('ROOM')}", f"page        {signaling.page()}"]
     return "\n".join([*lines, "Ready. Ctrl-C stops it."])
 
 

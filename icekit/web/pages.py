@@ -33,23 +33,31 @@ _KINDS = {
 }
 _SCHEMES = {"ws": "ws", "wss": "wss", "stomp+ws": "ws", "stomp+wss": "wss"}
 
-IceServers = Callable[[], Iterable[IceServer]]
 
-
-def pages(ice_servers: IceServers = tuple, *, signaling: Sequence[str] = ()) -> Callable[[str], Page]:
+def pages(
+    ice_servers: Callable[[bool], Iterable[IceServer]] = lambda admitted: (),
+    *,
+    admitted: Callable[[str, str], bool] | None = None,
+    signaling: Sequence[str] = (),
+) -> Callable[[str], Page]:
     """The hook. ``ice_servers`` is asked for each page, so that its credentials can be young.
 
-    ``signaling``: URLs with ``{room}`` in them, for browsers to choose from; without any, the rooms of the server that
-    the page came from. ConfigError for one that no browser can open. Who may load the page may read them all.
+    ``admitted(room, token)`` says whether a token is good, ``None``: nobody needs one. ``ice_servers`` is told the
+    answer. ``signaling``: URLs with ``{room}`` in them, for browsers to choose from besides the rooms of the server
+    that the page came from; whoever loads the page can read them. ConfigError for one that no browser can open.
     """
     sources = sorted({_source(url) for url in signaling})
     headers = _headers(sources)
 
     def page(path: str) -> Page:
-        if path == "/config.json":
+        # /config.json, or /config/ROOM/TOKEN
+        if path == "/config.json" or path.startswith("/config/"):
+            room, _, token = path.removeprefix("/config/").partition("/")
+            allowed = admitted is None or (path != "/config.json" and admitted(room, token))
             config = {
                 "schema": "icekit/page/1",
-                "iceServers": [_entry(server) for server in ice_servers()],
+                "admitted": allowed,
+                "iceServers": [_entry(server) for server in ice_servers(allowed)],
                 "signaling": list(signaling),
             }
             return 200, {**headers, "Content-Type": "application/json", "Cache-Control": "no-store"}, _json(config)

@@ -27,14 +27,14 @@ _ARGUMENTS = (
 
 
 @asynccontextmanager
-async def browser() -> AsyncIterator[Browser]:
-    """A browser without a sandbox, which root has not got."""
+async def browser(*arguments: str) -> AsyncIterator[Browser]:
+    """A browser without a sandbox, which root has not got, with more ``arguments``."""
     from playwright.async_api import async_playwright
 
     program = require_program("chromium")
     async with async_playwright() as playwright:
         started = await playwright.chromium.launch(
-            executable_path=program, args=_ARGUMENTS, chromium_sandbox=False, timeout=60_000
+            executable_path=program, args=(*_ARGUMENTS, *arguments), chromium_sandbox=False, timeout=60_000
         )
         try:
             yield started

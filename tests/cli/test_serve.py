@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -134,6 +135,19 @@ def test_text_of_signaling() -> None:
     with serving("--signaling-only", "--origin", "https://call.example.org") as process:
         assert process.stdout is not None
         assert re.fullmatch(r"signaling   ws://127\.0\.0\.1:[0-9]+/ROOM\n", process.stdout.readline())
+
+
+def test_page() -> None:
+    broker = "stomp+ws://user:password@127.0.0.1:15674/ws?topic={room}"
+    with serving("--page-signaling", broker) as process:
+        assert process.stdout is not None
+        lines = iter(process.stdout.readline, "")
+        page = next(line.split()[1] for line in lines if line.startswith("page "))
+        with urllib.request.urlopen(page, timeout=5) as answer:
+            assert b"Check this network" in answer.read()
+            assert "ws://127.0.0.1:15674" in answer.headers["Content-Security-Policy"]
+        with urllib.request.urlopen(f"{page}config.json", timeout=5) as answer:
+            assert json.loads(answer.read())["signaling"] == [broker]
 
 
 def test_coturn_config(tmp_path: Path) -> None:

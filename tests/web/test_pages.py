@@ -5,6 +5,7 @@ import re
 
 import pytest
 
+from icekit.catalogue import NO_FIX
 from icekit.errors import ConfigError
 from icekit.servers import IceServer
 from icekit.web.pages import pages
@@ -85,10 +86,10 @@ def test_scripts_and_styles_only_from_here() -> None:
 def test_the_servers_are_asked_for_each_time() -> None:
     asked = 0
 
-    def servers() -> list[IceServer]:
+    def servers(admitted: bool) -> list[IceServer]:
         nonlocal asked
         asked += 1
-        return SERVERS
+        return SERVERS if admitted else SERVERS[:1]
 
     hook = pages(servers)
     assert asked == 0
@@ -97,12 +98,30 @@ def test_the_servers_are_asked_for_each_time() -> None:
         assert (status, headers["Cache-Control"], asked) == (200, "no-store", number)
     assert json.loads(body) == {
         "schema": "icekit/page/1",
+        "admitted": True,
         "iceServers": [
             {"urls": ["stun:192.0.2.1"]},
             {"urls": ["turn:192.0.2.1?transport=udp", "turns:192.0.2.1"], "username": "u", "credential": "p"},
         ],
         "signaling": [],
     }
+
+
+def test_who_has_no_token_gets_no_credentials() -> None:
+    hook = pages(
+        lambda admitted: SERVERS if admitted else SERVERS[:1], admitted=lambda *both: both == ("room", "a.b-c_d")
+    )
+    for path, admitted in (
+        ("/config.json", False),
+        ("/config/room/a.b-c_d", True),
+        ("/config/other/a.b-c_d", False),
+        ("/config/room/", False),
+        ("/config/", False),
+    ):
+        status, _, body = hook(path)
+        found = json.loads(body)
+        assert (status, found["admitted"], len(found["iceServers"])) == (200, admitted, 2 if admitted else 1)
+        assert (b'"credential": "p"' in body) == admitted
 
 
 def test_signaling_elsewhere_is_let_through_and_nothing_more() -> None:
@@ -128,3 +147,7 @@ def test_signaling_that_no_browser_can_open(url: str, words: str) -> None:
         pages(signaling=[url])
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
+
+
+def test_the_script_knows_the_words_for_nothing_to_do() -> None:
+    assert f'"{NO_FIX}"' in (STATIC / "view.js").read_text(encoding="utf-8")

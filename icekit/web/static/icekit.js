@@ -962,6 +962,8 @@ class Session {
   collisions = 0;
   stale = 0;
   remoteCandidates = [];
+  gathered = false;
+  remoteGathered = false;
   #hooks;
   #work = Promise.resolve();
   #early = new EarlyCandidates();
@@ -1010,6 +1012,7 @@ class Session {
 
   addCandidate(init) {
     const candidate = typeof init === "string" || init === null ? {candidate: ""} : init;
+    this.remoteGathered ||= !candidate.candidate;
     if (candidate.candidate) this.remoteCandidates = [...this.remoteCandidates, candidate.candidate].slice(-MAX_TOLD);
     this.#then(async () => {
       switch (this.#early.received(candidate)) {
@@ -1179,6 +1182,7 @@ class Session {
   #tell(candidate) {
     // RFC 8838 §13: end-of-candidates belongs to a generation, so it is told with its user name fragment.
     if (candidate === null) {
+      this.gathered = true;
       const sdp = this.connection.localDescription?.sdp ?? "";
       const sdpMid = /^a=mid:(\S+)/m.exec(sdp)?.[1] ?? "0";
       const usernameFragment = [...ufragsOf(sdp)][0];
@@ -1399,8 +1403,11 @@ export class Call {
       session.describe(message.answer);
     } else if (type === "candidate") session.addCandidate(message.candidate);
     else if (type === "bye") {
-      const why = message.reason ? `: ${message.reason}` : "";
-      this.#end({state: "idle", ended: `The other side hung up${why}.`});
+      const {reason = null} = message;
+      const isCode = /^(CALL|TURN|ICE)-?[A-Z0-9-]+$/.test(reason ?? "");
+      const codes = isCode ? [{code: reason, evidence: ["so says the other side"]}] : [];
+      const why = reason && !isCode ? `: ${reason}` : "";
+      this.#end({state: "idle", ended: `The other side hung up${why}.`, codes});
     }
   }
 
@@ -1438,8 +1445,17 @@ export class Call {
   }
 
   async #readStats(session) {
-    const stats = readStats(await session.connection.getStats(), this.snapshot.stats);
-    if (this.#session === session) this.#change({stats});
+    const report = await session.connection.getStats();
+    if (this.#session !== session) return;
+    this.#change({stats: readStats(report, this.snapshot.stats)});
+    // Who has no UDP address cannot be found by checks that come from elsewhere, so that there is nothing to wait for
+    // (RFC 8863 §4): a browser would wait all the same.
+    const {candidates} = this.snapshot;
+    const reachable = candidates.some(({transport}) => transport === "udp");
+    const tried = [...report.values()].some(({type, state}) => type === "candidate-pair" && state !== "failed");
+    if (session.gathered && session.remoteGathered && !session.wasConnected && !reachable && !tried) {
+      this.#failed(session, null, "CALL-PATH");
+    }
   }
 
   #failed(session, error, code = null) {
@@ -1468,6 +1484,7 @@ export function explainFailure({code, iceServers, local, remote, errors, stale})
   const known = remote.filter((candidate) => candidate !== null);
   if (code === "CALL-PATH" && known.length === 0) found[0].code = stale > 0 ? "CALL-UFRAG" : "CALL-CANDIDATES";
   if (found[0].code !== "CALL-PATH") return found;
+  if (!local.some(({transport}) => transport === "udp")) found[0].evidence = ["this browser has no address for UDP"];
   const servers = entriesOf(iceServers);
   if (!servers.some(({turn}) => turn)) found.push({code: "ICE001", evidence: servers.map(({url}) => url)});
   for (const error of explainErrors(errors, servers, local)) found.push(error);
@@ -1631,6 +1648,7 @@ export function findingOf({code, cause = null, url = null, evidence = []}, catal
   const stage = catalogue.stages[`${code}/${cause}`] ?? catalogue.stages[code];
   if (url === null && row) return {code, severity: row.severity, message: row.meaning, fix: row.fix, evidence};
   const number = code.slice("TURN-".length);
+  if (url === null) return {code, severity: "error", message: `It failed with ${code}, which this page does not know.`, fix: "", evidence};
   const text = stage ?? row ?? (/^\d{3}$/.test(number) ? catalogue.stages["TURN-NUMBER"] : catalogue.stages.UNKNOWN);
   const [{host, port, transport}] = entriesOf([{urls: url ?? ""}]);
   const names = {host, port, transport: transport.toUpperCase(), number};
@@ -1782,7 +1800,9 @@ export async function diagnose(iceServers, {
   const observed = observe(servers, together, {online});
   const candidates = servers.flatMap(({entry, candidates: own}) => own.map((candidate) => ({...candidate, server: entry.url})));
   return {
-    servers, candidates, observed, ...conclude(observed, catalogue),
+    // A report may be sent to somebody: it holds no password.
+    servers: servers.map((server) => ({...server, entry: {...server.entry, credential: null}})),
+    candidates, observed, ...conclude(observed, catalogue),
     findings: findingsOf(servers, observed, catalogue),
   };
 }

@@ -9,11 +9,13 @@ const PEERS = {
 };
 const PATHS = {direct: ["ok", "direct"], relay: ["ok", "through the relay"], none: ["error", "none"], maybe: ["info", "not known"]};
 
-const [catalogue, config] = await Promise.all([
-  loadCatalogue(),
-  fetch("/config.json").then((answer) => answer.json()),
-]);
 const given = new URLSearchParams(location.hash.slice(1));
+// Who has a token of a room gets the credentials of the relay as well.
+const ticket = given.get("token") ? `/config/${given.get("room")}/${given.get("token")}` : "/config.json";
+const [catalogue, config] = await Promise.all([loadCatalogue(), fetch(ticket).then((answer) => answer.json())]);
+// A server that listens on all addresses has the one that this page came from.
+const here = (url) => url.replace(/:(0\.0\.0\.0|\[::\])(?=:|\?|$)/, `:${location.hostname}`);
+config.iceServers = config.iceServers.map((server) => ({...server, urls: [server.urls].flat().map(here)}));
 let channel = null;
 let call = null;
 let stream = null;
@@ -26,6 +28,7 @@ const own = {label: "the rooms of this server", url: `${location.protocol === "h
 const choices = [own, ...config.signaling.map((url) => ({label: new URL(url.replace("{room}", "room")).host, url}))];
 byId("signaling").append(...choices.map(({label, url}) => element("option", {textContent: label, value: url})));
 byId("signaling-field").hidden = choices.length === 1;
+byId("room").readOnly = given.has("token");
 byId("room").value = given.get("room") ?? `room-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
 byId("ice-servers").value = JSON.stringify(config.iceServers, null, 2);
 
@@ -240,7 +243,7 @@ function showReport({verdict, outlook, findings, servers, candidates}) {
   fill(byId("outlook"), ...outlook.map(({peer, path, why}) => {
     const [severity, text] = PATHS[path];
     return element("tr", {}, element("th", {scope: "row", textContent: PEERS[peer]}),
-      element("td", {}, markOf(severity), ` ${text}`), element("td", {className: "quiet", textContent: why}));
+      element("td", {className: "path"}, markOf(severity), text), element("td", {className: "quiet", textContent: why}));
   }));
   fill(byId("servers"), ...servers.map(serverRow));
   fill(byId("candidates"), ...candidates.map(({type, transport, address, port, server, milliseconds: time}) =>
@@ -254,7 +257,7 @@ function serverRow({entry, ok, candidates, unmapped, errors, seconds, rtt}) {
   const seen = candidates[0] ? `${candidates[0].address} ${candidates[0].port}` : unmapped ? "saw your own address" : told;
   const proof = rtt === null ? "" : `, data came back in ${milliseconds(1000 * rtt)}`;
   return element("tr", {}, element("th", {scope: "row", textContent: entry.url}),
-    element("td", {}, markOf(ok ? "ok" : "error"), ` ${seen}${proof}`),
+    element("td", {}, markOf(ok ? "ok" : "error"), `${seen}${proof}`),
     element("td", {className: "number", textContent: seconds === null ? "–" : milliseconds(1000 * seconds)}));
 }
 

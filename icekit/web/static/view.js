@@ -29,12 +29,14 @@ export function markOf(severity) {
   return node;
 }
 
+const NOTHING_TO_DO = "None needed.";
+
 /** A finding: what is wrong, what to do, and what shows it. */
 export function findingNode({code, severity, message, fix, evidence}) {
   const node = element("article", {className: "notice"},
     element("p", {}, markOf(severity), element("span", {className: "message", textContent: message}),
       code ? element("span", {className: "code", textContent: code}) : null),
-    fix ? element("p", {className: "fix"}, element("b", {textContent: "What to do: "}), fix) : null,
+    fix && fix !== NOTHING_TO_DO ? element("p", {className: "fix"}, element("b", {textContent: "What to do: "}), fix) : null,
     evidence.length ? element("p", {className: "quiet evidence", textContent: evidence.join(" · ")}) : null);
   node.dataset.severity = severity;
   return node;

@@ -109,6 +109,34 @@ test("the same offer again gets the same answer again, word for word; a late ans
   assert.equal(made[0].remoteDescription.sdp, sdpOf("THEM"));
 });
 
+test("without a UDP address, and with all candidates told, there is nothing to wait for", async (t) => {
+  const {call, wire, made} = alone(t);
+  wire.hear({type: "offer", offer: {type: "offer", sdp: sdpOf("THEM")}, from: "you"});
+  made[0].addIceCandidate = async () => {};
+  made[0].candidate = "candidate:1 1 tcp 1518280447 192.0.2.1 9 typ host tcptype active";
+  await until(() => wire.of("candidate").length === 2);
+  const candidate = {candidate: "candidate:1 1 udp 1 198.51.100.9 1 typ srflx raddr 0.0.0.0 rport 0", usernameFragment: "THEM"};
+  wire.hear({type: "candidate", candidate, from: "you"});
+  await new Promise((resolve) => setTimeout(resolve, 1100));
+  assert.equal(call.snapshot.state, "connecting");
+  wire.hear({type: "candidate", candidate: {candidate: "", usernameFragment: "THEM"}, from: "you"});
+  await until(() => call.snapshot.state === "failed");
+  assert.deepEqual(call.snapshot.codes.map(({code}) => code), ["CALL-PATH", "ICE001"]);
+  assert.match(call.snapshot.codes[0].evidence.join(), /UDP/);
+});
+
+test("a code that the other side hangs up with is explained, any other reason is quoted", async (t) => {
+  const {call, wire} = alone(t);
+  for (const [reason, ended, codes] of [
+    ["CALL-PATH", "The other side hung up.", ["CALL-PATH"]], ["busy", "The other side hung up: busy.", []],
+  ]) {
+    await call.initiateCall("you");
+    wire.hear({type: "bye", reason, from: "you"});
+    assert.equal(call.snapshot.ended, ended);
+    assert.deepEqual(call.snapshot.codes.map(({code}) => code), codes);
+  }
+});
+
 test("whoever joins later gets the offer, with its candidates, and an answer comes from one of them", async (t) => {
   const {call, wire, made} = alone(t);
   await call.initiateCall();

@@ -13,6 +13,7 @@ export class FakeConnection {
   added = [];
   tracks = [];
   closed = false;
+  candidate = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host";
   #needed = false;
   #stable = [null, null];
   #generation = 0;
@@ -131,7 +132,7 @@ export class FakeConnection {
 
   #gather() {
     if (this.closed) return;
-    const candidate = `candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host ufrag ${this.ufrag}`;
+    const candidate = `${this.candidate} ufrag ${this.ufrag}`;
     this.onicecandidate({candidate: {candidate, toJSON: () => ({candidate, sdpMid: "0", sdpMLineIndex: 0, usernameFragment: this.ufrag})}});
     this.onicecandidate({candidate: null});
   }
