@@ -262,6 +262,21 @@ class IceAgent:
         path = self._data_path(component)
         return None if path is None else self._describe(*path)
 
+    def selected_pairs(self) -> tuple[SelectedPair, ...]:
+        """Those that carry data now, of all components."""
+        return tuple(self._describe(*path) for _, path in self._data_paths())
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether every component has a valid pair of this generation (RFC 8445 §12.1)."""
+        generation = self._now_generation
+        return all(item in generation.selection.selected for item in generation.components)
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether a pair of this generation may still come."""
+        return not self.is_connected and self.state not in (IceState.CLOSED, IceState.FAILED)
+
     def uses_old_pair(self) -> bool:
         """Whether a pair from before the last restart carries data."""
         old, new = self._old_generation, self._now_generation.selection.selected

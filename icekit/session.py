@@ -21,7 +21,7 @@ from icekit.gathering import Gatherer
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerAnswered
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.ice import IceAgent, IceConfig
-from icekit.ice_events import IceEvent, IceState, PairSelected
+from icekit.ice_events import IceEvent, PairSelected
 from icekit.ice_tcp import PathOpened, TcpPaths
 from icekit.net import (
     Address,
@@ -41,7 +41,7 @@ from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
 from icekit.session_gathering import SESSION_GATHERING, SessionGathering
-from icekit.stun import Method, indication, is_stun
+from icekit.stun import is_stun
 from icekit.turn import TurnAllocation
 from icekit.turn_events import TurnState
 
@@ -56,7 +56,7 @@ _FAREWELL: Final = 5.0
 
 
 class IceSession:
-    """Gathers from ``hosts`` and ``servers``, both most preferred first, and connects one component.
+    """Gathers from ``hosts`` and ``servers``, both most preferred first, and connects ``config.components``.
 
     ``network``: ports, announced addresses, TCP. ``relay_only``: host and server-reflexive candidates are neither told
     to the owner nor checked. ``hosts`` are those of the last gathering.
@@ -90,10 +90,11 @@ class IceSession:
         # What the names of the servers led to, by place: a restart asks the same addresses.
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
         self._count = 0
-        self._current = self._make_gathering(hosts)
-        # Those of earlier generations that are closing, and the one that carries data until the new one does.
+        # One for each component.
+        self._current = self._make_gatherings(hosts)
+        # Those of earlier generations that are closing, and those that carry data until the new ones do.
         self._earlier: list[SessionGathering] = []
-        self._in_use: SessionGathering | None = None
+        self._in_use: list[SessionGathering] = []
         self._leave_at: float | None = None
         self._keepalive_at: float | None = None
         self._events: deque[SessionEvent | WorldEvent] = deque()
@@ -105,11 +106,6 @@ class IceSession:
         self.timer_moved = True
         self._closing = False
 
-    @property
-    def gatherer(self) -> Gatherer:
-        """The gathering of this generation."""
-        return self._current.gatherer
-
     # What the owner calls.
 
     def start(self, now: float) -> None:
@@ -119,13 +115,15 @@ class IceSession:
 
     def server_resolved(self, place: int, endpoints: Sequence[ServerEndpoint], now: float) -> None:
         """The server at ``place`` is reached at ``endpoints``."""
-        self.gatherer.server_resolved(place, endpoints, now)
+        for item in self._current:
+            item.gatherer.server_resolved(place, endpoints, now)
         self._resolved[place] = endpoints
         self._after(now)
 
     def server_unresolved(self, place: int, error: str, now: float) -> None:
         """The name of the server at ``place`` leads nowhere."""
-        self.gatherer.server_unresolved(place, error, now)
+        for item in self._current:
+            item.gatherer.server_unresolved(place, error, now)
         self._resolved[place] = error
         self._after(now)
 
@@ -136,22 +134,23 @@ class IceSession:
         addresses that do not fit the new hosts.
         """
         hosts = self.hosts if hosts is None else hosts
-        gathering = self._make_gathering(hosts)
+        gatherings = self._make_gatherings(hosts)
         self.agent.restart(now, keep_candidates=False)
         self.agent.pacer.reached.clear()
         self.agent.pacer.mapped.clear()
         self.hosts = hosts
-        pair = self.agent.selected_pair()
-        self._in_use = None
+        # Two may have a base: a listener serves all generations. Then either will do, but one is enough.
+        alive = [item for item in self._gatherings() if not item.closing]
+        owners = (
+            next((item for item in alive if pair.base in item.bases), None) for pair in self.agent.selected_pairs()
+        )
+        self._in_use = [item for item in owners if item is not None]
         for item in self._gatherings():
-            # Two may have it: a listener serves all generations. Then either will do, but one is enough.
-            if self._in_use is None and pair is not None and pair.base in item.bases and not item.closing:
-                self._in_use = item
-            else:
+            if item not in self._in_use:
                 item.close(now)
         self._leave_at = None
-        self._earlier.insert(0, self._current)
-        self._current = gathering
+        self._earlier[:0] = self._current
+        self._current = gatherings
         self._begin(now)
         self._after(now)
 
@@ -220,7 +219,7 @@ class IceSession:
             self._leave_at,
             *(item.gatherer.get_timer() for item in self._gatherings()),
         ]
-        if self._waits():
+        if self.agent.is_waiting:
             due.append(self._keepalive_at)
         return min((when for when in due if when is not None), default=None)
 
@@ -308,29 +307,33 @@ class IceSession:
 
     # Gatherings.
 
-    def _make_gathering(self, hosts: Sequence[str]) -> SessionGathering:
-        gatherer = Gatherer(
-            hosts,
-            self._servers,
-            self._token_bytes,
-            config=self._gathering_config,
-            network=self._network,
-            pacer=self.agent.pacer,
-        )
-        self._count += 1
-        return SessionGathering(gatherer, self._count - 1)
+    def _make_gatherings(self, hosts: Sequence[str]) -> tuple[SessionGathering, ...]:
+        made = []
+        for component in range(1, self.agent.config.components + 1):
+            gatherer = Gatherer(
+                hosts,
+                self._servers,
+                self._token_bytes,
+                config=self._gathering_config,
+                network=self._network,
+                pacer=self.agent.pacer,
+            )
+            made.append(SessionGathering(gatherer, self._count, component))
+            self._count += 1
+        return tuple(made)
 
     def _begin(self, now: float) -> None:
-        self.gatherer.start(now)
         self._keepalive_at = now + _KEEPALIVE
-        for place, found in self._resolved.items():
-            if isinstance(found, str):
-                self.gatherer.server_unresolved(place, found, now)
-            else:
-                self.gatherer.server_resolved(place, found, now)
+        for item in self._current:
+            item.gatherer.start(now)
+            for place, found in self._resolved.items():
+                if isinstance(found, str):
+                    item.gatherer.server_unresolved(place, found, now)
+                else:
+                    item.gatherer.server_resolved(place, found, now)
 
     def _gatherings(self) -> tuple[SessionGathering, ...]:
-        return self._current, *self._earlier
+        return *self._current, *self._earlier
 
     def _owner(self, id: int) -> SessionGathering | None:
         return next((item for item in self._gatherings() if item.owns_id(id)), None)
@@ -352,14 +355,17 @@ class IceSession:
             tell(news.key, now)
         self._route(now)
         self._tell(now)
-        if self._in_use is not None and not self._closing:
-            self._leave(self._in_use, now)
+        if self._in_use and not self._closing:
+            self._leave(now)
         for item in self._earlier:
             if item.closing:
                 self._tcp.release(item.active)
         for item in self._gatherings():
             self._out += item.gatherer.datagrams_to_send()
-        self._earlier = [item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None]
+        left = [item for item in self._earlier if item.closing and item.gatherer.get_timer() is None]
+        if left:
+            self._earlier = [item for item in self._earlier if item not in left]
+            self._relayed &= {base for item in self._gatherings() for base in item.bases}
         self.timer_moved = True
 
     def _tell(self, now: float) -> None:
@@ -369,15 +375,16 @@ class IceSession:
                 self._bind_channel(told, now)
             self._events.append(told)
 
-    def _leave(self, used: SessionGathering, now: float) -> None:
+    def _leave(self, now: float) -> None:
         """Close the sockets of the last generation some time after the new one carries the data."""
         if self.agent.uses_old_pair():
             self._leave_at = None
         elif self._leave_at is None:
             self._leave_at = now + _FAREWELL
         elif self._leave_at <= now:
-            self._in_use = self._leave_at = None
-            used.close(now)
+            for used in self._in_use:
+                used.close(now)
+            self._in_use, self._leave_at = [], None
             self._take_gathered(now)
 
     def _take_gathered(self, now: float) -> None:
@@ -388,7 +395,8 @@ class IceSession:
                         self._events.append(replace(event, id=event.id + item.first_id))
                     case ListenerWanted(id=id, local=local):
                         # One listener for all generations: its port may be the only one that a firewall lets pass.
-                        shared = (base for other in self._gatherings() for base in other.listeners)
+                        alike = (other for other in self._gatherings() if other.component == item.component)
+                        shared = (base for other in alike for base in other.listeners)
                         if (open_one := next((base for base in shared if base.host == local.host), None)) is not None:
                             item.listeners.add(open_one)
                             item.gatherer.listener_opened(id, open_one, now)
@@ -401,13 +409,15 @@ class IceSession:
                             self._events.append(event)
                     case SocketReleased():
                         self._events.append(event)
-                    case _ if item is not self._current:
+                    case _ if item not in self._current:
                         pass  # the owner asked for another gathering since
                     case CandidateGathered():
-                        self._gathered(event, now)
+                        self._gathered(item, event, now)
                     case GatheringComplete():
-                        self.agent.end_of_local_candidates(now)
-                        self._events.append(event)
+                        item.complete = True
+                        if all(other.complete for other in self._current):
+                            self.agent.end_of_local_candidates(now)
+                            self._events.append(event)
                     case ServerAnswered(server=server, base=base):
                         if base in item.bases:
                             item.bindings.setdefault(base, server)
@@ -415,17 +425,17 @@ class IceSession:
                     case _:
                         self._events.append(event)
 
-    def _gathered(self, event: CandidateGathered, now: float) -> None:
-        candidate = event.candidate
+    def _gathered(self, item: SessionGathering, event: CandidateGathered, now: float) -> None:
+        candidate = item.of_component(event.candidate)
         relayed = candidate.type == CandidateType.RELAYED
         base = Address(candidate.address, candidate.port) if relayed else event.base
         if candidate.tcptype is TcpType.ACTIVE:
             # It has no socket. Connections of one generation must not serve the next: the peer tells them apart by the
             # user name of their first check.
-            base = Address(base.host, self._current.number)
-            self._current.active.add(base)
+            base = Address(base.host, item.number)
+            item.active.add(base)
             self._tcp.add_active(base)
-        self._current.bases.add(base)
+        item.bases.add(base)
         if relayed:
             self._relayed.add(base)
         if self._relay_only and not relayed:
@@ -434,10 +444,9 @@ class IceSession:
             # Who asks for relays alone wants to hide the address behind them.
             hidden = "::" if ":" in candidate.address else "0.0.0.0"  # noqa: S104 - a text, nothing is bound
             candidate = replace(candidate, related_address=hidden, related_port=0)
-            event = replace(event, candidate=candidate)
         server = event.server.host if relayed and event.server is not None else None
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
-        self._events.append(event)
+        self._events.append(replace(event, candidate=candidate))
 
     def _route(self, now: float) -> bool:
         """Send what the agent has: by its relay, its TCP connection or its socket; True if a timer may have moved."""
@@ -474,15 +483,10 @@ class IceSession:
 
     # Bindings.
 
-    def _waits(self) -> bool:
-        waiting = self.agent.selected_pair() is None or self.agent.uses_old_pair()
-        return waiting and self.agent.state not in (IceState.CLOSED, IceState.FAILED)
-
     def _keep_bindings(self, now: float) -> None:
         """RFC 8445 §11: as long as nobody knows which candidates are needed, none may be forgotten by a NAT."""
         if self._keepalive_at is not None and self._keepalive_at <= now:
             self._keepalive_at = now + _KEEPALIVE
-            if self._waits():
-                for base, server in self._current.bindings.items():
-                    data = indication(Method.BINDING, self._token_bytes(12)).encode(fingerprint=True)
-                    self._out.append(Datagram(base, server, data))
+            if self.agent.is_waiting:
+                for item in self._current:
+                    self._out += item.keepalives(self._token_bytes)

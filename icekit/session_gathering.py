@@ -1,12 +1,16 @@
-"""One gathering of a session: there is one for each ICE generation, and each has identifiers and sockets of its own."""
+"""One gathering of a session: there is one for each component and ICE generation, with sockets of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
+from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
 from icekit.gathering_plan import GatherConfig
-from icekit.net import Address
+from icekit.net import Address, Datagram
+from icekit.stun import Method, indication
 from icekit.transaction import Schedule
 
 # A lost packet to a server costs one of the ``fresh`` intervals; most answers come before the first. As many
@@ -22,21 +26,37 @@ _IDS: Final = 1 << 20
 
 
 class SessionGathering:
-    """A gatherer, its place in the session, and what it has found.
+    """A gatherer, its place in the session, the component that it gathers for, and what it has found.
 
     ``first_id``: what its identifiers begin with in the session. ``bases``: of its candidates, ``active`` and
-    ``listeners`` those of TCP. ``bindings``: the server that told the mapped address of a socket.
+    ``listeners`` those of TCP. ``bindings``: the server that told the mapped address of a socket. ``complete``: all
+    servers have answered or failed.
     """
 
-    def __init__(self, gatherer: Gatherer, number: int) -> None:
+    def __init__(self, gatherer: Gatherer, number: int, component: int = 1) -> None:
         self.gatherer = gatherer
+        self.component = component
         self.number = number
         self.first_id = number * _IDS
         self.bases: set[Address] = set()
         self.active: set[Address] = set()
         self.listeners: set[Address] = set()
         self.bindings: dict[Address, Address] = {}
+        self.complete = False
         self.closing = False
+
+    def of_component(self, candidate: Candidate) -> Candidate:
+        """A gathered candidate as one of this component (RFC 8445 §5.1.2.1: a lower one is preferred)."""
+        if self.component == 1:
+            return candidate
+        return replace(candidate, component=self.component, priority=candidate.priority - (self.component - 1))
+
+    def keepalives(self, token_bytes: Callable[[int], bytes]) -> list[Datagram]:
+        """RFC 8445 §11: an indication for each binding, so that no NAT forgets it."""
+        return [
+            Datagram(base, server, indication(Method.BINDING, token_bytes(12)).encode(fingerprint=True))
+            for base, server in self.bindings.items()
+        ]
 
     def owns_id(self, id: int) -> bool:
         """Whether a socket or stream of the session belongs to it."""

@@ -15,7 +15,7 @@ from icekit.candidate import CandidateType
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerFailed
 from icekit.gathering_plan import GatherServer
 from icekit.ice import IceConfig
-from icekit.ice_events import IceState
+from icekit.ice_events import DataReceived, IceState, PairImproved
 from icekit.nat import NatConfig
 from icekit.net import Address, Datagram, SocketReleased, SocketWanted, StreamReleased
 from icekit.predict import predict
@@ -24,7 +24,7 @@ from icekit.session import IceSession
 from icekit.sides import Side
 from icekit.stun import Class, Method, decode, is_stun
 from tests.fake_wire import SEEDS
-from tests.ice_world import DEAD_SERVER, RELAY_HOST, SERVER, IceWorld, Network, Peer
+from tests.ice_world import DEAD_SERVER, HOSTS, RELAY_HOST, SERVER, IceWorld, Network, Peer
 
 PORT_RESTRICTED = NatConfig(filtering=Behavior.ADDRESS_AND_PORT_DEPENDENT)
 SHORT = NatConfig(filtering=Behavior.ADDRESS_AND_PORT_DEPENDENT, udp_lifetime=30.0)
@@ -338,6 +338,68 @@ def test_both_sides_finish_on_the_same_pair() -> None:
                 world.send(peer, b"hello")
             world.run(world.now + 1.0)
             assert len(world.other(peer).data) > heard, seed
+
+
+# Several components, and renomination.
+
+
+@pytest.mark.parametrize("nats", [(None, None), BOTH, ("port-restricted", "symmetric")])
+def test_every_component_has_a_pair_of_its_own(nats: tuple[str | None, str | None]) -> None:
+    world = IceWorld(Network(nats=nats, turn=True), config=IceConfig(components=2))
+    world.run_until_settled()
+    a, b = (peer.agent.selected_pairs() for peer in world.peers.values())
+    assert [pair.component for pair in a] == [pair.component for pair in b] == [1, 2]
+    assert len({pair.base for pair in (*a, *b)}) == 4
+    for one, other in zip(a, b, strict=True):
+        assert world.inside(world.b, one.address) == other.base
+        assert world.inside(world.a, other.address) == one.base
+    # A lower component is preferred (RFC 8445 §5.1.2.1), and a server is told of once.
+    first, second = ([item for item in world.a.candidates if item.component == number] for number in (1, 2))
+    assert [item.priority for item in second] == [item.priority - 1 for item in first]
+    assert [item.foundation for item in second] == [item.foundation for item in first]
+    world.run(5.0)
+    for component in (1, 2):
+        world.a.agent.send(component, b"to %d" % component, world.now)
+    world.a.session.agent_used(world.now)
+    world.pump(world.a)
+    world.run(world.now + 1.0)
+    assert {(event.component, event.data) for _, event in world.b.events if isinstance(event, DataReceived)} == {
+        (1, b"to 1"),
+        (2, b"to 2"),
+    }
+    world.restart(world.a)
+    world.run(world.now + 15.0)
+    assert [len(peer.agent.selected_pairs()) for peer in world.peers.values()] == [2, 2]
+    assert [len(peer.bound) for peer in world.peers.values()] == [2, 2]
+    assert world.server.allocations == 4
+
+
+@pytest.mark.parametrize("both", [True, False])
+def test_what_becomes_better_later_is_taken_at_once_if_both_renominate(both: bool) -> None:
+    world = IceWorld(Network(nats=BOTH, turn=True))
+    direct = (HOSTS["A"][1], HOSTS["B"][1])
+    opened = 3.0
+
+    def blocked(datagram: Datagram) -> bool:
+        return world.now < opened and datagram.source.host in direct and datagram.destination.host in direct
+
+    world.lost = blocked
+    for peer in world.peers.values():
+        peer.agent.set_renomination(both)
+    world.run(opened)
+    assert world.is_relayed()
+    assert [peer.agent.is_settled() for peer in world.peers.values()] == [True, True]
+    world.run(opened + 2.0)
+    improved = [event for peer in world.peers.values() for _, event in peer.events if isinstance(event, PairImproved)]
+    assert world.is_relayed() is not both
+    assert bool(improved) is not both
+    assert world.on_same_pair()
+    talk(world)
+    # Without it, the library offers a restart, which takes it.
+    if not both:
+        world.restart(world.a)
+        world.run(world.now + 2.0)
+        assert not world.is_relayed()
 
 
 # Restart.

@@ -9,6 +9,7 @@ import ssl
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icekit.aio.convert import default_candidate, to_aioice
@@ -47,6 +48,8 @@ log = logging.getLogger(__name__)
 FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
 _MAX_HISTORY = 1000
+# RFC 8445 §5.1.2.1 leaves room for 256; media has two (RTP and RTCP).
+_MAX_COMPONENTS = 8
 # Without trickle a description waits for this long after the last candidate, and no longer than that in all.
 _STRAGGLER, _GATHERING_LIMIT = 0.3, 2.0
 
@@ -54,7 +57,7 @@ _NO_PAIR = "no candidate pair works, or the peer has fallen silent"
 
 
 class IceConnection:
-    """One component between two peers.
+    """Everything between two peers: one component (of media: RTP and RTCP on one, as every browser has it), or several.
 
     Takes the keywords of ``aioice.Connection``, and: ``ice_servers``, any number of STUN and TURN servers;
     ``local_addresses``, used instead of the machine's interfaces; ``network``, filters of interfaces and addresses, the
@@ -92,8 +95,8 @@ class IceConnection:
         ssl_context: ssl.SSLContext | None = None,
         token_bytes: Callable[[int], bytes] | None = None,
     ) -> None:
-        if components != 1:
-            raise ConfigError("icekit connects one component: use rtcp-mux, as every browser does")
+        if not 1 <= components <= _MAX_COMPONENTS:
+            raise ConfigError(f"a connection has 1 to {_MAX_COMPONENTS} components, not {components}")
         servers = servers_of(stun_server, turn_server, turn_username, turn_password, turn_ssl, turn_transport)
         self._local_addresses = local_addresses
         self._network = network or NetworkConfig()
@@ -105,7 +108,7 @@ class IceConnection:
             self._hosts(),
             self._wanted,
             token_bytes or os.urandom,
-            config=config,
+            config=replace(config or IceConfig(), components=components),
             network=self._network,
             floor=floor or shared_floor(),
             relay_only=self._relay_only,
@@ -131,7 +134,8 @@ class IceConnection:
         self._generation = 0
         self._state_readers: list[deque[IceState]] = []
         self.history: deque[tuple[float, SessionEvent]] = deque(maxlen=_MAX_HISTORY)
-        """All that has happened but data, with the time of the loop."""
+        """All that has happened but data, with the time of the loop: the last 1,000."""
+        self._happenings = 0
         self.remote_username: str | None = None
         self.remote_password: str | None = None
         self.remote_is_lite = False
@@ -213,7 +217,7 @@ class IceConnection:
             self.remote_username, self.remote_password, driver.now(), lite=self.remote_is_lite
         )
         self._wake()
-        await self._until(self._is_connected)
+        await self._until(lambda: self._agent.is_connected)
 
     async def close(self) -> None:
         """Give relays back and close sockets. Idempotent."""
@@ -281,6 +285,21 @@ class IceConnection:
                 return
             await self._wait(None)
 
+    async def events(self) -> AsyncGenerator[tuple[float, SessionEvent], None]:
+        """What has happened so far and what follows until ``close``, each with its time; data is for ``recv``.
+
+        ``PairImproved`` is among it: a pair that is better than the nominated one, and that ``restart`` would take.
+        """
+        told = self._happenings - len(self.history)
+        while True:
+            while told < self._happenings:
+                # Who reads too slowly misses the oldest.
+                told = max(told, self._happenings - len(self.history)) + 1
+                yield self.history[told - 1 - self._happenings]
+            if self._closing is not None and self._closing.done():
+                return
+            await self._wait(None)
+
     async def settled(self) -> SelectedPair:
         """The nominated pair, once there is one; IceFailed if there never is."""
         await self._until(self._agent.is_settled)
@@ -333,6 +352,10 @@ class IceConnection:
     def set_pacing(self, seconds: float | None) -> None:
         """The Ta that the peer proposes (``a=ice-pacing``, RFC 8839 §5.7); ``None``: it proposes nothing."""
         self._agent.set_pacing(seconds)
+
+    def set_renomination(self, both: bool) -> None:
+        """Whether both sides have announced ``ice-options:renomination``: better pairs are then taken at any time."""
+        self._agent.set_renomination(both)
 
     def stats(self) -> tuple[PairStats, ...]:
         """Every pair in numbers."""
@@ -415,6 +438,7 @@ class IceConnection:
                 for reader in self._state_readers:
                     reader.append(state)
         self.history.append((now, event))
+        self._happenings += 1
         self._notify()
 
     async def _resolve_remote(self, remote: RemoteCandidates, candidate: Candidate) -> None:
@@ -455,10 +479,6 @@ class IceConnection:
             if reached():
                 return
             await self._wait(None)
-
-    def _is_connected(self) -> bool:
-        """Whether a pair of this generation carries data."""
-        return self._agent.selected_pair() is not None and not self._agent.uses_old_pair()
 
     def _has_ended(self) -> bool:
         return self._closing is not None or self._agent.state is IceState.FAILED

@@ -1,4 +1,4 @@
-"""What a description says of ICE beyond candidates and credentials: trickle and pacing."""
+"""What a description says of ICE beyond candidates and credentials: trickle, pacing, renomination."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from icekit.errors import DecodeError
 from icekit.sdp import read_sdp
 
-OPTIONS = "trickle ice2"
-"""RFC 8838 §4: candidates may come at any time; RFC 8445 §10: and nomination is regular."""
+OPTIONS = "trickle ice2 renomination"
+"""RFC 8838 §4: candidates may come at any time. RFC 8445 §10: nomination is regular. And a better pair may be nominated
+later, which counts if both sides say so (draft-thatcher-ice-renomination).
+"""
 
 
 def announce(sdp: str, pacing: float) -> str:
@@ -30,6 +32,7 @@ class Announced:
     """What a peer has said. ``pacing`` in seconds, ``ufrags`` by mid."""
 
     trickle: bool
+    renomination: bool
     pacing: float | None
     ufrags: dict[str | None, str | None]
 
@@ -39,10 +42,13 @@ def read_announced(sdp: str) -> Announced:
     try:
         description = read_sdp(sdp, strict=False)
     except DecodeError:
-        return Announced(False, None, {})
-    trickle = bool(description.media) and all("trickle" in section.options for section in description.media)
+        return Announced(False, False, None, {})
+    trickle, renomination = (
+        bool(description.media) and all(option in section.options for section in description.media)
+        for option in ("trickle", "renomination")
+    )
     pacing = None if description.pacing is None else description.pacing / 1000
-    return Announced(trickle, pacing, {section.mid: section.ufrag for section in description.media})
+    return Announced(trickle, renomination, pacing, {section.mid: section.ufrag for section in description.media})
 
 
 def read_fingerprints(sdp: str) -> frozenset[str]:

@@ -91,6 +91,7 @@ class PeerConnection(StockPeerConnection):
         self._relay_only = configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY
         self._peer_trickles: bool | None = None
         self._peer_pacing: float | None = None
+        self._peer_renominates = False
         self._early: list[RTCIceCandidate | None] = []
         self._restart_wanted = False
         self._trickling: dict[IceTransport, tuple[str, asyncio.Task[None]]] = {}
@@ -111,6 +112,7 @@ class PeerConnection(StockPeerConnection):
             ssl_context=self._ssl_context,
         )
         connection.set_pacing(self._peer_pacing)
+        connection.set_renomination(self._peer_renominates)
         return connection
 
     @property
@@ -202,9 +204,11 @@ class PeerConnection(StockPeerConnection):
         announced = read_announced(description.sdp)
         self._peer_trickles = announced.trickle
         self._peer_pacing = announced.pacing
+        self._peer_renominates = announced.renomination
         for mid, transport in self.sections().items():
             connection = transport.connection
             connection.set_pacing(announced.pacing)
+            connection.set_renomination(announced.renomination)
             known, new = connection.remote_username, announced.ufrags.get(mid)
             # RFC 8839 §4.4.1.1.1: new credentials in an offer restart ICE, for us as well.
             if description.type == "offer" and known is not None and new is not None and new != known:

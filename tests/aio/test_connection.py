@@ -10,6 +10,7 @@ from typing import Any
 import aioice
 import pytest
 
+from icekit import attributes as attr
 from icekit.aio.connection import IceConnection
 from icekit.aio.dns import Resolver
 from icekit.aio.server import RunningServer, serve
@@ -17,11 +18,13 @@ from icekit.candidate import Candidate
 from icekit.errors import ConfigError, IceFailed, InvalidState
 from icekit.gathering_events import ServerAnswered, ServerFailed
 from icekit.ice import IceConfig
-from icekit.ice_events import IceState
+from icekit.ice_events import IceState, StateChanged
+from icekit.net import Address
 from icekit.pacing import Floor
 from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import IceServer
 from icekit.sim import Host, Internet, Link
+from icekit.stun import decode, is_stun, short_term_key, success
 
 USER, PASSWORD = "alice", "secret"
 HOST_LINE = "candidate:1 1 udp 2130706431 192.0.2.1 5000 typ host"
@@ -223,8 +226,9 @@ async def test_what_a_peer_writes_cannot_hurt() -> None:
 
 
 def test_what_cannot_be_asked_for() -> None:
-    with pytest.raises(ConfigError, match="one component"):
-        local(True, components=2)
+    for components in (0, 9):
+        with pytest.raises(ConfigError, match="has 1 to 8 components"):
+            local(True, components=components)
     with pytest.raises(ConfigError, match="local_username wants 4 to 256"):
         local(True, local_username="x", local_password="y" * 22)
     with pytest.raises(ConfigError, match="local_password wants 22 to 256") as error:
@@ -589,3 +593,112 @@ async def test_a_candidate_without_a_route_costs_one_check() -> None:
             await one.settled()
         states = {pair.remote.address: (pair.state, pair.checks_sent) for pair in one.stats()}
         assert states["203.0.113.9"] == ("failed", 1)
+
+
+async def test_two_components() -> None:
+    async with two(components=2) as (one, other):
+        await exchange(one, other)
+        async with asyncio.timeout(10):
+            await asyncio.gather(one.connect(), other.connect())
+            await asyncio.gather(one.settled(), other.settled())
+        assert sorted(candidate.component for candidate in one.gathered) == [1, 2]
+        for source, target in ((one, other), (other, one)):
+            await source.sendto(b"media", 1)
+            await source.sendto(b"control", 2)
+            assert sorted([await target.recvfrom(), await target.recvfrom()]) == [(b"control", 2), (b"media", 1)]
+        assert {(pair.component, pair.nominated) for pair in one.stats() if pair.selected} == {(1, True), (2, True)}
+        with pytest.raises(ConnectionError, match="no component 3"):
+            await one.sendto(b"", 3)
+
+
+@pytest.mark.parametrize("controls", [True, False])
+async def test_components_that_the_peer_does_not_have_are_not_used(controls: bool) -> None:
+    one, other = local(controls, components=2), local(not controls)
+    try:
+        await exchange(one, other)
+        async with asyncio.timeout(10):
+            await asyncio.gather(one.connect(), other.connect())
+            await one.settled()
+        await echo(one, other)
+        assert one.state is IceState.COMPLETED
+    finally:
+        await asyncio.gather(one.close(), other.close())
+
+
+async def test_everything_that_happens_has_its_time() -> None:
+    async with two() as (one, other):
+        began = asyncio.get_running_loop().time()
+        await exchange(one, other)
+        await asyncio.gather(one.connect(), other.connect())
+        reader = one.events()
+        seen = []
+        async for when, event in reader:
+            seen.append((when, event))
+            if isinstance(event, StateChanged) and event.state is IceState.COMPLETED:
+                break
+        assert [type(event).__name__ for _, event in seen][:3] == [
+            "CandidateGathered",
+            "GatheringComplete",
+            "StateChanged",
+        ]
+        times = [when for when, _ in seen]
+        assert times == sorted(times)
+        assert began <= times[0]
+        # Who comes later hears the same, and the end is the end.
+        await one.close()
+        again = [item async for item in one.events()]
+        assert again[: len(seen)] == seen
+        assert isinstance(again[-1][1], StateChanged)
+        assert again[-1][1].state is IceState.CLOSED
+        assert list(one.history) == again
+
+
+class LitePeer(asyncio.DatagramProtocol):
+    """ICE lite (RFC 8445 §2.5): answers checks, sends none, and echoes data on what was nominated."""
+
+    def __init__(self) -> None:
+        self.ufrag, self.password = "lite", "p" * 22
+        self.nominated: list[Address] = []
+        self.roles: set[str] = set()
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.address = Address(*transport.get_extra_info("sockname"))
+
+    def datagram_received(self, data: bytes, addr: Any) -> None:
+        if not is_stun(data):
+            self.transport.sendto(data, addr)
+            return
+        message = decode(data)
+        key = short_term_key(self.password)
+        assert message.verify(key)
+        self.roles |= {name for name in ("ICE_CONTROLLING", "ICE_CONTROLLED") if message.has(getattr(attr, name))}
+        if message.get(attr.USE_CANDIDATE):
+            self.nominated.append(Address(*addr))
+        answer = success(message, attr.XOR_MAPPED_ADDRESS(Address(*addr)))
+        self.transport.sendto(answer.encode(key, fingerprint=True), addr)
+
+
+@pytest.mark.parametrize("controls", [True, False])
+async def test_a_lite_peer(controls: bool) -> None:
+    _, peer = await asyncio.get_running_loop().create_datagram_endpoint(LitePeer, local_addr=("127.0.0.1", 0))
+    connection = local(controls)
+    try:
+        connection.remote_username, connection.remote_password = peer.ufrag, peer.password
+        connection.remote_is_lite = True
+        await connection.add_remote_candidate(
+            Candidate.parse(f"candidate:1 1 udp 2130706431 127.0.0.1 {peer.address.port} typ host")
+        )
+        await connection.add_remote_candidate(None)
+        async with asyncio.timeout(10):
+            await connection.connect()
+            pair = await connection.settled()
+            await connection.send(b"to a lite peer")
+            assert await connection.recv() == b"to a lite peer"
+        # RFC 8445 §6.1.1: the full agent controls, whatever the caller said.
+        assert connection.ice_controlling
+        assert peer.roles == {"ICE_CONTROLLING"}
+        assert set(peer.nominated) == {pair.base}
+    finally:
+        await connection.close()
+        peer.transport.close()

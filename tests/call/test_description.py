@@ -19,18 +19,18 @@ def test_announce_once() -> None:
         "a=mid:0",
         "a=ice-ufrag:abcd",
         f"a=ice-pwd:{'p' * 22}",
-        "a=ice-options:trickle ice2",
+        "a=ice-options:trickle ice2 renomination",
     ]
     assert announce(text, 0.005) == text
     assert "a=ice-pacing:20\r\n" in announce(text, 0.02)
 
 
 def test_read() -> None:
-    assert read_announced(SDP) == Announced(False, None, {"0": "abcd"})
-    assert read_announced(announce(SDP, 0.05)) == Announced(True, 0.05, {"0": "abcd"})
+    assert read_announced(SDP) == Announced(False, False, None, {"0": "abcd"})
+    assert read_announced(announce(SDP, 0.05)) == Announced(True, True, 0.05, {"0": "abcd"})
     second = "m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\na=ice-ufrag:efgh\r\n"
-    assert read_announced(announce(SDP, 0.05) + second) == Announced(False, 0.05, {"0": "abcd", "1": "efgh"})
+    assert read_announced(announce(SDP, 0.05) + second) == Announced(False, False, 0.05, {"0": "abcd", "1": "efgh"})
     session = "v=0\r\na=ice-options:trickle\r\na=ice-ufrag:abcd\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n"
-    assert read_announced(session) == Announced(True, None, {"0": "abcd"})
-    assert read_announced("") == Announced(False, None, {})
-    assert read_announced("x" * 2**21) == Announced(False, None, {})
+    assert read_announced(session) == Announced(True, False, None, {"0": "abcd"})
+    assert read_announced("") == Announced(False, False, None, {})
+    assert read_announced("x" * 2**21) == Announced(False, False, None, {})

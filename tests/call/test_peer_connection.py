@@ -58,7 +58,7 @@ async def test_what_the_descriptions_say() -> None:
         for description in (offer, *[await _set_local(caller, offer)]):
             read = read_sdp(description.sdp)
             assert read.pacing == 5
-            assert [section.options for section in read.media] == [("trickle", "ice2")] * 2
+            assert [section.options for section in read.media] == [("trickle", "ice2", "renomination")] * 2
         # Nothing is gathered by createOffer; setLocalDescription waits where nobody takes candidates.
         assert [section.end_of_candidates for section in read_sdp(offer.sdp).media] == [False, False]
         assert all(section.candidates and section.end_of_candidates for section in read.media)

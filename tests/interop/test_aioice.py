@@ -96,6 +96,22 @@ async def test_direct(controls: bool, connect: Any) -> None:
 
 @pytest.mark.parametrize("connect", WAYS)
 @pytest.mark.parametrize("controls", [True, False])
+async def test_two_components(controls: bool, connect: Any) -> None:
+    if not local_addresses():
+        pytest.skip("aioice uses no loopback address, and this host has no other")
+    ours, theirs = both(controls, {"components": 2}, {"components": 2})
+    async with closing(ours, theirs):
+        await connect(ours, theirs)
+        for source, target in ((ours, theirs), (theirs, ours)):
+            for component in (1, 2):
+                await source.sendto(b"to %d" % component, component)
+                assert await target.recvfrom() == (b"to %d" % component, component)
+        await ours.settled()
+        assert {pair.component for pair in ours.stats() if pair.selected and pair.nominated} == {1, 2}
+
+
+@pytest.mark.parametrize("connect", WAYS)
+@pytest.mark.parametrize("controls", [True, False])
 @pytest.mark.parametrize("transport", ["udp", "tcp"])
 async def test_by_relays_of_coturn(coturn: Coturn, transport: str, controls: bool, connect: Any) -> None:
     if not local_addresses():
