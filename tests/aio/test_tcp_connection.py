@@ -76,7 +76,7 @@ def run(
     networks: Sequence[NetworkConfig] = (TCP, TCP),
     controlling: int = 0,
 ) -> None:
-    net = Internet(seed=5, link=Link(delay=RTT / 4))
+    net = Internet(seed=5, link=Link(delay=RTT / 2))
     hosts = [net.host(name, nat=nat) for name, nat in zip(("alice", "bob"), nats, strict=True)]
 
     async def make(index: int) -> IceConnection:
@@ -293,7 +293,7 @@ def test_a_range_without_a_free_port_is_told_at_once() -> None:
 
 def test_an_announced_address_connects_through_a_static_nat() -> None:
     """A full-cone NAT that keeps ports is what a cloud or a published port range is; nobody asks a server."""
-    net = Internet(seed=5, link=Link(delay=RTT / 4))
+    net = Internet(seed=5, link=Link(delay=RTT / 2))
     cloud = net.network("full-cone", name="cloud")
     hosts = [net.host("alice", nat="symmetric"), cloud.host("bob")]
 
