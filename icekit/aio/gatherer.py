@@ -54,9 +54,13 @@ def require_local_addresses(network: NetworkConfig, way_out: str) -> tuple[str, 
         return hosts
     if network.interfaces or network.addresses:
         here = ", ".join(
-            f"{item.name} {item.address}{'' if _is_reachable(item) else ' (' + _why_not(item) + ')'}" for item in found
+            f"{item.name} {item.address}{'' if _is_reachable(item) else ' (' + _why_not(item) + ')'}"
+            for item in found
+            if item.address_class != AddressClass.LINK_LOCAL
         )
-        raise ConfigError(f"the filters leave no local address; this host has {here}; what is in brackets, {way_out}")
+        raise ConfigError(
+            f"the filters leave no local address; this host has {here}; to use one with a reason in brackets, {way_out}"
+        )
     raise ConfigError(f"this host has no address that others can reach; connect it to a network, or {way_out}")
 
 

@@ -274,6 +274,7 @@ def test_which_local_addresses() -> None:
 HOST = [
     Interface("docker0", "172.17.0.1", "private", "bridge"),
     Interface("eth0", "192.168.1.2", "private", "ethernet"),
+    Interface("eth0", "fe80::2%eth0", "link-local", "ethernet"),
     Interface("lo", "127.0.0.1", "loopback", "loopback"),
     Interface("veth1a2b3c", "10.88.0.1", "private", "bridge"),
     Interface("virbr0", "192.168.122.1", "private", "bridge"),
@@ -294,5 +295,5 @@ def test_filters_that_leave_nothing_say_what_there_is(monkeypatch: pytest.Monkey
     assert str(error.value) == (
         "the filters leave no local address; this host has docker0 172.17.0.1 (bridge), eth0 192.168.1.2, "
         "lo 127.0.0.1 (loopback), veth1a2b3c 10.88.0.1 (bridge), virbr0 192.168.122.1 (bridge), wlan0 192.168.2.2; "
-        "what is in brackets, name it"
+        "to use one with a reason in brackets, name it"
     )
