@@ -6,7 +6,8 @@ venv=$root/.venv
 # There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
 unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
-test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs gir1.2-nice-0.1 python3-gi xvfb)
+test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs gir1.2-nice-0.1 python3-gi xvfb
+    redis-server nats-server)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -100,9 +101,10 @@ apt_install() {
     ) || status=$?
     if [[ -d /run/systemd/system ]]; then
         for unit in "$@"; do
-            if [[ $unit == coturn || $unit == miniupnpd ]]; then
-                quietly systemctl disable coturn || true
-            fi
+            case $unit in
+                coturn | miniupnpd) quietly systemctl disable coturn || true ;;
+                redis-server | nats-server) quietly systemctl disable "$unit" || true ;;
+            esac
         done
     fi
     return "$status"

@@ -40,6 +40,8 @@ PACKAGES = {
     "chromium": "chromium",
     "node": "nodejs",
     "Xvfb": "xvfb",
+    "redis-server": "redis-server",
+    "nats-server": "nats-server",
 }
 
 # Debian keeps these out of an ordinary user's PATH.

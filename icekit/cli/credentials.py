@@ -74,7 +74,7 @@ def token(
     json: JsonOutput = False,
 ) -> None:
     """Print a token that opens one room of the signaling server for a limited time."""
-    from icekit.signaling.rooms import ROOM_NAME, is_member_name
+    from icekit.signaling.room_terms import ROOM_NAME, is_member_name
 
     secret = read_value("--secret", secret)
     if secret is None:

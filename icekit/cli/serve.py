@@ -126,6 +126,15 @@ def serve(
             f"stomp+wss://user:password@broker.example:15674/ws?topic={{room}}; @FILE reads it. {_MORE}",
         ),
     ] = None,
+    broker: Annotated[
+        str | None,
+        typer.Option(
+            "--broker",
+            metavar="URL",
+            envvar="ICEKIT_BROKER",
+            help="redis://… or nats://…, over which several servers serve the same rooms; @FILE reads it.",
+        ),
+    ] = None,
     coturn_config: Annotated[
         bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
     ] = False,
@@ -187,7 +196,11 @@ def serve(
         http_port = 8080 if port else 0
     stun = None if signaling_only else _Stun(ServerConfig(turn=turn), (port, alternate_port), tcp, tls_port, made_up)
     rooms = (
-        _Rooms(_signaling(room_secrets or [], room_size, origins or []), http_port, page_signaling or [])
+        _Rooms(
+            _signaling(room_secrets or [], room_size, origins or [], read_value("--broker", broker)),
+            http_port,
+            page_signaling or [],
+        )
         if http
         else None
     )
@@ -308,14 +321,15 @@ def _read_users(entries: list[str]) -> dict[str, str]:
     return found
 
 
-def _signaling(secrets: list[str], room_size: int, origins: list[str]) -> SignalingServerConfig:
-    from icekit.signaling.rooms import RoomsConfig
+def _signaling(secrets: list[str], room_size: int, origins: list[str], broker: str | None) -> SignalingServerConfig:
+    from icekit.signaling.room_terms import RoomsConfig
     from icekit.signaling.server import SignalingServerConfig
 
     return SignalingServerConfig(
         rooms=RoomsConfig(max_members=room_size),
         secrets=tuple(read_value("--room-secret", secret) or "" for secret in secrets),
         origins=tuple(origins),
+        broker=broker,
     )
 
 

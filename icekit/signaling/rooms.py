@@ -5,82 +5,31 @@ The server gives what arrives to ``join``, ``receive`` and ``lost``; the core an
 
 A member that gave a session (a secret of its own) keeps its place for ``resume_seconds`` after its connection was lost;
 what is sent to it meanwhile waits. Lines that were taken but never arrived are the business of the peers (``seq``).
+
+Several servers may serve the same rooms (``shared``): then the core also tells what the others must know
+(``RoomOpened``, ``Came``, ``Went``, ``Spoke``, ``RoomClosed``) and is told of theirs (``others_*``).
 """
 
 from __future__ import annotations
 
 import hashlib
-import hmac
-import re
-from collections import Counter, deque
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 from icekit.errors import DecodeError, SignalingError
-from icekit.signaling.message import MAX_MESSAGE, Fault, Message, Presence, decode, encode
-
-ROOM_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
-"""A room: letters, digits, ``-`` and ``_``, which need no escape in a URL, in Redis or in NATS."""
-
-MAX_NAME = 64
-"""Longest name of a member, in characters."""
-
-SESSION = re.compile(r"[A-Za-z0-9_-]{16,128}")
-"""A session: as ``secrets.token_urlsafe`` makes it."""
-
-
-class FaultCode(StrEnum):
-    """Why the server refuses something (``Fault.code``)."""
-
-    BAD_ROOM = "bad-room"
-    BAD_NAME = "bad-name"
-    BAD_SESSION = "bad-session"
-    MALFORMED = "malformed"
-    NAME_TAKEN = "name-taken"
-    REPLACED = "replaced"
-    ROOM_FULL = "room-full"
-    SERVER_FULL = "server-full"
-    SLOW = "slow"
-    TOKEN = "token"  # noqa: S105 - the name of a fault
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoomsConfig:
-    """Every bound of the rooms; sizes in bytes, times in seconds."""
-
-    max_rooms: int = 10_000
-    max_members: int = 8
-    """In one room; a mesh of calls has eight."""
-    max_message: int = MAX_MESSAGE
-    max_queued: int = 12 * 2**20
-    """What may wait for one member; a member that is slower has lost messages and is put out of the room."""
-    max_queued_lines: int = 4096
-    max_queued_total: int = 256 * 2**20
-    """What may wait for all of them."""
-    resume_seconds: float = 30.0
-    message_rate: float = 200.0
-    """Messages per second that one member may send for long; faster ones are read later, not lost."""
-    message_burst: int = 2000
-    byte_rate: float = 2 * 2**20
-    byte_burst: int = 16 * 2**20
-
-
-@dataclass(slots=True)
-class RoomCounters:
-    """What happened since the start; ``faults`` by code."""
-
-    joins: int = 0
-    resumes: int = 0
-    leaves: int = 0
-    received: int = 0
-    received_bytes: int = 0
-    delivered: int = 0
-    delivered_bytes: int = 0
-    undeliverable: int = 0
-    """Messages to a name that is not in the room."""
-    faults: Counter[FaultCode] = field(default_factory=Counter)
+from icekit.signaling.membership import Came, Membership, RoomClosed, RoomOpened, SharedEvent, Spoke, Went
+from icekit.signaling.message import Fault, Message, Presence, decode, encode
+from icekit.signaling.room_terms import (
+    MAX_NAME,
+    ROOM_NAME,
+    SESSION,
+    FaultCode,
+    RoomCounters,
+    RoomsConfig,
+    is_member_name,
+)
 
 
 class Seat:
@@ -118,24 +67,29 @@ class Dismissed:
     fault: Fault
 
 
-RoomEvent: TypeAlias = Waiting | Dismissed
+RoomEvent: TypeAlias = Waiting | Dismissed | SharedEvent
 
 
 class _Room:
-    __slots__ = ("members", "name")
+    __slots__ = ("elsewhere", "members", "name")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.members: dict[str, _Member] = {}
+        # By name: on which server it is, and as what.
+        self.elsewhere: dict[str, tuple[str, Membership]] = {}
+
+    def names(self) -> list[str]:
+        return [*self.members, *self.elsewhere]
 
 
 class _Member:
-    __slots__ = ("bytes_at", "key", "lines", "messages_at", "name", "queued", "room", "seat")
+    __slots__ = ("bytes_at", "lines", "membership", "messages_at", "name", "queued", "room", "seat")
 
-    def __init__(self, room: _Room, name: str, key: bytes | None, now: float) -> None:
+    def __init__(self, room: _Room, membership: Membership, now: float) -> None:
         self.room = room
-        self.name = name
-        self.key = key
+        self.name = membership.name
+        self.membership = membership
         self.seat: Seat | None = None
         self.lines: deque[bytes] = deque()
         self.queued = 0
@@ -145,10 +99,22 @@ class _Member:
 
 
 class Rooms:
-    """All rooms; ``token_hex(n)`` gives n random bytes as hexadecimal digits, for names of members that gave none."""
+    """All rooms; ``token_hex(n)`` gives n random bytes as hexadecimal digits, for names of members that gave none.
 
-    def __init__(self, config: RoomsConfig | None = None, *, token_hex: Callable[[int], str]) -> None:
+    ``shared``: other servers have the same rooms. ``unix_offset``: added to ``now`` it gives seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        config: RoomsConfig | None = None,
+        *,
+        token_hex: Callable[[int], str],
+        shared: bool = False,
+        unix_offset: float = 0.0,
+    ) -> None:
         self.config = config or RoomsConfig()
+        self._shared = shared
+        self._unix_offset = unix_offset
         self.counters = RoomCounters()
         self._token_hex = token_hex
         self._rooms: dict[str, _Room] = {}
@@ -200,30 +166,55 @@ class Rooms:
             return self._refuse(FaultCode.BAD_NAME, f"a name has 1 to {MAX_NAME} printable characters, no space around")
         if session is not None and not SESSION.fullmatch(session):
             return self._refuse(FaultCode.BAD_SESSION, "a session has 16 to 128 letters, digits, - or _")
-        key = None if session is None else hashlib.sha256(session.encode()).digest()
+        key = None if session is None else hashlib.sha256(session.encode()).hexdigest()
+        membership = Membership(name=name, key=key, since=now + self._unix_offset, owner=owns_name)
         room = self._rooms.get(room_name)
         before = None if room is None else room.members.get(name)
-        if room is not None and before is not None:
-            if before.key is not None and key is not None and hmac.compare_digest(before.key, key):
-                return self._resume(before)
-            if before.seat is not None and not owns_name:
-                return self._refuse(FaultCode.NAME_TAKEN, "somebody with this name is in the room; choose another name")
-        elif room is not None and len(room.members) >= self.config.max_members:
-            return self._refuse(FaultCode.ROOM_FULL, f"this room is full: it holds {self.config.max_members} members")
-        elif room is None and len(self._rooms) >= self.config.max_rooms:
-            return self._refuse(FaultCode.SERVER_FULL, "this server has no more rooms; try again later")
+        if before is not None and before.membership.is_same(membership):
+            return self._resume(before)
+        elsewhere = None if room is None else room.elsewhere.get(name)
+        refused = self._refusal(room, before, elsewhere, membership)
+        if refused is not None:
+            return refused
         if room is None:
             room = self._rooms[room_name] = _Room(room_name)
+            self._tell_others(RoomOpened(room_name))
         if before is not None:
             self._dismiss(before, FaultCode.REPLACED, "somebody who owns this name has joined")
             self._forget(before)
-        member = room.members[name] = _Member(room, name, key, now)
+        gone = name if before is not None or elsewhere is not None else None
+        if elsewhere is not None:
+            del room.elsewhere[name]
+        member = room.members[name] = _Member(room, membership, now)
         self._members += 1
         self.counters.joins += 1
+        self._tell_others(Came(room_name, membership))
         seat = self._greet(member)
-        self._announce(room, joined=member, left=before)
+        # Who moved here from another server was there all the time.
+        if elsewhere is None or not elsewhere[1].is_same(membership):
+            self._announce(room, joined=name, left=gone)
         self._put_out_slow()
         return seat
+
+    def _refusal(
+        self,
+        room: _Room | None,
+        before: _Member | None,
+        elsewhere: tuple[str, Membership] | None,
+        membership: Membership,
+    ) -> Fault | None:
+        config = self.config
+        if before is not None or elsewhere is not None:
+            # Another server does not say whether its member is away.
+            holds = before is not None and before.seat is not None
+            holds |= elsewhere is not None and not elsewhere[1].is_same(membership)
+            if holds and not membership.owner:
+                return self._refuse(FaultCode.NAME_TAKEN, "somebody with this name is in the room; choose another name")
+        elif room is not None and len(room.members) + len(room.elsewhere) >= config.max_members:
+            return self._refuse(FaultCode.ROOM_FULL, f"this room is full: it holds {config.max_members} members")
+        elif room is None and len(self._rooms) >= config.max_rooms:
+            return self._refuse(FaultCode.SERVER_FULL, "this server has no more rooms; try again later")
+        return None
 
     def receive(self, seat: Seat, text: str | bytes, now: float) -> float | Fault:
         """A message of a member: it goes to all others in the room, or to the one that it names.
@@ -269,7 +260,7 @@ class Rooms:
         member = seat.member
         if member.seat is not seat:
             return
-        if member.key is None or self.config.resume_seconds <= 0:
+        if member.membership.key is None or self.config.resume_seconds <= 0:
             self.leave(seat)
             return
         member.seat = None
@@ -295,6 +286,70 @@ class Rooms:
         """What is to be done next, in order."""
         return self._events.popleft() if self._events else None
 
+    # What other servers say of their members.
+
+    def room_names(self) -> tuple[str, ...]:
+        """The rooms with a member of this server."""
+        return tuple(self._rooms)
+
+    def memberships(self, room_name: str) -> tuple[Membership, ...]:
+        """The members of this server in a room."""
+        room = self._rooms.get(room_name)
+        return () if room is None else tuple(member.membership for member in room.members.values())
+
+    def others_came(self, room_name: str, server: str, membership: Membership) -> None:
+        """A member of another server, which may have moved there, or have a name that somebody here has as well."""
+        room = self._rooms.get(room_name)
+        if room is None:
+            return
+        name = membership.name
+        ours, known = room.members.get(name), room.elsewhere.get(name)
+        before = ours.membership if ours is not None else None if known is None else known[1]
+        if before is not None and (known is None or known[0] != server) and not membership.prevails(before):
+            return
+        if before is None and len(room.elsewhere) >= self.config.max_members:
+            return
+        if ours is not None:
+            self._dismiss(ours, FaultCode.REPLACED, "this name or session is now on another server")
+            self._forget(ours)
+        room.elsewhere[name] = (server, membership)
+        self._close_if_empty(room)
+        if before is None:
+            self._announce(room, joined=name)
+        elif before != membership and not before.is_same(membership):
+            self._announce(room, joined=name, left=name)
+        self._put_out_slow()
+
+    def others_went(self, room_name: str, server: str, name: str) -> None:
+        """A member of another server has gone."""
+        room = self._rooms.get(room_name)
+        if room is not None and name in room.elsewhere and room.elsewhere[name][0] == server:
+            del room.elsewhere[name]
+            self._announce(room, left=name)
+            self._put_out_slow()
+
+    def others_are(self, room_name: str, server: str, memberships: Iterable[Membership]) -> None:
+        """All members of another server in this room."""
+        room = self._rooms.get(room_name)
+        if room is None:
+            return
+        there = {membership.name: membership for membership in memberships}
+        for name in [name for name, (whose, _) in room.elsewhere.items() if whose == server and name not in there]:
+            self.others_went(room_name, server, name)
+        for membership in there.values():
+            self.others_came(room_name, server, membership)
+
+    def others_spoke(self, room_name: str, to: str | None, line: bytes) -> None:
+        """A line of a member of another server."""
+        room = self._rooms.get(room_name)
+        if room is not None:
+            self._deliver(room, to, line)
+
+    def others_lost(self, server: str) -> None:
+        """Another server is gone with all its members."""
+        for name in list(self._rooms):
+            self.others_are(name, server, ())
+
     def _resume(self, member: _Member) -> Seat:
         self._dismiss(member, FaultCode.REPLACED, "this session goes on over a newer connection")
         self._away.pop(member, None)
@@ -302,17 +357,18 @@ class Rooms:
         return self._greet(member)
 
     def _relay(self, sender: _Member, message: Message, line: bytes) -> None:
-        room = sender.room
-        if message.to is None:
-            targets = [member for member in room.members.values() if member is not sender]
-        else:
-            target = room.members.get(message.to)
-            if target is None or target is sender:
-                self.counters.undeliverable += 1
-                return
-            targets = [target]
-        for target in targets:
-            self._push(target, line)
+        room, to = sender.room, message.to
+        if to is None or to in room.elsewhere:
+            self._tell_others(Spoke(room.name, to, line))
+        elif to not in room.members or to == sender.name:
+            self.counters.undeliverable += 1
+            return
+        self._deliver(room, to, line, sender)
+
+    def _deliver(self, room: _Room, to: str | None, line: bytes, sender: _Member | None = None) -> None:
+        for member in room.members.values():
+            if member is not sender and to in (None, member.name):
+                self._push(member, line)
         self._put_out_slow()
 
     def _push(self, member: _Member, line: bytes) -> None:
@@ -337,7 +393,8 @@ class Rooms:
             if member.room.members.get(member.name) is member:
                 self._dismiss(member, FaultCode.SLOW, "you read more slowly than others send, and messages were lost")
                 self._forget(member)
-                self._announce(member.room, left=member)
+                self._close_if_empty(member.room)
+                self._announce(member.room, left=member.name)
 
     def _delay(self, member: _Member, size: int, now: float) -> float:
         config = self.config
@@ -349,16 +406,14 @@ class Rooms:
             member.bytes_at - now - config.byte_burst / config.byte_rate,
         )
 
-    def _announce(self, room: _Room, *, joined: _Member | None = None, left: _Member | None = None) -> None:
+    def _announce(self, room: _Room, *, joined: str | None = None, left: str | None = None) -> None:
         """Tell everybody else in the room who came and who went."""
-        if not room.members:
-            del self._rooms[room.name]
         for member in list(room.members.values()):
-            if member is not joined:
+            if member.name != joined:
                 presence = Presence(
                     to=member.name,
-                    joined=() if joined is None else (joined.name,),
-                    left=() if left is None else (left.name,),
+                    joined=() if joined is None else (joined,),
+                    left=() if left is None else (left,),
                     peers=self._peers(member),
                 )
                 self._push(member, encode(presence).encode())
@@ -370,16 +425,18 @@ class Rooms:
         return seat
 
     def _peers(self, member: _Member) -> tuple[str, ...]:
-        return tuple(name for name in member.room.members if name != member.name)
+        return tuple(name for name in member.room.names() if name != member.name)
 
     def _remove(self, member: _Member) -> None:
         """The member is no longer in the room, and the others learn it."""
         self._forget(member)
-        self._announce(member.room, left=member)
+        self._close_if_empty(member.room)
+        self._announce(member.room, left=member.name)
         self._put_out_slow()
 
     def _forget(self, member: _Member) -> None:
         del member.room.members[member.name]
+        self._tell_others(Went(member.room.name, member.name))
         self._away.pop(member, None)
         self._queued -= member.queued
         member.lines.clear()
@@ -387,6 +444,15 @@ class Rooms:
         member.seat = None
         self._members -= 1
         self.counters.leaves += 1
+
+    def _close_if_empty(self, room: _Room) -> None:
+        if not room.members and self._rooms.get(room.name) is room:
+            del self._rooms[room.name]
+            self._tell_others(RoomClosed(room.name))
+
+    def _tell_others(self, event: SharedEvent) -> None:
+        if self._shared:
+            self._events.append(event)
 
     def _dismiss(self, member: _Member, code: FaultCode, text: str) -> None:
         if member.seat is not None:
@@ -396,8 +462,3 @@ class Rooms:
     def _refuse(self, code: FaultCode, text: str) -> Fault:
         self.counters.faults[code] += 1
         return Fault(code=code, text=text)
-
-
-def is_member_name(name: str) -> bool:
-    """Whether a member may have this name."""
-    return 0 < len(name) <= MAX_NAME and name.isprintable() and name == name.strip()

@@ -16,7 +16,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection
@@ -28,15 +28,21 @@ from websockets.protocol import State
 
 from icekit.errors import ConfigError, TokenError
 from icekit.openmetrics import CONTENT_TYPE, Metric, MetricKind, render
+from icekit.signaling.cluster import Cluster
+from icekit.signaling.cluster_broker import ClusterLink
 from icekit.signaling.http import Pages, json_response, origin_allowed, require_origins, response, text_response
 from icekit.signaling.message import Fault, encode
-from icekit.signaling.rooms import Dismissed, FaultCode, Rooms, RoomsConfig, Seat, Waiting
+from icekit.signaling.room_terms import FaultCode, RoomsConfig
+from icekit.signaling.rooms import Dismissed, Rooms, Seat, Waiting
 from icekit.tokens import check_token, require_secret
 
 _log = logging.getLogger(__name__)
 
 # The library would log request lines, which hold tokens, and a traceback for every stranger that speaks no HTTP.
 _silent = logging.Logger("websockets", logging.CRITICAL + 1)
+
+# What a note to other servers takes beside the message, in bytes.
+_NOTE = 1024
 
 # How long a farewell may take, in seconds.
 _CLOSE_SECONDS = 2.0
@@ -53,6 +59,8 @@ class SignalingServerConfig:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     origins: tuple[str, ...] = ()
     """Web pages that may connect besides those of this server: ``https://call.example.org``, or ``*`` for all."""
+    broker: str | None = field(default=None, repr=False)
+    """``redis://…`` or ``nats://…``, where other servers of the same rooms are; it may hold a password."""
     max_connections: int = 10_000
     """TCP connections, of whatever kind."""
     open_seconds: float = 10.0
@@ -101,6 +109,7 @@ async def serve(
     chosen = tuple(hosts)
     if not chosen:
         raise ConfigError("a signaling server needs at least one host to listen on")
+    await service.start()
     for attempt in range(_PORT_ATTEMPTS):
         try:
             servers, number = await service.listen(chosen, port, ssl_context)
@@ -108,6 +117,7 @@ async def serve(
         except ConfigError:
             # A free port of one host may be taken on the next; a given port stays taken.
             if port or len(chosen) == 1 or attempt == _PORT_ATTEMPTS - 1:
+                await service.close([])
                 raise
     try:
         yield RunningSignaling(chosen, number, ssl_context is not None, service.rooms)
@@ -138,15 +148,30 @@ class _Service:
 
     def __init__(self, config: SignalingServerConfig, pages: Pages | None) -> None:
         self.config = config
-        self.rooms = Rooms(config.rooms, token_hex=secrets.token_hex)
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self.rooms = Rooms(
+            config.rooms, token_hex=secrets.token_hex, shared=config.broker is not None, unix_offset=time.time() - now
+        )
+        self.cluster = Cluster(self.rooms, secrets.token_hex(8), now)
+        self._link = None if config.broker is None else ClusterLink(self.cluster, config.broker, self._pump)
         self.connections: set[_Connection] = set()
         self.refused_connections = 0
         self._pages = pages
         self._writers: dict[Seat, _Writer] = {}
         self._timer: asyncio.TimerHandle | None = None
-        self._loop = asyncio.get_running_loop()
         self._stopping = False
         self._started = time.time()
+
+    async def start(self) -> None:
+        """Connect to the broker, if there is one; SignalingError if that fails."""
+        if self._link is not None:
+            bound = await self._link.start()
+            if bound is not None:
+                # A message that cannot be passed on is refused, not lost.
+                fits = max(1, bound - _NOTE)
+                self.rooms.config = replace(self.rooms.config, max_message=min(self.rooms.config.max_message, fits))
+            self._pump()
 
     async def listen(
         self, hosts: tuple[str, ...], port: int, ssl_context: ssl.SSLContext | None
@@ -165,7 +190,7 @@ class _Service:
                     create_connection=kind,
                     # Compression costs some 100 kB for each connection.
                     compression=None,
-                    max_size=self.config.rooms.max_message,
+                    max_size=self.rooms.config.max_message,
                     # One message is read, one is on its way: what a sender can make us hold.
                     max_queue=1,
                     open_timeout=self.config.open_seconds,
@@ -202,6 +227,8 @@ class _Service:
         await asyncio.gather(*(writer.end(CloseCode.SERVICE_RESTART) for writer in list(self._writers.values())))
         for server in servers:
             await server.wait_closed()
+        if self._link is not None:
+            await self._link.close()
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """None: the request may become a WebSocket."""
@@ -218,7 +245,9 @@ class _Service:
             return None
         path = urlsplit(request.path).path
         if path == "/health":
-            return json_response(200, {"schema": "icekit/health/1", "status": "ok"})
+            # Without its broker a server still serves who is here.
+            status = "ok" if self._reaches_others else "broker lost"
+            return json_response(200, {"schema": "icekit/health/1", "status": status})
         if path == "/metrics":
             return response(200, {"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"}, self._metrics().encode())
         if self._pages is None:
@@ -233,7 +262,7 @@ class _Service:
         rooms, counters = self.rooms, self.rooms.counters
 
         def one(name: str, kind: MetricKind, help: str, value: float) -> Metric:
-            return Metric(name=f"icekit_signaling_{name}", kind=kind, help=help, samples=(({}, value),))
+            return Metric(name=f"icekit_signaling_{name}", kind=kind, help=help, samples=(({}, float(value)),))
 
         gauge, counter = MetricKind.GAUGE, MetricKind.COUNTER
         return render(
@@ -255,6 +284,10 @@ class _Service:
                 one(
                     "undeliverable_messages", counter, "Messages to a name that was not there.", counters.undeliverable
                 ),
+                one(
+                    "broker_up", gauge, "1 while other servers are reached, or without a broker.", self._reaches_others
+                ),
+                one("servers", gauge, "Other servers of the same rooms.", self.cluster.servers),
                 Metric(
                     name="icekit_signaling_faults",
                     kind=counter,
@@ -263,6 +296,10 @@ class _Service:
                 ),
             )
         )
+
+    @property
+    def _reaches_others(self) -> bool:
+        return self._link is None or self._link.connected
 
     async def _handle(self, connection: ServerConnection) -> None:
         try:
@@ -340,21 +377,29 @@ class _Service:
     def _pump(self) -> None:
         """What every change of the rooms ends with."""
         while (event := self.rooms.next_event()) is not None:
-            writer = self._writers.get(event.seat)
-            if writer is None:
-                continue
             match event:
-                case Waiting():
-                    writer.wake()
-                case Dismissed(fault=fault):
-                    writer.dismiss(fault)
+                case Waiting(seat):
+                    if seat in self._writers:
+                        self._writers[seat].wake()
+                case Dismissed(seat, fault):
+                    if seat in self._writers:
+                        self._writers[seat].dismiss(fault)
+                case _:
+                    self.cluster.tell(event)
         when = self.rooms.get_timer()
+        if self._link is not None:
+            self._link.wake()
+            beat = self.cluster.get_timer()
+            when = beat if when is None else min(when, beat)
         if self._timer is not None:
             self._timer.cancel()
         self._timer = None if when is None or self._stopping else self._loop.call_at(when, self._expire)
 
     def _expire(self) -> None:
-        self.rooms.handle_timer(self._loop.time())
+        now = self._loop.time()
+        self.rooms.handle_timer(now)
+        if self._link is not None:
+            self.cluster.handle_timer(now)
         self._pump()
 
 

@@ -16,7 +16,7 @@ from websockets.frames import CloseCode
 
 from icekit.errors import ConfigError, DecodeError, SignalingError
 from icekit.signaling.message import MAX_MESSAGE, Fault, decode
-from icekit.signaling.rooms import ROOM_NAME, FaultCode, is_member_name
+from icekit.signaling.room_terms import ROOM_NAME, FaultCode, is_member_name
 from icekit.signaling.transport import Traits
 
 # The library would log the token.

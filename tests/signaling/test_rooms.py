@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, multiple, rule
 
 from icekit.signaling.message import Fault, Offer, decode, encode
-from icekit.signaling.rooms import Dismissed, FaultCode, RoomEvent, Rooms, RoomsConfig, Seat, Waiting
+from icekit.signaling.room_terms import FaultCode, RoomsConfig
+from icekit.signaling.rooms import Dismissed, RoomEvent, Rooms, Seat, Waiting
 
 SESSION = "session-of-alice"
 BYE = '{"type":"bye"}'

@@ -21,7 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidMessage, InvalidStatus
 
 from icekit.errors import ConfigError
-from icekit.signaling.rooms import RoomsConfig
+from icekit.signaling.room_terms import RoomsConfig
 from icekit.signaling.server import RunningSignaling, SignalingServerConfig, serve
 from icekit.sim import Internet
 from icekit.tokens import RoomGrant, make_token

@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 from icekit.errors import ConfigError, SignalingError
 from icekit.signaling import Bye, Fault, Presence, connect, decode, encode, make_transport
 from icekit.signaling.channel import Channel
-from icekit.signaling.rooms import RoomsConfig
+from icekit.signaling.room_terms import RoomsConfig
 from icekit.signaling.server import RunningSignaling, SignalingServerConfig, serve
 from icekit.tokens import RoomGrant, make_token
 from tests.signaling.contract import Place, RestartContract, meet
