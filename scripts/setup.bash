@@ -7,7 +7,7 @@ venv=$root/.venv
 unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
 test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs gir1.2-nice-0.1 python3-gi xvfb
-    redis-server nats-server)
+    rabbitmq-server mosquitto redis-server nats-server)
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -103,7 +103,7 @@ apt_install() {
         for unit in "$@"; do
             case $unit in
                 coturn | miniupnpd) quietly systemctl disable coturn || true ;;
-                redis-server | nats-server) quietly systemctl disable "$unit" || true ;;
+                rabbitmq-server | mosquitto | redis-server | nats-server) quietly systemctl disable "$unit" || true ;;
             esac
         done
     fi

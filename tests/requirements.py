@@ -37,6 +37,8 @@ PACKAGES = {
     "conntrack": "conntrack",
     "miniupnpd": "miniupnpd",
     "tshark": "tshark",
+    "rabbitmq-server": "rabbitmq-server",
+    "mosquitto": "mosquitto",
     "chromium": "chromium",
     "node": "nodejs",
     "Xvfb": "xvfb",

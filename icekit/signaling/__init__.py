@@ -61,6 +61,16 @@ _MODULES = {
     "unix": "stream",
     "ws": "ws",
     "wss": "ws",
+    "stomp": "stomp",
+    "stomps": "stomp",
+    "stomp+ws": "stomp",
+    "stomp+wss": "stomp",
+    "mqtt": "mqtt",
+    "mqtts": "mqtt",
+    "redis": "redis",
+    "rediss": "redis",
+    "nats": "nats",
+    "nats+tls": "nats",
 }
 
 ENTRY_POINTS = "icekit.signaling"

@@ -16,7 +16,7 @@ from icekit.signaling.transport import Link, Transport
 
 logger = logging.getLogger(__name__)
 
-INBOX = 256
+INBOX = 64
 """Most messages that wait for the application; then nothing more is read from the transport."""
 
 LINGER = 2.0
@@ -30,6 +30,7 @@ OPENING = 15.0
 
 _FIRST_PAUSE = 0.05
 _LONGEST_PAUSE = 5.0
+_INSIST = 0.5
 
 
 class Channel:
@@ -123,9 +124,8 @@ class Channel:
                 logger.debug("= %s: closed before everything was acknowledged", self._where)
             finally:
                 self._finish(None)
-                if self._runner is not None:
-                    self._runner.cancel()
         if self._runner is not None:
+            self._runner.cancel()
             await asyncio.wait({self._runner})
 
     def _now(self) -> float:
@@ -134,7 +134,8 @@ class Channel:
     async def _run(self, link: Link) -> None:
         """One connection after the other, until the end."""
         try:
-            while True:
+            # A transport that swallowed the cancellation of close() comes here once more.
+            while not self._finished.is_set():
                 self._delivery.connected(self._now())
                 self._pump()
                 try:
@@ -150,6 +151,7 @@ class Channel:
                     self._finish(None)
                     return
                 link = await self._open_again()
+            await link.close()
         except IcekitError as error:
             self._finish(error)
         except Exception as error:
@@ -180,9 +182,7 @@ class Channel:
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await _cancel(*tasks)
         failures = [task.exception() for task in tasks if not task.cancelled()]
         for failure in failures:
             if failure is not None:
@@ -204,21 +204,19 @@ class Channel:
 
     async def _write(self, link: Link) -> None:
         while True:
-            messages = self._delivery.messages_to_send()
-            if not messages:
+            message = self._delivery.next_to_send()
+            if message is None:
                 self._waiting.clear()
                 await self._waiting.wait()
                 continue
-            sent = 0
+            logger.debug("> %s: %s", self._where, message)
             try:
-                for message in messages:
-                    logger.debug("> %s: %s", self._where, message)
-                    await link.send(encode(message))
-                    sent += 1
-            finally:
-                # Whether the one that failed has arrived is not known; where peers count, a duplicate does no harm.
-                self._delivery.not_sent(messages[sent:])
-                self._progress.set()
+                await link.send(encode(message))
+            except BaseException:
+                # Whether it has arrived is not known; where peers count, a duplicate does no harm.
+                self._delivery.not_sent(message)
+                raise
+            self._progress.set()
 
     def _pump(self) -> None:
         """After every change: hand over what arrived, wake who waits, arm the one timer."""
@@ -254,3 +252,15 @@ class Channel:
 
 def _reason(error: OSError) -> str:
     return error.strerror or str(error) or type(error).__name__
+
+
+async def _cancel(*tasks: asyncio.Task[None]) -> None:
+    """Cancel until they have ended: client libraries swallow a cancellation now and then (``wait_for`` before 3.12)."""
+    left = {task for task in tasks if not task.done()}
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=_INSIST)
+        for task in done:
+            # Asked for, so that nobody complains about an error that nobody saw.
+            _ = task.cancelled() or task.exception()

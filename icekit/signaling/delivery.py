@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from icekit.errors import InvalidState
 from icekit.signaling.message import Ack, Message, Presence, encode
 from icekit.signaling.own import OwnMessages
+from icekit.signaling.streams import ReadStream, WrittenStream
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +34,7 @@ class DeliveryConfig:
 
     resumes: bool = True
     presence: bool = False
-    unacked: int = 1000
+    unacked: int = 256
     unacked_size: int = 2**23
     queue: int = 64
     held: int = 256
@@ -48,49 +49,19 @@ class DeliveryConfig:
 
 
 @dataclass(slots=True)
-class _Written:
-    """A stream of ours: what we said to everybody, or to one peer."""
-
-    id: str
-    to: str | None
-    last: int = 0
-    size: int = 0
-    kept: OrderedDict[int, tuple[Message, int]] = field(default_factory=OrderedDict)
-
-    @property
-    def settled(self) -> int:
-        """Nothing up to this number will be sent again."""
-        return next(iter(self.kept)) - 1 if self.kept else self.last
-
-    def drop_oldest(self) -> None:
-        _, (_, size) = self.kept.popitem(last=False)
-        self.size -= size
-
-    def settle(self, seq: int) -> None:
-        while self.kept and next(iter(self.kept)) <= seq:
-            self.drop_oldest()
-
-
-@dataclass(slots=True)
-class _Read:
-    """A stream of a peer: ``taken`` is the last number that was delivered in order."""
-
-    id: str
-    taken: int = 0
-    held: dict[int, tuple[Message, int]] = field(default_factory=dict)
-    held_size: int = 0
-    ack_due: float | None = None
-    gap_since: float | None = None
-
-
-@dataclass(slots=True)
 class _Peer:
-    """Somebody who numbers and acknowledges. ``acked``: how far it has read each stream of ours."""
+    """Somebody who numbers and acknowledges. ``acked``: how far it has read each stream of ours.
+
+    ``repeated``: the last number of a stream that was sent again, and the last that has to be. ``answered``: the number
+    after which it was already sent again because the peer asked.
+    """
 
     session: str
     heard: float
     acked: dict[str, int] = field(default_factory=dict)
-    streams: OrderedDict[str, _Read] = field(default_factory=OrderedDict)
+    repeated: dict[str, tuple[int, int]] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+    streams: OrderedDict[str, ReadStream] = field(default_factory=OrderedDict)
     due: float | None = None
     interval: float = 1.0
     present: bool = True
@@ -117,7 +88,7 @@ class Delivery:
         self.config = config or DeliveryConfig()
         self.counters = DeliveryCounters()
         self._own = OwnMessages(name)
-        self._written: OrderedDict[str | None, _Written] = OrderedDict({None: _Written(session, None)})
+        self._written: OrderedDict[str | None, WrittenStream] = OrderedDict({None: WrittenStream(session, None)})
         self._streams_made = 0
         self._peers: OrderedDict[str, _Peer] = OrderedDict()
         # Runs that said farewell or were replaced: what still comes from them is late.
@@ -163,8 +134,7 @@ class Delivery:
             stream = self._stream(message.to)
             stream.last += 1
             message = replace(message, seq=stream.last, id=stream.id)
-            stream.kept[stream.last] = (message, size)
-            stream.size += size
+            stream.keep(message, size)
             while self._kept_too_much() and not self.peers:
                 max(self._written.values(), key=lambda written: written.size).drop_oldest()
             for name, peer in self._peers.items():
@@ -195,6 +165,7 @@ class Delivery:
         for name, peer in self._peers.items():
             # Our own absence is not held against the peers.
             peer.heard = now
+            peer.answered.clear()
             peer.interval = self.config.retry
             peer.due = now + self.config.retry if peer.present and self._lacks(name, peer) else None
             for stream in peer.streams.values():
@@ -207,17 +178,14 @@ class Delivery:
         """The connection is gone."""
         self._connected = False
 
-    def messages_to_send(self) -> list[Message]:
-        """What goes out now; drains."""
-        if not self._connected:
-            return []
-        messages = list(self._out)
-        self._out.clear()
-        return messages
+    def next_to_send(self) -> Message | None:
+        """The next message for the transport, while there is a connection; drains."""
+        return self._out.popleft() if self._connected and self._out else None
 
-    def not_sent(self, messages: list[Message]) -> None:
-        """These did not get out: they come first on the next connection, acknowledgements are made anew."""
-        self._out.extendleft(message for message in reversed(messages) if not isinstance(message, Ack))
+    def not_sent(self, message: Message) -> None:
+        """It did not get out: it comes first on the next connection; an acknowledgement is made anew."""
+        if not isinstance(message, Ack):
+            self._out.appendleft(message)
 
     def receive(self, message: Message, now: float) -> None:
         """A message arrived."""
@@ -249,7 +217,7 @@ class Delivery:
         for name, peer in list(self._peers.items()):
             for stream in list(peer.streams.values()):
                 if stream.gap_since is not None and now >= stream.gap_since + self.config.gap:
-                    self._skip(stream, min(stream.held) - 1, now)
+                    self._deliver_from(stream, stream.skip(min(stream.held) - 1, now))
             if peer.due is not None and now >= peer.due and self._peers.get(name) is peer:
                 self._repeat(name, peer, now)
         self._acknowledge(now)
@@ -263,11 +231,11 @@ class Delivery:
 
     # Streams of ours.
 
-    def _stream(self, to: str | None) -> _Written:
+    def _stream(self, to: str | None) -> WrittenStream:
         stream = self._written.get(to)
         if stream is None:
             self._streams_made += 1
-            stream = self._written[to] = _Written(f"{self.session}.{self._streams_made}", to)
+            stream = self._written[to] = WrittenStream(f"{self.session}.{self._streams_made}", to)
             if len(self._written) > self.config.peers:
                 oldest = next(name for name in self._written if name is not None)
                 del self._written[oldest]
@@ -280,7 +248,7 @@ class Delivery:
             or sum(stream.size for stream in streams) > self.config.unacked_size
         )
 
-    def _for(self, name: str) -> list[_Written]:
+    def _for(self, name: str) -> list[WrittenStream]:
         """The streams of ours that ``name`` reads."""
         return [stream for stream in (self._written[None], self._written.get(name)) if stream is not None]
 
@@ -298,15 +266,20 @@ class Delivery:
             self._settle()
             self._announce(Presence(left=(name,), peers=self.peers, sender=name))
             return
+        if self._out:
+            # What waits here has not even been sent once.
+            peer.due = now + self.config.ack_delay
+            return
         for stream in self._for(name):
             read = peer.acked.get(stream.id, 0)
             if read < stream.settled:
                 self._out.append(self._ack(stream.settled, stream.id, name))
-            missing = [message for seq, (message, _) in stream.kept.items() if seq > read]
-            # A window, so that a peer that reads slowly is not buried.
-            for message in missing[: self.config.queue]:
+            # A window, so that a peer that reads slowly is not buried; the next one when it has read this.
+            window = [(seq, message) for seq, (message, _) in stream.kept.items() if seq > read][: self.config.queue]
+            for seq, message in window:
                 self.counters.resent += 1
                 self._queue(replace(message, to=name), now)
+                peer.repeated[stream.id] = seq, stream.last
         peer.due = now + peer.interval
         peer.interval = min(2 * peer.interval, self.config.retry_limit)
 
@@ -360,6 +333,7 @@ class Delivery:
             return
         everybody = self._written[None]
         if ack.of is None and ack.acked == 0:
+            peer.answered.clear()
             # Who greets wants to know who is here, where our stream begins, and how far we have read.
             self._out.append(self._ack(everybody.settled, everybody.id, ack.sender))
             self._out += [self._ack(stream.taken, stream.id, ack.sender) for stream in peer.streams.values()]
@@ -371,21 +345,29 @@ class Delivery:
                 return
         if of.partition(".")[0] == session:
             read = self._read(peer, of)
-            self._skip(read, ack.acked, now)
+            self._deliver_from(read, read.skip(ack.acked, now))
             # The writer learns at once what it has to repeat.
             read.ack_due = now
 
-    def _acknowledged(self, acked: int, stream: _Written, name: str, peer: _Peer, now: float) -> None:
+    def _acknowledged(self, acked: int, stream: WrittenStream, name: str, peer: _Peer, now: float) -> None:
         before = peer.acked.get(stream.id, 0)
         peer.acked[stream.id] = max(before, min(acked, stream.last))
         self._settle()
         if acked < stream.settled:
             self._out.append(self._ack(stream.settled, stream.id, name))
+        repeated, goal = peer.repeated.get(stream.id, (0, 0))
+        if acked >= goal:
+            peer.repeated.pop(stream.id, None)
         if not self._lacks(name, peer):
             peer.due = None
+        elif repeated <= acked < goal:
+            peer.interval = self.config.retry
+            peer.due = now
         elif acked <= before:
-            # The same number again asks for what follows it.
-            self._retry_soon(name, peer, now)
+            # The same number again asks for what follows it; each further one may only tell of a duplicate.
+            if peer.answered.get(stream.id) != acked:
+                peer.answered[stream.id] = acked
+                self._retry_soon(name, peer, now)
         else:
             peer.interval = self.config.retry
             peer.due = now + peer.interval
@@ -398,10 +380,10 @@ class Delivery:
 
     # Streams of theirs.
 
-    def _read(self, peer: _Peer, id: str) -> _Read:
+    def _read(self, peer: _Peer, id: str) -> ReadStream:
         stream = peer.streams.get(id)
         if stream is None:
-            stream = peer.streams[id] = _Read(id)
+            stream = peer.streams[id] = ReadStream(id)
             if len(peer.streams) > self.config.per_peer:
                 peer.streams.popitem(last=False)
         return stream
@@ -414,47 +396,27 @@ class Delivery:
             self._out.append(self._ack(seq, id, sender))
             return
         stream = self._read(peer, id)
-        if seq <= stream.taken or seq in stream.held:
+        if stream.has(seq):
             self.counters.duplicates += 1
-            stream.ack_due = now
+            stream.acknowledge_by(now + self.config.ack_delay)
             return
         size = len(encode(message))
         if seq > stream.taken + 1 and (
-            seq > stream.taken + self.config.held or stream.held_size + size > self.config.held_size
+            seq > stream.taken + self.config.held or stream.size + size > self.config.held_size
         ):
             # It is asked for again when its turn comes.
             self.counters.dropped += 1
-            stream.ack_due = now
+            stream.acknowledge_by(now + self.config.ack_delay)
             return
-        stream.held[seq] = (message, size)
-        stream.held_size += size
-        self._take_ready(stream, now)
-        # A gap is asked for at once.
-        due = now + (0.0 if stream.held else self.config.ack_delay)
-        stream.ack_due = due if stream.ack_due is None else min(stream.ack_due, due)
+        new_gap = stream.gap_since is None
+        self._deliver_from(stream, stream.add(seq, message, size, now))
+        # A new gap is asked for at once.
+        stream.acknowledge_by(now if stream.held and new_gap else now + self.config.ack_delay)
 
-    def _skip(self, stream: _Read, seq: int, now: float) -> None:
-        """Nothing up to ``seq`` will come any more."""
-        for number in sorted(number for number in stream.held if number <= seq):
-            self._take(stream, number)
-        stream.taken = max(stream.taken, seq)
-        self._take_ready(stream, now)
-
-    def _take_ready(self, stream: _Read, now: float) -> None:
-        before = stream.taken
-        while stream.taken + 1 in stream.held:
-            self._take(stream, stream.taken + 1)
-        if not stream.held:
-            stream.gap_since = None
-        elif stream.gap_since is None or stream.taken > before:
-            stream.gap_since = now
-
-    def _take(self, stream: _Read, number: int) -> None:
-        message, size = stream.held.pop(number)
-        stream.held_size -= size
-        stream.taken = number
-        # What was repeated for us alone was said to everybody, unless the stream is ours.
-        self._deliver(message if "." in stream.id or not stream.id else replace(message, to=None))
+    def _deliver_from(self, stream: ReadStream, messages: list[Message]) -> None:
+        for message in messages:
+            # What was repeated for us alone was said to everybody, unless the stream is ours.
+            self._deliver(message if "." in stream.id or not stream.id else replace(message, to=None))
 
     def _deliver(self, message: Message) -> None:
         match message:

@@ -38,7 +38,7 @@ class Room:
 
     def pump(self) -> None:
         for member in self.members.values():
-            for message in member.messages_to_send():
+            while (message := member.next_to_send()) is not None:
                 self.wire.append(message)
                 self.put(message)
         for name, member in self.members.items():

@@ -18,7 +18,7 @@ async def inject(room: str, data: bytes) -> None:
 class TestMemory(RoomContract):
     @pytest.fixture
     def place(self) -> Place:
-        return Place(lambda room: f"memory:{room}", inject)
+        return Place(lambda room: f"memory:{room}", inject=inject)
 
 
 def test_a_room_is_needed() -> None:

@@ -1,0 +1,70 @@
+"""The URL of a room on a broker: ``scheme://user:password@host:port/ROOM?option=value``."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from icekit.errors import ConfigError
+
+_is_room = re.compile(r"[A-Za-z0-9_~-]+(?:[./][A-Za-z0-9_~-]+)*").fullmatch
+
+CONNECT_TIMEOUT = 10.0
+"""How long a client library may take to connect, in seconds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BrokerUrl:
+    """What the URL says. ``path`` is the path without its first slash, ``token`` what a server asks for."""
+
+    scheme: str
+    host: str
+    port: int | None = None
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    path: str = ""
+    options: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def parse(cls, url: str, *, options: tuple[str, ...] = ()) -> BrokerUrl:
+        """ConfigError names the part that is wrong; other ``options`` than these are."""
+        scheme = url.partition(":")[0].lower()
+        try:
+            # The authority is read as that of http: not every scheme is known to have one.
+            parts = urlsplit("http:" + url.partition(":")[2])
+            host, port = parts.hostname, parts.port
+        except ValueError as error:
+            raise ConfigError(f"{scheme} URL: {error}") from None
+        if not host:
+            raise ConfigError(f"{scheme} URL, host: found nothing, allowed: {scheme}://host/ROOM")
+        given = dict(parse_qsl(parts.query, keep_blank_values=True))
+        unknown = sorted(given.keys() - set(options))
+        if unknown:
+            allowed = ", ".join(options) or "none"
+            raise ConfigError(f"{scheme} URL, option: found {unknown[0][:40]!r}, allowed: {allowed}")
+        return cls(
+            scheme=scheme,
+            host=host,
+            port=port,
+            username=None if parts.username is None else unquote(parts.username),
+            password=None if parts.password is None else unquote(parts.password),
+            path=unquote(parts.path.removeprefix("/")),
+            options=given,
+        )
+
+    def room(self, name: str | None = None) -> str:
+        """``name``, or else the path, if it can be a room on every broker; wildcards would hear other rooms."""
+        found = self.path if name is None else name
+        if not _is_room(found) or len(found) > 200:
+            raise ConfigError(
+                f"{self.scheme} URL, room: found {found[:60]!r}, allowed: up to 200 letters, digits, - _ ~, and . or / "
+                "between them"
+            )
+        return found
+
+    def tls(self, *schemes: str) -> ssl.SSLContext | None:
+        """A context that checks certificates, if the scheme is one of ``schemes``."""
+        return ssl.create_default_context() if self.scheme in schemes else None

@@ -1,0 +1,214 @@
+"""Real message brokers for tests, one process each, on free ports of 127.0.0.1, with folders of their own.
+
+::
+
+    with rabbitmq() as broker:
+        connect(f"stomp://guest:guest@127.0.0.1:{broker.ports['stomp']}/room")
+        await broker.restart()                  # SIGKILL, then the same again on the same ports
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from tests.requirements import find_program, require_program
+
+STARTING = 90.0
+"""How long a broker may take to listen, in seconds; RabbitMQ takes five where nothing else runs."""
+
+# Runs the broker; kills it and runs it again for each line that it reads, and ends with it at the end of its input,
+# also when the tests are killed. The broker is not our child, so that a test may end with another process than it began
+# with. RabbitMQ's program is a shell script with the broker inside: the whole group is killed, and waited for.
+SUPERVISOR = """
+while :; do
+    setsid "$@" >>log 2>&1 </dev/null &
+    broker=$!
+    echo $broker >pid.new && mv pid.new pid
+    read -r again
+    last=$?
+    kill -9 -$broker $broker
+    wait $broker
+    while kill -0 -$broker; do sleep 0.02; done
+    [ $last = 0 ] || exit 0
+done
+"""
+
+
+class Broker:
+    """A broker that is running. ``ports`` by name; it is up when each of them takes connections."""
+
+    def __init__(
+        self,
+        ports: Sequence[str],
+        configure: Callable[[Path, Mapping[str, int]], Sequence[str | Path]],
+        environment: Callable[[Path, Mapping[str, int]], Mapping[str, str]] = lambda folder, ports: {},
+        cleanup: Callable[[Mapping[str, str]], None] = lambda environment: None,
+    ) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="icekit-broker-")
+        self.folder = Path(self._folder.name)
+        self.ports = dict(zip(ports, free_ports(len(ports)), strict=True))
+        self._command = [str(word) for word in configure(self.folder, self.ports)]
+        self._environment = {**os.environ, **environment(self.folder, self.ports)}
+        self._cleanup = cleanup
+        self._supervisor: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Broker:
+        self._supervisor = subprocess.Popen(
+            ["/bin/sh", "-c", SUPERVISOR, "sh", *self._command],
+            stdin=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=self._environment,
+        )
+        try:
+            self._wait_until_up()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._supervisor is not None
+        assert self._supervisor.stdin is not None
+        self._supervisor.stdin.close()
+        self._supervisor.wait(STARTING)
+        self._cleanup(self._environment)
+        self._folder.cleanup()
+
+    async def restart(self) -> None:
+        """Kill it, and start it again when it is dead."""
+        await asyncio.to_thread(self._restart)
+
+    def _restart(self) -> None:
+        assert self._supervisor is not None
+        assert self._supervisor.stdin is not None
+        pid = self.folder / "pid"
+        before = pid.read_text()
+        self._supervisor.stdin.write(b"\n")
+        self._supervisor.stdin.flush()
+        deadline = time.monotonic() + STARTING
+        while pid.read_text() == before:
+            assert time.monotonic() < deadline, "the broker does not die"
+            time.sleep(0.01)
+        self._wait_until_up()
+
+    def _wait_until_up(self) -> None:
+        assert self._supervisor is not None
+        deadline = time.monotonic() + STARTING
+        for name, port in self.ports.items():
+            while not is_listening(port):
+                log = self.folder / "log"
+                said = log.read_text(errors="replace")[-2000:] if log.exists() else ""
+                assert time.monotonic() < deadline, f"{self._command[0]} does not listen on port {name}:\n{said}"
+                time.sleep(0.02)
+
+
+def is_listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of 127.0.0.1 below those that the kernel gives to clients, which a restart could find taken."""
+    ports: list[int] = []
+    holders: list[socket.socket] = []
+    candidates = iter(range(20000 + os.getpid() * 17 % 10000, 32000))
+    try:
+        while len(ports) < count:
+            holder = socket.socket()
+            try:
+                holder.bind(("127.0.0.1", port := next(candidates)))
+            except OSError:
+                holder.close()
+                continue
+            holders.append(holder)
+            ports.append(port)
+    finally:
+        for holder in holders:
+            holder.close()
+    return ports
+
+
+def mosquitto() -> Broker:
+    """Port ``mqtt``; everybody may do everything."""
+
+    def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        (folder / "mosquitto.conf").write_text(
+            f"listener {ports['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"
+        )
+        return [require_program("mosquitto"), "-c", folder / "mosquitto.conf"]
+
+    return Broker(["mqtt"], configure)
+
+
+def redis() -> Broker:
+    """Port ``redis``; nothing is saved."""
+
+    def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        program = require_program("redis-server")
+        options = ["--port", str(ports["redis"]), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        return [program, *options, "--dir", folder]
+
+    return Broker(["redis"], configure)
+
+
+def nats() -> Broker:
+    """Port ``nats``."""
+
+    def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        return [require_program("nats-server"), "-a", "127.0.0.1", "-p", str(ports["nats"])]
+
+    return Broker(["nats"], configure)
+
+
+def rabbitmq() -> Broker:
+    """Ports ``stomp`` and ``web_stomp`` (plugin web_stomp, path ``/ws``); user and password ``guest``."""
+    # Debian's script in sbin changes to a user of its own and to the system's folders.
+    program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+
+    def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        require_program("rabbitmq-server")
+        (folder / "rabbitmq.conf").write_text(
+            f"listeners.tcp.1 = 127.0.0.1:{ports['amqp']}\n"
+            f"stomp.listeners.tcp.1 = 127.0.0.1:{ports['stomp']}\n"
+            f"web_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {ports['web_stomp']}\n"
+        )
+        (folder / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
+        return [program]
+
+    def environment(folder: Path, ports: Mapping[str, int]) -> dict[str, str]:
+        return {
+            # Erlang's cookie, and the port of its name server, so that others on this machine are left alone.
+            "HOME": str(folder),
+            "ERL_EPMD_PORT": str(ports["distribution"] + 20000),
+            "ERL_EPMD_ADDRESS": "127.0.0.1",
+            "ERL_EPMD_RELAXED_COMMAND_CHECK": "1",
+            "RABBITMQ_NODENAME": f"icekit-{ports['amqp']}@localhost",
+            "RABBITMQ_DIST_PORT": str(ports["distribution"]),
+            "RABBITMQ_MNESIA_BASE": str(folder / "data"),
+            "RABBITMQ_LOG_BASE": str(folder / "logs"),
+            "RABBITMQ_LOGS": "-",
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
+            "RABBITMQ_CONF_ENV_FILE": "/dev/null",
+        }
+
+    def stop_name_server(environment: Mapping[str, str]) -> None:
+        epmd = find_program("epmd")
+        if epmd is not None:
+            subprocess.run([epmd, "-kill"], env=dict(environment), capture_output=True, check=False, timeout=10)
+
+    return Broker(["stomp", "web_stomp", "amqp", "distribution"], configure, environment, stop_name_server)
