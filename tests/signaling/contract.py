@@ -71,9 +71,9 @@ class Place:
     """
 
     url: Callable[[str], str]
-    other_url: Callable[[str], str] | None = None
     inject: Callable[[str, bytes], Awaitable[None]] | None = None
     restart: Callable[[], Coroutine[None, None, None]] | None = None
+    other_url: Callable[[str], str] | None = None
 
 
 def new_room() -> str:

@@ -23,7 +23,7 @@ from icekit.signaling.channel import Channel
 from icekit.signaling.room_terms import RoomsConfig
 from icekit.signaling.server import RunningSignaling, SignalingServerConfig, serve
 from icekit.tokens import RoomGrant, make_token
-from tests.signaling.contract import Place, RestartContract, meet
+from tests.signaling.contract import Place, RestartContract, RoomContract, meet
 
 SECRET = "a secret for tests that has at least 32 bytes"
 
@@ -47,7 +47,7 @@ class Restartable:
         await self.start()
 
 
-class TestWs(RestartContract):
+class TestWs(RoomContract, RestartContract):
     @pytest.fixture
     async def place(self) -> AsyncIterator[Place]:
         server = Restartable()
