@@ -1,11 +1,12 @@
 """Setup time against the limit: when data may flow on the later side, in milliseconds above the oracle.
 
-    python benchmarks/bench_setup.py [--fast] [--no-aioice]
+    python benchmarks/bench_setup.py [--fast] [--no-aioice] [pacing] [silent] [loss-5] [loss-10]
 
 Virtual time. Five sets of round trips (signaling, server, direct), skews 0 to 300 ms in steps of 15, trickle, one host
 address a side; ``tests/ice_world.py`` drives two ``IceSession`` cores, ``setup_oracle.py`` is the limit under the same
 skew, stock aioice runs on ``icekit.sim`` over the same paths, driven as aiortc drives it (no trickle). For each set the
 median and the 99th percentile over the skews; printed are the worst of the five sets. ``--fast``: steps of 60 ms.
+Names choose parts: one address a side, two more that swallow packets, loss.
 """
 
 from __future__ import annotations
@@ -217,7 +218,26 @@ def table(
     return missed
 
 
-def main(fast: bool, aioice_too: bool) -> int:
+def lossy(loss: float, skews: list[float], aioice_too: bool) -> int:
+    found, stock = {}, {}
+    for case in CASES:
+        ours, theirs = found[case.name], stock[case.name] = Row(), Row()
+        for key in SETS:
+            for skew in skews:
+                bound = limit(case, key, skew)
+                # Seeds of its own for each skew: what is lost in one run must not be lost in all of them.
+                for seed in range(LOSS_SEEDS * round(1000 * skew), LOSS_SEEDS * round(1000 * skew + 1)):
+                    ours.add(key, 1000 * (measure(case, key, skew, 0.02, seed, loss=loss) - bound))
+                    if aioice_too:
+                        theirs.add(key, 1000 * (measure_aioice(case, key, skew, seed, loss) - bound))
+    title = f"Ta = 20 ms, {loss:.0%} loss each way, {LOSS_SEEDS} runs for each skew"
+    return table(title, found, stock if aioice_too else {}, lambda case: (100, math.inf))
+
+
+PARTS = ("pacing", "silent", "loss-5", "loss-10")
+
+
+def main(fast: bool, aioice_too: bool, parts: set[str]) -> int:
     began = time.perf_counter()
     step = 60 if fast else 15
     skews = [ms / 1000 for ms in range(0, 301, step)]
@@ -226,36 +246,30 @@ def main(fast: bool, aioice_too: bool) -> int:
             assert abs(limit(case, key, 0.0) - max(formulas(case.name, *(ms / 1000 for ms in key)))) < 1e-6
     print(f"the oracle equals the formulas without skew ({len(CASES) * len(SETS)} of {len(CASES) * len(SETS)})")
     missed = 0
-    stock = rows(CASES, skews, measure_aioice) if aioice_too else {}
-    for ta in (5, 20, 50):
-        found = rows(CASES, skews, lambda case, key, skew, ta=ta: measure(case, key, skew, ta / 1000))
+    if "pacing" in parts:
+        stock = rows(CASES, skews, measure_aioice) if aioice_too else {}
+        for ta in (5, 20, 50):
+            found = rows(CASES, skews, lambda case, key, skew, ta=ta: measure(case, key, skew, ta / 1000))
 
-        def bars(case: Case, ta: int = ta) -> tuple[float, float]:
-            return (5 if case.turn else 3) * ta, 6 * ta
+            def bars(case: Case, ta: int = ta) -> tuple[float, float]:
+                return (5 if case.turn else 3) * ta, 6 * ta
 
-        missed += table(f"Ta = {ta} ms", found, stock, bars if ta < 50 else None)
-    stock = rows(CASES, skews, lambda *run: measure_aioice(*run, dead_hosts=2)) if aioice_too else {}
-    for ta in (5, 20, 50):
-        found = rows(CASES, skews, lambda case, key, skew, ta=ta: measure(case, key, skew, ta / 1000, dead_hosts=2))
-        title = f"Ta = {ta} ms, two addresses a side that swallow packets"
-        missed += table(title, found, stock, (lambda case: (50, 80)) if ta == 5 else None)
-    for loss in (0.05, 0.10):
-        found, stock = {}, {}
-        for case in CASES:
-            ours, theirs = found[case.name], stock[case.name] = Row(), Row()
-            for key in SETS:
-                for skew in skews:
-                    bound = limit(case, key, skew)
-                    # Seeds of its own for each skew: what is lost in one run must not be lost in all of them.
-                    for seed in range(LOSS_SEEDS * round(1000 * skew), LOSS_SEEDS * round(1000 * skew + 1)):
-                        ours.add(key, 1000 * (measure(case, key, skew, 0.02, seed, loss=loss) - bound))
-                        if aioice_too:
-                            theirs.add(key, 1000 * (measure_aioice(case, key, skew, seed, loss) - bound))
-        title = f"Ta = 20 ms, {loss:.0%} loss each way, {LOSS_SEEDS} runs for each skew"
-        missed += table(title, found, stock if aioice_too else {}, lambda case: (100, math.inf))
+            missed += table(f"Ta = {ta} ms", found, stock, bars if ta < 50 else None)
+    if "silent" in parts:
+        stock = rows(CASES, skews, lambda *run: measure_aioice(*run, dead_hosts=2)) if aioice_too else {}
+        for ta in (5, 20, 50):
+            found = rows(CASES, skews, lambda case, key, skew, ta=ta: measure(case, key, skew, ta / 1000, dead_hosts=2))
+            title = f"Ta = {ta} ms, two addresses a side that swallow packets"
+            missed += table(title, found, stock, (lambda case: (50, 80)) if ta == 5 else None)
+    for percent in (5, 10):
+        if f"loss-{percent}" in parts:
+            missed += lossy(percent / 100, skews, aioice_too)
     print(f"\n{missed} bars missed, {time.perf_counter() - began:.0f} s")
     return min(missed, 1)
 
 
 if __name__ == "__main__":
-    sys.exit(main("--fast" in sys.argv, "--no-aioice" not in sys.argv))
+    chosen = {argument for argument in sys.argv[1:] if not argument.startswith("--")}
+    if unknown := chosen - {*PARTS}:
+        sys.exit(f"no part {', '.join(sorted(unknown))}; parts: {' '.join(PARTS)}")
+    sys.exit(main("--fast" in sys.argv, "--no-aioice" not in sys.argv, chosen or {*PARTS}))

@@ -184,7 +184,7 @@ class _World:
 
     def serve(self, event: Any) -> None:
         """Open what is wanted, mostly."""
-        opens = self.choices.byte() % 8 != 7
+        opens = isinstance(event, SocketWanted | ListenerWanted | StreamWanted) and self.choices.byte() % 8 != 7
         match event:
             case SocketWanted(id=id, local=local):
                 if opens:
@@ -224,6 +224,16 @@ class _World:
             source, base, transport = last.destination, last.source, last.transport
         self.core.receive_datagram(Datagram(source, base, data, transport), self.now)
 
+    def answer(self, asked: Datagram) -> None:
+        """The answer to a request of ours, mostly from where it was sent to."""
+        if decode(asked.data).message_class is not Class.REQUEST:
+            return
+        data = _answer(self.choices, asked.data)
+        if self.choices.byte() % 4:
+            self.core.receive_datagram(Datagram(asked.destination, asked.source, data, asked.transport), self.now)
+        else:
+            self.receive(data)
+
     def step(self) -> None:
         choices, agent = self.choices, self.agent
         match choices.byte() % 12:
@@ -231,8 +241,8 @@ class _World:
                 self.receive(choices.take(80))
             case 2 | 3 | 4:
                 self.receive(_check(choices, agent))
-            case 5 | 6 if self.asked and decode(self.asked[-1].data).message_class is Class.REQUEST:
-                self.receive(_answer(choices, self.asked[-1].data))
+            case 5 | 6 if self.asked:
+                self.answer(choices.choose(self.asked))
             case 7:
                 self.now += choices.choose(TIMES)
                 self.core.handle_timer(self.now)

@@ -30,7 +30,7 @@ def test_inputs_by_chance(name: str) -> None:
 
 @pytest.mark.parametrize("run", [agent, session])
 def test_the_targets_come_far(run: Callable[[bytes], list[IceState]]) -> None:
-    """The kept inputs reach the states of a call that fails, and of the agent also one that connects."""
+    """The kept inputs reach the states of a call that fails and of one that connects."""
     states = {state for path in (CORPUS / run.__name__).iterdir() for state in run(path.read_bytes())}
     assert IceState.FAILED in states
-    assert run is session or IceState.CONNECTED in states
+    assert {IceState.CONNECTED, IceState.COMPLETED} <= states
