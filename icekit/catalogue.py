@@ -18,7 +18,10 @@ ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """One row: ``believed`` is the mistake that brings people here, ``meaning`` what is true, ``fix`` what to do."""
+    """One row: ``believed`` is the mistake that brings people here, ``meaning`` what is true, ``fix`` what to do.
+
+    ``seen`` are public threads where people met it, as ``owner/repository#number`` of GitHub.
+    """
 
     code: str
     name: str
@@ -26,6 +29,7 @@ class Code:
     believed: str
     meaning: str
     fix: str
+    seen: tuple[str, ...] = ()
 
 
 _ICE = (
@@ -36,6 +40,7 @@ _ICE = (
         "A STUN server such as Google's is my TURN server.",
         "A STUN server only tells an address. Without a TURN server, calls fail where no direct path exists.",
         "Add a TURN server, with one entry over TLS on port 443 for networks that block UDP.",
+        ("whitphx/streamlit-webrtc#1213",),
     ),
     Code(
         "ICE002",
@@ -44,6 +49,10 @@ _ICE = (
         "All server URLs are tried.",
         "aiortc by itself uses the first STUN and the first TURN URL, and drops stuns:, turns: over UDP and [IPv6].",
         "Put the URL that works first, or gather with icekit.",
+        (
+            "aiortc/aioice#3",
+            "aiortc/aioice#113",
+        ),
     ),
     Code(
         "ICE003",
@@ -52,6 +61,10 @@ _ICE = (
         "Different ports mean a symmetric NAT.",
         "Different sockets always get different ports. Only one socket that asks two server addresses tells.",
         "Name a second STUN server on another IP address.",
+        (
+            "n0-computer/iroh#3226",
+            "ccding/go-stun#6",
+        ),
     ),
     Code(
         "ICE004",
@@ -60,6 +73,10 @@ _ICE = (
         "No answer to the filter test means a strict NAT; an answer means full cone.",
         "A server without a second address cannot test the filter; one that ignores CHANGE-REQUEST fakes an open one.",
         "Use a server with behaviour discovery (RFC 5780), for example coturn with two IP addresses.",
+        (
+            "proxystore/proxystore#776",
+            "pion/stun#152",
+        ),
     ),
     Code(
         "ICE005",
@@ -68,6 +85,7 @@ _ICE = (
         "401 in the log means a wrong password.",
         "The first 401 of every TURN session is the server's challenge. Only a 401 after a signed request counts.",
         "None needed for the first 401. For later ones see icekit explain TURN-401.",
+        ("coturn/coturn#452",),
     ),
     Code(
         "ICE006",
@@ -76,6 +94,11 @@ _ICE = (
         "A relay candidate means that TURN works.",
         "The relayed address must be one that peers can reach, and data must come through it both ways.",
         "On the server set external-ip, allow the peer addresses, and open the relay port range for UDP.",
+        (
+            "coturn/coturn#501",
+            "coturn/coturn#783",
+            "coturn/coturn#1081",
+        ),
     ),
     Code(
         "ICE007",
@@ -84,6 +107,10 @@ _ICE = (
         "The server-reflexive address is my public address.",
         "It is the address that this server saw; behind a load balancer or a carrier's NAT it is not a public one.",
         "Ask a server on the public Internet. Behind a carrier's NAT port forwarding cannot work: use TURN.",
+        (
+            "l7mp/stunner#129",
+            "AlexxIT/go2rtc#181",
+        ),
     ),
     Code(
         "ICE008",
@@ -92,14 +119,26 @@ _ICE = (
         "Error 701 or one timeout is why the call fails.",
         "Another address, family or server of that kind worked, so this one does not matter.",
         "Ignore it and go by the verdict.",
+        (
+            "webrtc/samples#1215",
+            "webrtc/samples#1227",
+            "webrtc/samples#1501",
+        ),
     ),
     Code(
         "ICE009",
         "remote-candidates-unusable",
         WARNING,
         "Candidates were exchanged, so it connects.",
-        "The other side's candidates cannot be reached from here: all private, all .local, or all TCP.",
-        "Give the other side a STUN and a TURN server.",
+        "None of the other side's candidates can be used from here: private, .local, TCP, another session's, or none.",
+        "Give the other side a STUN and a TURN server, and see that every candidate arrives.",
+        (
+            "aiortc/aiortc#407",
+            "aiortc/aiortc#589",
+            "AlexxIT/go2rtc#68",
+            "node-webrtc/node-webrtc#591",
+            "whitphx/streamlit-webrtc#277",
+        ),
     ),
     Code(
         "ICE010",
@@ -108,6 +147,7 @@ _ICE = (
         "Port 5349 is open, so TLS works.",
         "The certificate must be valid today, from a known issuer, and for the name in the URL.",
         "Use the name in the certificate, or renew the certificate with its whole chain.",
+        ("coturn/coturn#247",),
     ),
     Code(
         "ICE011",
@@ -116,6 +156,7 @@ _ICE = (
         "The server's name resolves, so the server exists.",
         "The name resolves to an address that leads nowhere: a DNS filter answers, or the record is a placeholder.",
         "Allow the name in the DNS filter, ask another DNS server, or use another server.",
+        ("Gryt-chat/gryt#147",),
     ),
     Code(
         "ICE012",
@@ -124,6 +165,10 @@ _ICE = (
         "Gathering candidates is slow.",
         "One server or interface fills the whole wait.",
         "Remove this entry.",
+        (
+            "proxystore/proxystore#599",
+            "kortexa-ai/hermes-livekit#59",
+        ),
     ),
     Code(
         "ICE013",
@@ -132,6 +177,7 @@ _ICE = (
         "The call drops after 30 seconds because of the network.",
         "aioice gives a consent check 500 ms: on a path slower than that it closes a working call.",
         "Use icekit's ICE agent, or a TURN server nearer by.",
+        ("pion/ice#255",),
     ),
     Code(
         "ICE014",
@@ -140,6 +186,7 @@ _ICE = (
         "One side has TURN, and that is enough.",
         "The other side's firewall drops UDP to the relay's ports.",
         "Give the blocked side a TURN server over TLS on port 443.",
+        ("AlexxIT/WebRTC#952",),
     ),
     Code(
         "ICE015",
@@ -148,6 +195,7 @@ _ICE = (
         "More servers are safer.",
         "Every server costs time on every interface; more than four slow some browsers.",
         "Keep one STUN server and one TURN entry per transport.",
+        ("wireapp/wire-webapp#4457",),
     ),
     Code(
         "ICE016",
@@ -156,6 +204,7 @@ _ICE = (
         "Credentials that work at the start work for the whole call.",
         "When the allocation or the credentials run out in the middle of a call, the relay stops.",
         "Give credentials a longer time to live, and allocations at least 600 s.",
+        ("coturn/coturn#774",),
     ),
     Code(
         "ICE017",
@@ -164,6 +213,7 @@ _ICE = (
         "The installed aioice or aiortc is good enough.",
         "The installed version has a bug that a later one fixed.",
         "Upgrade it.",
+        ("aiortc/aiortc#330",),
     ),
     Code(
         "ICE018",
@@ -172,6 +222,7 @@ _ICE = (
         "The server URL is right.",
         "It is not a STUN or TURN URL (RFC 7064, RFC 7065), so nothing can use it.",
         "Write stun:HOST[:PORT] or turn:HOST[:PORT][?transport=udp|tcp].",
+        ("livekit/livekit#4384",),
     ),
     Code(
         "ICE019",
@@ -220,6 +271,39 @@ _ICE = (
         "With ?transport=tcp the relay speaks TCP to the other side.",
         "TCP is only the way to the TURN server; from there to the other side the relay uses UDP.",
         NO_FIX,
+    ),
+    Code(
+        "ICE025",
+        "sections-differ",
+        ERROR,
+        "An answer may list its media as it likes.",
+        "An answer has the media sections of its offer, in the same order and with the same mids (RFC 8829 §5.3.1).",
+        "Send the answer to this very offer, unchanged, and make a new offer where something is to change.",
+        ("pion/webrtc#1714", "sipwise/rtpengine#1473", "react-native-webrtc/react-native-webrtc#894"),
+    ),
+    Code(
+        "ICE026",
+        "ice-credentials",
+        ERROR,
+        "Candidates are all that ICE needs.",
+        "Every check is signed: each description needs an ice-ufrag and an ice-pwd, and each side has its own.",
+        "Send descriptions as they are made, each to the other side only.",
+    ),
+    Code(
+        "ICE027",
+        "roles-conflict",
+        ERROR,
+        "Who begins sorts itself out.",
+        "One side sends the checks, so not both are ICE-lite; for DTLS one is active and one passive (RFC 8842 §5).",
+        "Let the answer say a=setup:active or passive, the other one than the offer, and ICE-lite only on a server.",
+    ),
+    Code(
+        "ICE028",
+        "bad-entry",
+        ERROR,
+        "A bad entry of iceServers is skipped.",
+        "For one bad entry a browser refuses the whole list, and icekit too; some mistakes it ignores without a word.",
+        "Give each entry urls, and a TURN server a username and a credential beside them.",
     ),
 )
 

@@ -35,6 +35,7 @@ RULES: tuple[Rule, ...] = (
     rules_servers.consent_rtt,
     rules_servers.short_allocation,
     rules_configuration.short_credentials,
+    rules_configuration.server_ignored,
     rules_servers.one_path_error,
     rules_configuration.too_many_servers,
     rules_candidates.candidate_lines,

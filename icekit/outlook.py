@@ -35,6 +35,12 @@ from icekit.servers import ServerUri
 # address-and-port-dependent: a "symmetric" NAT, address-and-port-dependent in mapping and filtering;
 # udp-blocked: a network that passes only TCP, so the peer comes through a TURN server over TCP or TLS.
 PEERS = ("open", "endpoint-independent", "address-and-port-dependent", "udp-blocked")
+PEER_WORDS = {
+    "open": "a peer without a NAT",
+    "endpoint-independent": "a peer behind a home router",
+    "address-and-port-dependent": 'a peer behind a "symmetric" NAT',
+    "udp-blocked": "a peer whose network blocks UDP",
+}
 
 # A consent check of aioice is lost after 500 ms; beyond 400 ms a little jitter is enough.
 SLOW_RTT = 0.4

@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import new_finding
 from icekit.errors import CandidateError
-from icekit.net import scope_of
+from icekit.net import AddressClass, scope_of
 from icekit.outlook import Observations, host_of, parse_url
 from icekit.report import Finding
 
 
 def candidate_findings(candidate: Candidate) -> tuple[Finding, ...]:
     """What one line alone tells."""
-    return tuple(_srflx_equals_related(candidate))
+    return (*_srflx_equals_related(candidate), *_narrow_relay(candidate))
 
 
 def _srflx_equals_related(candidate: Candidate) -> Iterator[Finding]:
@@ -22,6 +22,21 @@ def _srflx_equals_related(candidate: Candidate) -> Iterator[Finding]:
     if candidate.type == CandidateType.SERVER_REFLEXIVE and same:
         message = "The server-reflexive address equals its related address: no NAT, or a made-up line."
         yield new_finding("ICE019", message, str(candidate))
+
+
+def _narrow_relay(candidate: Candidate) -> Iterator[Finding]:
+    """The related address of a relay is what the TURN server saw: a public one, so the server is on the Internet."""
+    related = candidate.related_address
+    if candidate.type is not CandidateType.RELAYED or related is None:
+        return
+    kind = candidate.address_class
+    if scope_of(candidate.address) < scope_of(related) and kind not in (AddressClass.MDNS, AddressClass.NAME):
+        message = (
+            f"The relayed address {candidate.address} is {kind}, while the TURN server saw its client as {related}: "
+            "from outside nobody reaches it."
+        )
+        fix = "Set external-ip on the server to its public address."
+        yield new_finding("ICE006", message, str(candidate), fix=fix)
 
 
 def _candidates(observed: Observations) -> Iterator[Candidate]:
@@ -33,9 +48,9 @@ def _candidates(observed: Observations) -> Iterator[Candidate]:
 
 
 def candidate_lines(observed: Observations) -> Iterator[Finding]:
-    """What each gathered line tells by itself."""
+    """ICE019 for what was gathered; relays are judged with their servers."""
     for candidate in _candidates(observed):
-        yield from candidate_findings(candidate)
+        yield from _srflx_equals_related(candidate)
 
 
 def relay_unusable(observed: Observations) -> Iterator[Finding]:

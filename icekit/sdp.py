@@ -305,6 +305,31 @@ class CandidateInit:
         return json.dumps(self.to_dict(), separators=(",", ":"))
 
 
+@dataclass(frozen=True, slots=True)
+class GatheringError:
+    """``RTCPeerConnectionIceErrorEvent``: ``code`` is STUN's error number, or 701 where the server was not reached."""
+
+    url: str
+    code: int
+    text: str = ""
+    address: str | None = None
+    port: int | None = None
+
+    @classmethod
+    def from_dict(cls, value: Mapping[str, Any]) -> GatheringError:
+        """Read ``{"url", "errorCode", "errorText", "address", "port"}``; DecodeError names the key."""
+        code = _optional(value, "errorCode", int)
+        if code is None:
+            raise DecodeError("candidate error JSON: the key errorCode is missing")
+        return cls(
+            _optional(value, "url", str) or "",
+            code,
+            _optional(value, "errorText", str) or "",
+            _optional(value, "address", str),
+            _optional(value, "port", int),
+        )
+
+
 def _optional(value: Mapping[str, Any], key: str, kind: type) -> Any:
     found = value.get(key)
     if found is not None and (not isinstance(found, kind) or isinstance(found, bool)):

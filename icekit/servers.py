@@ -42,9 +42,9 @@ class ServerUri:
         try:
             return _read(text)
         except UriError as error:
-            found = _without_secrets(error.found)
+            found = without_secrets(error.found)
             raise UriError(
-                error.field, error.column, found, error.allowed, _without_secrets(text), _guess(text)
+                error.field, error.column, found, error.allowed, without_secrets(text), _guess(text)
             ) from None
 
     def __str__(self) -> str:
@@ -117,7 +117,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~-]+")
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9a-fA-F]*")
 
 
-def _without_secrets(text: str) -> str:
+def without_secrets(text: str) -> str:
     """The URI as it may be shown: user information and foreign parameters can hold a password."""
     text = re.sub(r"\A(\s*[A-Za-z]{3,6}:/{0,2})?.*(?:@|%40)", r"\1***@", text, count=1, flags=re.DOTALL)
     return re.sub(r"([?&;](?!transport=)[^=&;?]*=)[^&;]*", r"\1***", text, flags=re.IGNORECASE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -18,14 +19,14 @@ TextOrFile = Annotated[
 
 
 def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
-    """Explain a candidate line, a server URL or a finding code, such as ICE003.
+    """Explain what you paste: candidates, an SDP (or an offer and its answer), an iceServers list, a report, a code.
 
     Exit code 1: the text is not known, or nothing can use it.
     """
     from icekit.cli import render
     from icekit.explain import explain as explain_text
 
-    explanation = explain_text(_read(words))
+    explanation = explain_text(_read(words), unix_time=time.time())
     if json:
         render.print_json(explanation)
     else:
@@ -35,7 +36,7 @@ def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
 
 
 def _read(words: list[str] | None) -> str:
-    from icekit.explain import MAX_TEXT
+    from icekit.pasted import MAX_TEXT
 
     if words is None or words == ["-"]:
         if words is None and sys.stdin.isatty():

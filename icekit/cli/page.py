@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from icekit.catalogue import NO_FIX
-from icekit.outlook import families
+from icekit.outlook import PEER_WORDS, families
 from icekit.report import (
     Behavior,
     DnsReport,
@@ -170,12 +170,6 @@ def milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
 
 
-PEERS = {
-    "open": "to a peer without a NAT",
-    "endpoint-independent": "to a peer behind a home router",
-    "address-and-port-dependent": 'to a peer behind a "symmetric" NAT',
-    "udp-blocked": "to a peer whose network blocks UDP",
-}
 PATHS = {
     PathKind.DIRECT: Tone.GOOD,
     PathKind.RELAY: Tone.WARNING,
@@ -186,7 +180,7 @@ PATHS = {
 
 def _outlook(outlook: Iterable[Outlook]) -> Table:
     rows = (
-        (PEERS.get(item.peer, item.peer), Cell(item.path, PATHS[item.path]), Cell(item.why, Tone.DIM))
+        (f"to {PEER_WORDS.get(item.peer, item.peer)}", Cell(item.path, PATHS[item.path]), Cell(item.why, Tone.DIM))
         for item in outlook
     )
     return table(rows, labels=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -18,6 +18,7 @@ from icekit.cli.page import (
     MARKS,
     TONES,
     Body,
+    Cell,
     FindingList,
     Lines,
     Page,
@@ -27,8 +28,9 @@ from icekit.cli.page import (
     table,
 )
 from icekit.cli.text import printable
-from icekit.explain import Explanation, Kind
-from icekit.report import Finding, to_dict
+from icekit.explanation import Explanation, Kind
+from icekit.explanation import Table as ExplainedTable
+from icekit.report import Finding, Severity, to_dict
 
 # Without a terminal: wide enough for most lines, narrow enough for a mail or a ticket.
 PIPE_WIDTH = 100
@@ -128,12 +130,14 @@ def _page(page: Page) -> RenderableType:
 
 
 def explanation_text(explanation: Explanation) -> RenderableType:
-    """What it is, its parts, and what is wrong with it."""
+    """What it is, its parts, and what is wrong with it. What has many parts begins with the causes."""
     parts: list[RenderableType] = [_text(explanation.summary, "bold")]
     if explanation.problem is not None and explanation.kind is not Kind.UNKNOWN:
         parts.append(_text(explanation.problem, "red"))
     # A caret is of use only under its place, so these lines are not wrapped.
     parts += [_text(line, no_wrap=True) for line in explanation.pointer]
+    if explanation.kind in _RANKED:
+        parts += _causes(explanation.findings, judged=explanation.problem is None)
     if explanation.kind is Kind.UNKNOWN:
         parts += _section("What is understood", Group(*(_text(fact.value) for fact in explanation.facts)))
     elif explanation.facts:
@@ -142,12 +146,37 @@ def explanation_text(explanation: Explanation) -> RenderableType:
         count = 2 if explanation.kind is Kind.FINDING else 3
         rows = [(fact.name, fact.value, fact.meaning)[:count] for fact in facts]
         parts += [Text(), Padding(_grid(table(rows, labels=1)), (0, 0, 0, 2))]
+    for item in explanation.tables:
+        parts += _section(item.title, _grid(_explained(item)))
     if explanation.forgiven:
         lines = Group(*(_text(item) for item in explanation.forgiven))
         parts += _section("Against the rules, but most software forgives it", lines)
-    if explanation.findings:
+    if explanation.findings and explanation.kind not in _RANKED:
         parts += _section("Findings", _findings(explanation.findings))
     return Group(*parts)
+
+
+# What has several causes, told before its parts.
+_RANKED = (Kind.CANDIDATES, Kind.DESCRIPTION, Kind.EXCHANGE, Kind.LIBRARIES, Kind.REPORT, Kind.SERVER_LIST)
+
+
+def _causes(findings: Sequence[Finding], *, judged: bool) -> list[RenderableType]:
+    """What may be to blame, the most serious first, and apart from it what nobody needs to chase."""
+    harmless = [finding for finding in findings if finding.severity is Severity.INFO]
+    to_blame = [finding for finding in findings if finding.severity is not Severity.INFO]
+    parts: list[RenderableType] = []
+    if to_blame:
+        parts += _section("What to look at, the likeliest cause first", _findings(to_blame))
+    if harmless:
+        parts += _section("Harmless, do not chase it", _findings(harmless))
+    if judged and not findings:
+        parts += [Text(), Text("Nothing found that is wrong.", style="green")]
+    return parts
+
+
+def _explained(item: ExplainedTable) -> Table:
+    heading = [[Cell(name, Tone.DIM) for name in item.columns]] if any(item.columns) else []
+    return table([*heading, *item.rows], labels=1)
 
 
 # --- pieces ----------------------------------------------------------------------------------------------------------

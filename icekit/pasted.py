@@ -1,0 +1,373 @@
+"""What a pasted text is: ``recognise`` looks at its form alone and judges nothing.
+
+People paste what they have: JSON from a console or a log, JavaScript with single quotes and comments, an SDP whose line
+ends became ``\\r\\n`` in a string or blanks in a mail, several of these one after the other.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from icekit.candidate import is_end_of_candidates
+
+if TYPE_CHECKING:
+    from icekit.rules_libraries import Pin
+
+MAX_TEXT: Final = 1_000_000
+"""Longest text that is looked at, in characters."""
+
+MAX_VALUES: Final = 2000
+"""Most JSON values one after the other."""
+
+
+# Named tuples: eleven frozen dataclasses would cost every start of the command 10 ms.
+
+
+class EndText(NamedTuple):
+    """The end of candidates."""
+
+
+class CodeText(NamedTuple):
+    """The code of a finding."""
+
+    code: str
+
+
+class ServerText(NamedTuple):
+    """One server URL."""
+
+    url: str
+
+
+class CandidateText(NamedTuple):
+    """One candidate line, and what a browser's JSON says beside it."""
+
+    line: str
+    data: dict[str, Any] | None = None
+
+
+class GatheredText(NamedTuple):
+    """Several candidates, each a line or a browser's JSON, and errors of gathering as JSON; ``None`` is the end."""
+
+    items: tuple[str | dict[str, Any] | None, ...]
+
+
+class DescriptionText(NamedTuple):
+    """One SDP; ``type`` is offer, answer, or ``None`` where nothing says so. ``trickled`` came beside it as JSON."""
+
+    sdp: str
+    type: str | None = None
+    trickled: tuple[dict[str, Any], ...] = ()
+
+
+class DescriptionsText(NamedTuple):
+    """Two descriptions in the order in which they stood."""
+
+    one: DescriptionText
+    other: DescriptionText
+
+
+class ServerListText(NamedTuple):
+    """An ``iceServers`` list, as JSON values."""
+
+    data: Any
+
+
+class ReportsText(NamedTuple):
+    """One or two documents with a schema of icekit."""
+
+    documents: tuple[dict[str, Any], ...]
+
+
+class PinsText(NamedTuple):
+    """Versions of aioice and aiortc: requirements, or a list of what is installed."""
+
+    pins: tuple[Pin, ...]
+
+
+class UnknownText(NamedTuple):
+    """Nothing that is known."""
+
+    why: str
+
+
+Pasted = (
+    EndText
+    | CodeText
+    | ServerText
+    | CandidateText
+    | GatheredText
+    | DescriptionText
+    | DescriptionsText
+    | ServerListText
+    | ReportsText
+    | PinsText
+    | UnknownText
+)
+
+_NO_PATTERN = UnknownText("No known pattern.")
+
+_is_code = re.compile(r"(ICE[0-9]+|(?:TURN|CALL)-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII).fullmatch
+_is_server = re.compile(r"(stun|turn)s?:[^\s]*", re.IGNORECASE | re.ASCII).fullmatch
+_is_candidate = re.compile(r"\s*(a=)?candidate:|[^\s]+(\s+[^\s]+){3,9}\s+typ(\s|$)", re.IGNORECASE).match
+
+
+def recognise(text: str) -> Pasted:
+    """What ``text`` is. Any text has an answer."""
+    if len(text) > MAX_TEXT:
+        return UnknownText(f"The text has {len(text)} characters; at most {MAX_TEXT} are read.")
+    text = text.strip().removeprefix("\ufeff").strip()
+    if text.startswith(('"', "{", "[")) or text == "null":
+        values = list(_values(text))
+        if not values:
+            values = _read_loosely(text)
+        if not values:
+            return UnknownText(f"It begins like JSON, but is none: {_why_no_json(text)}.")
+        return _of_values(values)
+    return _of_text(text)
+
+
+def _of_text(text: str) -> Pasted:
+    if is_end_of_candidates(text):
+        return EndText()
+    if _is_code(text):
+        return CodeText(text)
+    if _is_server(text):
+        return ServerText(text)
+    if (descriptions := _descriptions(text)) is not None:
+        return descriptions
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if len(lines) == 1 and _is_candidate(text):
+        return CandidateText(text)
+    found = [line for line in lines if _is_candidate(line)]
+    if len(found) > 1 and len(found) == len([line for line in lines if not is_end_of_candidates(line)]):
+        return GatheredText(tuple(None if is_end_of_candidates(line) else line for line in lines))
+    if pins := tuple(_pins(lines)):
+        return PinsText(pins)
+    # A log of copy and paste, or of a console: JSON between lines that say something else.
+    values = [value for line in lines if line.startswith(("{", "[")) for value in _values(line)]
+    if values and not isinstance(pasted := _of_values(values), UnknownText):
+        return pasted
+    servers = _after_ice_servers(text)
+    return _NO_PATTERN if servers is None else servers
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------------
+
+
+def _values(text: str) -> Iterator[Any]:
+    """The JSON values that stand one after the other; nothing if there is anything else in between."""
+    decoder, place = json.JSONDecoder(), 0
+    found: list[Any] = []
+    while place < len(text) and len(found) < MAX_VALUES:
+        try:
+            value, place = decoder.raw_decode(text, place)
+        except (ValueError, RecursionError):
+            return
+        found.append(value)
+        while place < len(text) and (text[place].isspace() or text[place] in ",;"):
+            place += 1
+    yield from found
+
+
+def _why_no_json(text: str) -> str:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError) as error:
+        return str(error)[:100]
+    return "too much of it"
+
+
+_STRING = r'"(?:[^"\\\n]|\\.)*"' + r"|'(?:[^'\\\n]|\\.)*'" + r"|`[^`\\$]*`"
+_PIECES = re.compile(
+    rf"(?P<string>{_STRING})|(?P<comment>//[^\n]*|/\*.*?\*/|#[^\n]*)|(?P<name>[A-Za-z_$][\w$]*)", re.DOTALL
+)
+_NAMES = {"undefined": "null", "None": "null", "True": "true", "False": "false"}
+_JSON_NAMES = ("null", "true", "false")
+
+
+def _read_loosely(text: str) -> list[Any]:
+    """A literal of JavaScript or Python as JSON: other quotes, names without quotes, comments, a last comma."""
+
+    def replace(match: re.Match[str]) -> str:
+        if (string := match["string"]) is not None:
+            if string[0] == '"':
+                return string
+            inner = string[1:-1].replace("\\'", "'").replace('"', '\\"')
+            return f'"{inner}"'
+        if match["comment"] is not None:
+            return " "
+        name = match["name"]
+        return _NAMES.get(name) or (name if name in _JSON_NAMES else f'"{name}"')
+
+    tidy = re.sub(r",(\s*[\]}])", r"\1", _PIECES.sub(replace, text))
+    return list(_values(tidy.rstrip().rstrip(";")))
+
+
+def _after_ice_servers(text: str) -> ServerListText | None:
+    """A list of servers inside code: ``new RTCPeerConnection({iceServers: [...]})``, ``iceServers = [...]``."""
+    found = re.search(r"""ice_?servers["']?\s*[:=]\s*(?=\[|\{)""", text, re.IGNORECASE)
+    if found is None:
+        return None
+    values = _read_loosely(_balanced(text[found.end() :]))
+    return (
+        ServerListText({"iceServers": values[0]}) if len(values) == 1 and isinstance(values[0], (list, dict)) else None
+    )
+
+
+def _balanced(text: str) -> str:
+    """The beginning up to the bracket that closes the first one."""
+    depth = 0
+    for place, character in enumerate(text):
+        depth += (character in "[{") - (character in "]}")
+        if depth == 0:
+            return text[: place + 1]
+    return text
+
+
+def _of_values(values: list[Any]) -> Pasted:
+    if len(values) == 1:
+        value = values[0]
+        if value is None or isinstance(value, str):
+            return EndText() if value is None else _of_text(value.strip())
+        if isinstance(value, list) and not _is_server_list(value):
+            return _of_values(value) if len(value) > 1 or (value and not isinstance(value[0], list)) else _NO_PATTERN
+        if _is_server_list(value):
+            return ServerListText(value)
+    objects = [part for value in values if isinstance(value, dict) for part in _parts(value)]
+    reports = [value for value in objects if isinstance(value.get("schema"), str)]
+    if reports:
+        known = len(reports) == len(values) <= 2
+        return ReportsText(tuple(reports)) if known else UnknownText("Reports are read one at a time, or two of them.")
+    descriptions = [_json_description(value) for value in objects if isinstance(value.get("sdp"), str)]
+    told = [value for value in objects if "candidate" in value and "sdp" not in value]
+    if descriptions:
+        return _with_trickled(descriptions, told)
+    if len(values) == 1 and told:
+        line = told[0]["candidate"]
+        return CandidateText(line if isinstance(line, str) else "", told[0])
+    items = [value for value in objects if "candidate" in value or "errorCode" in value]
+    lines = [value for value in values if isinstance(value, str) and _is_candidate(value)]
+    if items or lines:
+        ends = [None for value in values if value is None]
+        return GatheredText((*items, *lines, *ends))
+    if len(values) == 1 and objects:
+        keys = ", ".join(str(key)[:20] for key in list(objects[0])[:6]) or "none"
+        return UnknownText(f"It is a JSON object of an unknown sort; its keys: {keys}.")
+    return _NO_PATTERN
+
+
+def _parts(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The descriptions of ``{"offer": …, "answer": …}``, each with its name; else what is inside a wrapping."""
+    inner = [(key, item) for key, item in value.items() if key not in ("sdp", "candidate")]
+    texts = [{"type": key, "sdp": item} for key, item in inner if isinstance(item, str) and item.startswith("v=0")]
+    objects = [{"type": key, **item} for key, item in inner if isinstance(item, dict) and _has_sdp(item)]
+    yield from texts + objects if len(texts + objects) > 1 else [texts[0] if texts else _unwrapped(value)]
+
+
+def _has_sdp(value: dict[str, Any]) -> bool:
+    return isinstance(value.get("sdp"), str)
+
+
+def _unwrapped(value: dict[str, Any]) -> dict[str, Any]:
+    """What signaling wraps: ``{"type": "offer", "data": {…}}``, ``{"candidate": {"candidate": …}}``."""
+    for key in ("sdp", "description", "offer", "answer", "candidate", "data", "payload", "message", "ice"):
+        inner = value.get(key)
+        if isinstance(inner, dict) and any(isinstance(inner.get(name), str) for name in ("sdp", "candidate")):
+            return inner
+    return value
+
+
+def _json_description(value: dict[str, Any]) -> DescriptionText:
+    kind = value.get("type")
+    kind = kind.lower() if isinstance(kind, str) else None
+    return DescriptionText(_with_lines(value["sdp"]), kind if kind in ("offer", "answer", "pranswer") else None)
+
+
+def _with_trickled(descriptions: list[DescriptionText], told: list[dict[str, Any]]) -> Pasted:
+    if len(descriptions) > 2:
+        return UnknownText("There are more than two descriptions; paste an offer and its answer.")
+    if len(descriptions) == 2:
+        return DescriptionsText(descriptions[0], descriptions[1])
+    return DescriptionText(descriptions[0].sdp, descriptions[0].type, tuple(told))
+
+
+def _is_server_list(data: Any) -> bool:
+    """Whether JSON looks like a server list: an entry, a list of entries, or an object with one in it."""
+    if isinstance(data, dict):
+        return bool({"iceServers", "ice_servers", "urls", "url"} & data.keys())
+    return (
+        isinstance(data, list)
+        and bool(data)
+        and all(isinstance(item, (dict, str)) for item in data)
+        and any(
+            ("urls" in item or "url" in item) if isinstance(item, dict) else _begins_server(item) is not None
+            for item in data
+        )
+    )
+
+
+_begins_server = re.compile(r"\s*(stun|turn)s?:", re.IGNORECASE).match
+
+
+# --- SDP -------------------------------------------------------------------------------------------------------------
+
+
+def _with_lines(text: str) -> str:
+    """An SDP whose line ends became an escape in a string, or blanks."""
+    if "\n" not in text and "\\n" in text:
+        text = text.replace("\\r", "").replace("\\n", "\n")
+    if len(text.splitlines()) < 3:
+        text = re.sub(r"\s+(?=[a-z]=[^\s])", "\n", text)
+    return text
+
+
+_begins = re.compile(r"^v=0\s*$", re.MULTILINE)
+_is_part = re.compile(
+    r"^(m=(audio|video|application|image|text|message) |a=(candidate|ice-ufrag|ice-pwd):)", re.MULTILINE
+)
+
+
+def _descriptions(text: str) -> Pasted | None:
+    """One or two SDPs, or a part of one, with anything around them; ``None``: there is none."""
+    if "v=0" in text or "a=ice-" in text:
+        text = _with_lines(text)
+    # In a mail or a chat every line may be quoted.
+    text = re.sub(r"^[ \t>|]+(?=[a-z]=)", "", text, flags=re.MULTILINE)
+    starts = [match.start() for match in _begins.finditer(text)]
+    if len(starts) == 2:
+        one, other = text[starts[0] : starts[1]], text[starts[1] :]
+        return DescriptionsText(
+            DescriptionText(one, _said(text[: starts[0]])), DescriptionText(other, _said(one[-80:]))
+        )
+    if len(starts) > 2:
+        return UnknownText("There are more than two descriptions; paste an offer and its answer.")
+    if starts:
+        return DescriptionText(text[starts[0] :], _said(text[: starts[0]]))
+    marks = {match[1] for match in _is_part.finditer(text)}
+    has_more = any(not mark.startswith("a=candidate") for mark in marks)
+    return DescriptionText(text) if has_more else None
+
+
+def _said(before: str) -> str | None:
+    """What the words before a description call it."""
+    found = re.findall(r"offer|answer", before[-80:].lower())
+    return found[-1] if found else None
+
+
+# --- versions --------------------------------------------------------------------------------------------------------
+
+_PIN = re.compile(
+    r"[\s\"'-]*(aioice|aiortc)\s*(?:\[[^\]]*\])?\s*(==+|<=|<|=|\s)\s*[\"'^~v]*([0-9][0-9A-Za-z.+!-]*)", re.IGNORECASE
+)
+
+
+def _pins(lines: list[str]) -> Iterator[Pin]:
+    from icekit.rules_libraries import Pin  # with its rules; few texts need it
+
+    for line in lines[:MAX_VALUES]:
+        if (found := _PIN.match(line)) is not None:
+            yield Pin(found[1].lower(), found[3][:40], excluded=found[2] == "<")
