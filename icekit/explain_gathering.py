@@ -47,7 +47,7 @@ def explain_gathered(items: Sequence[str | dict[str, Any] | None]) -> Explanatio
         tables.append(Table("Errors", ("server", "code", "what the browser says"), rows))
     return Explanation(
         Kind.CANDIDATES,
-        f"What one side has gathered: {count(candidates)}.",
+        f"What one side has gathered: {count(distinct(candidates))}.",
         tuple(facts),
         problem=None if candidates or errors or ended else "none of it can be read",
         findings=ranked(found),

@@ -142,8 +142,7 @@ def _of_text(text: str) -> Pasted:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if len(lines) == 1 and _is_candidate(text):
         return CandidateText(text)
-    found = [line for line in lines if _is_candidate(line)]
-    if len(found) > 1 and len(found) == len([line for line in lines if not is_end_of_candidates(line)]):
+    if len(lines) > 1 and all(_is_candidate(line) or is_end_of_candidates(line) for line in lines):
         return GatheredText(tuple(None if is_end_of_candidates(line) else line for line in lines))
     if pins := tuple(_pins(lines)):
         return PinsText(pins)
@@ -298,15 +297,12 @@ def _with_trickled(descriptions: list[DescriptionText], told: list[dict[str, Any
 def _is_server_list(data: Any) -> bool:
     """Whether JSON looks like a server list: an entry, a list of entries, or an object with one in it."""
     if isinstance(data, dict):
-        return bool({"iceServers", "ice_servers", "urls", "url"} & data.keys())
+        return bool({"iceServers", "ice_servers", "urls", "url"} & data.keys()) and "errorCode" not in data
     return (
         isinstance(data, list)
         and bool(data)
         and all(isinstance(item, (dict, str)) for item in data)
-        and any(
-            ("urls" in item or "url" in item) if isinstance(item, dict) else _begins_server(item) is not None
-            for item in data
-        )
+        and any(_is_server_list(item) if isinstance(item, dict) else _begins_server(item) is not None for item in data)
     )
 
 
@@ -321,11 +317,11 @@ def _with_lines(text: str) -> str:
     if "\n" not in text and "\\n" in text:
         text = text.replace("\\r", "").replace("\\n", "\n")
     if len(text.splitlines()) < 3:
-        text = re.sub(r"\s+(?=[a-z]=[^\s])", "\n", text)
+        text = re.sub(r"\s+(?=[a-z]=[^\s])", "\n", text).rstrip()
     return text
 
 
-_begins = re.compile(r"^v=0\s*$", re.MULTILINE)
+_begins = re.compile(r"(?<![\w=])v=0\s*$", re.MULTILINE)
 _is_part = re.compile(
     r"^(m=(audio|video|application|image|text|message) |a=(candidate|ice-ufrag|ice-pwd):)", re.MULTILINE
 )

@@ -26,7 +26,7 @@ def gathering_findings(candidates: Collection[Candidate], errors: Collection[Gat
             continue
         works = CandidateType.RELAYED in types if uri.is_turn else bool(types.intersection(_REFLEXIVE))
         what = f"{error.code} {error.text}".strip()
-        if works and error.code == _UNAUTHORIZED:
+        if works and uri.is_turn and error.code == _UNAUTHORIZED:
             yield new_finding("ICE005", f"{error.url}: a relay candidate came, so this 401 was the challenge.", what)
         elif works:
             kind = "a relay" if uri.is_turn else "a server-reflexive"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from icekit.findings import diagnose
 from icekit.outlook import Observations
@@ -27,3 +28,23 @@ def check_case(case: Case) -> None:
     assert finding.fix
     assert all(isinstance(item, str) for item in finding.evidence)
     assert case.code not in [finding.code for finding in diagnose(case.near_miss).findings]
+
+
+class FindingCase(NamedTuple):
+    """The same for rules that are not part of ``diagnose``: the findings themselves."""
+
+    code: str
+    name: str
+    trigger: Sequence[Any]
+    near_miss: Sequence[Any]
+
+    def __str__(self) -> str:
+        return f"{self.code}-{self.name}"
+
+
+def check_finding_case(case: FindingCase) -> None:
+    """Hold the rule to its case."""
+    [finding] = [finding for finding in case.trigger if finding.code == case.code]
+    assert finding.message.endswith(".")
+    assert finding.fix
+    assert case.code not in [finding.code for finding in case.near_miss]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from string import Formatter
 
 import pytest
@@ -27,7 +28,7 @@ def test_the_table_has_every_stage_code() -> None:
 
 
 def test_the_table_has_every_ice_code() -> None:
-    assert [code for code in CODES if code.startswith("ICE")] == [f"ICE{number:03}" for number in range(1, 25)]
+    assert [code for code in CODES if code.startswith("ICE")] == [f"ICE{number:03}" for number in range(1, 29)]
 
 
 def test_the_table_has_a_code_for_all_that_can_end_a_call() -> None:
@@ -100,3 +101,9 @@ def test_describe(code: str, known: bool) -> None:
 def test_a_code_from_a_newer_version_still_has_a_sentence() -> None:
     assert "does not know" in stage_text("TURN-NEW", None).message
     assert stage_text("TURN-487", None).message == "it answers with error 487"
+
+
+def test_threads_are_named_as_their_address_wants_it() -> None:
+    places = [place for row in CODES.values() for place in row.seen]
+    assert places
+    assert [place for place in places if not re.fullmatch(r"[\w.-]+/[\w.-]+#[0-9]+", place)] == []

@@ -10,7 +10,16 @@ from hypothesis import strategies as st
 
 from icekit import Candidate
 from icekit.errors import CandidateError, DecodeError
-from icekit.sdp import MAX_CANDIDATES, MAX_MEDIA, MAX_PROBLEMS, MAX_SDP, CandidateInit, SdpProblem, read_sdp
+from icekit.sdp import (
+    MAX_CANDIDATES,
+    MAX_MEDIA,
+    MAX_PROBLEMS,
+    MAX_SDP,
+    CandidateInit,
+    GatheringError,
+    SdpProblem,
+    read_sdp,
+)
 from tests.test_candidate import REAL_LINES
 
 CHROME = """v=0
@@ -324,3 +333,24 @@ def test_any_json_is_read_or_a_decode_error(text: str) -> None:
     except DecodeError:
         return
     assert CandidateInit.from_json(init.to_json()) == init
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ({"errorCode": 701}, GatheringError("", 701)),
+        (
+            {"errorCode": 401, "url": "turn:a", "errorText": "no", "address": "192.0.2.1", "port": 5, "type": "x"},
+            GatheringError("turn:a", 401, "no", "192.0.2.1", 5),
+        ),
+        ({"errorCode": 701, "url": None, "address": None}, GatheringError("", 701)),
+    ],
+)
+def test_an_error_of_gathering(value: dict[str, object], expected: GatheringError) -> None:
+    assert GatheringError.from_dict(value) == expected
+
+
+@pytest.mark.parametrize("value", [{}, {"errorCode": None}, {"errorCode": "701"}, {"errorCode": 701, "url": 5}])
+def test_a_broken_error_of_gathering(value: dict[str, object]) -> None:
+    with pytest.raises(DecodeError, match=r"errorCode|url"):
+        GatheringError.from_dict(value)

@@ -11,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from icekit.cli import app
-from icekit.explain import MAX_TEXT
+from icekit.pasted import MAX_TEXT
 
 HOST = "candidate:1 1 udp 2130706431 192.168.1.9 54321 typ host"
 
@@ -51,6 +51,8 @@ ICE003: mapping-unproven
   true      Different sockets always get different ports. Only one socket that
             asks two server addresses tells.
   fix       Name a second STUN server on another IP address.
+  seen in   https://github.com/n0-computer/iroh/issues/3226
+  seen in   https://github.com/ccding/go-stun/issues/6
 """
     )
 

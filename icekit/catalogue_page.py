@@ -1,0 +1,78 @@
+"""``docs/findings.md``: the table of findings as a page. ``scripts/findings`` writes it, a test compares it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from icekit.catalogue import CODES, Code
+from icekit.stage_texts import CAUSES
+
+_INTRODUCTION = """\
+# Findings
+
+<!-- Written by scripts/findings from the table in icekit/catalogue.py: change that, and run it. -->
+
+A finding is a code, a severity, a sentence about what was seen, what to do, and the observations that prove it. The
+same codes come out of every command, the library and the JSON; a code never changes its meaning.
+`icekit explain CODE` prints its part of this page.
+
+**error**: the call will fail, or the server is of no use. **warning**: probably not what was wanted. **info**:
+harmless, not worth chasing. *Believed* is the mistake that brings people to the code; *seen in* are public threads
+where they met it.
+"""
+
+_PARTS = (
+    ("ICE", "Configuration, candidates and the network"),
+    ("TURN", "Stages of a TURN server"),
+    ("CALL", "Phases of a call"),
+)
+
+# On a page the names in a text stand for any server.
+_NAMES = {"host": "HOST", "port": "PORT", "transport": "UDP or TCP"}
+
+
+def findings_page() -> str:
+    """The page, in Markdown."""
+    return "\n".join([_INTRODUCTION, *_contents(), *_parts()])
+
+
+def _contents() -> Iterator[str]:
+    yield "| code | name | severity |"
+    yield "|---|---|---|"
+    for prefix, _ in _PARTS:
+        yield from (f"| [{row.code}](#{anchor(row)}) | {row.name} | {row.severity} |" for row in _rows(prefix))
+    yield ""
+
+
+def _parts() -> Iterator[str]:
+    for prefix, title in _PARTS:
+        yield f"## {title}\n"
+        for row in _rows(prefix):
+            yield from _row(row)
+
+
+def _rows(prefix: str) -> list[Code]:
+    return [row for row in CODES.values() if row.code.startswith(prefix)]
+
+
+def anchor(row: Code) -> str:
+    """Where the page speaks of a code: the heading ``### CODE name``, as Markdown readers make it an address."""
+    heading = f"{row.code} {row.name}".lower()
+    return "".join(character for character in heading if character.isalnum() or character in " -").replace(" ", "-")
+
+
+def _row(row: Code) -> Iterator[str]:
+    yield f"### {row.code} {row.name}\n"
+    yield f"Severity: {row.severity}.\n"
+    if row.believed:
+        yield f"- *Believed*: {row.believed}"
+    yield f"- *True*: {row.meaning.format_map(_NAMES)}"
+    yield f"- *Fix*: {row.fix.format_map(_NAMES)}"
+    for (code, cause), text in CAUSES.items():
+        if code == row.code:
+            message, fix = text.message.format_map(_NAMES), text.fix.format_map(_NAMES)
+            yield f"- *{cause}*: {message}. {fix}"
+    if row.seen:
+        links = (f"[{place}](https://github.com/{place.replace('#', '/issues/')})" for place in row.seen)
+        yield f"- *Seen in*: {', '.join(links)}"
+    yield ""
