@@ -146,7 +146,7 @@ CONCLUSIONS = {
         "UDP-BLOCKED",
         "UDP is blocked here, but calls work through the relay over TCP.",
         dict.fromkeys((*DIRECT, "address-and-port-dependent"), "relay"),
-        [("TURN-NO-ANSWER", "warning"), ("ICE024", "info")],
+        [("TURN-NO-ANSWER", "warning"), ("ICE002", "warning"), ("ICE024", "info")],
     ),
     KernelNat.DOUBLE: FILTERED,
     KernelNat.HAIRPIN: FILTERED,
