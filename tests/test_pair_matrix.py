@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.candidate import Candidate
@@ -131,6 +131,7 @@ candidates = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(candidates, candidates)
 def test_the_matrix_is_the_same_from_both_sides(one: list[Candidate], other: list[Candidate]) -> None:
     there, back = pair_matrix(one, other), pair_matrix(other, one)

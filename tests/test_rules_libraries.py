@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.rules_libraries import Pin, library_findings
@@ -37,6 +37,7 @@ def test_every_bug_is_told_and_one_upgrade_repairs_all() -> None:
     ]
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_version_is_read(version: str) -> None:
     list(library_findings([Pin("aioice", version)]))

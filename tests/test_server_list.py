@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from aiortc import RTCIceServer
 from aiortc.rtcicetransport import connection_kwargs
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from icekit.server_list import MAX_ENTRIES, ListedServer, Use, read_list, uses
@@ -116,6 +116,7 @@ pieces = st.sampled_from(
 some_url = st.lists(pieces, max_size=4).map("".join)
 
 
+@settings(deadline=None)
 @given(st.lists(some_url, max_size=5))
 @example(["stun:a:1", "turn:b?transport=sctp", "turns:c"])
 @example(["turns:a?transport=udp", "turn:b"])
@@ -147,6 +148,7 @@ json_values = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(json_values)
 def test_any_json_has_an_answer(data: Any) -> None:
     found = read_list(data)
