@@ -57,6 +57,7 @@ __all__ = [
 # Scheme of the URL: the module that makes its transport.
 _MODULES = {
     "memory": "memory",
+    "stdio": "stdio",
     "tcp": "stream",
     "unix": "stream",
     "ws": "ws",
