@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -160,3 +161,40 @@ def test_nothing_is_lost_between_it_and_python(browser: Browser, seed: int) -> N
     last = topic.received[-1]
     assert isinstance(last, Presence)
     assert last.left == ("browser",)
+
+
+def test_the_hook_of_the_docs(tmp_path: Path) -> None:
+    node = require_program("node")
+    page = (ROOT / "docs" / "browser.md").read_text(encoding="utf-8")
+    (hook,) = re.findall(r"^```js\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    body = hook[hook.index("{\n", hook.index("function")) :].strip().splitlines()
+    assert len(body) - 2 <= 10
+    (tmp_path / "hook.mjs").write_text(hook.replace("./icekit.js", "./icekit.mjs"), encoding="utf-8")
+    react = tmp_path / "node_modules" / "react"
+    react.mkdir(parents=True)
+    shutil.copyfile(HERE / "react.mjs", react / "index.mjs")
+    (react / "package.json").write_text('{"type": "module", "exports": "./index.mjs"}', encoding="utf-8")
+    shutil.copytree(HERE / "icekit_js", tmp_path / "icekit_js")
+    shutil.copyfile(HERE / "hook_check.mjs", tmp_path / "hook_check.mjs")
+    done = subprocess.run(
+        [node, "hook_check.mjs"],
+        env=environment(tmp_path),
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_docs_name_what_there_is() -> None:
+    page = (ROOT / "docs" / "browser.md").read_text(encoding="utf-8")
+    source = (STATIC / "icekit.js").read_text(encoding="utf-8")
+    exported = set(re.findall(r"^export (?:async )?(?:function|class|const) (\w+)", source, re.MULTILINE))
+    rows = re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE)
+    named = {re.match(r"\w+", name) for row in rows for name in re.findall(r"`([^`]+)`", row)}
+    assert {match[0] for match in named if match and match[0] != "call"} <= exported
+    for method in ("initiateCall", "hangUp", "restart", "replaceStream", "enable", "sendText", "close", "subscribe"):
+        assert f"`{method}" in page or f".{method}`" in page
+        assert re.search(rf"^  (?:async )?{method}(?:\(| = )", source, re.MULTILINE), method

@@ -1276,10 +1276,11 @@ export class Call {
     channel.addEventListener("message", this.#onMessage);
   }
 
-  subscribe(listener) {
+  // Bound, so that it can be handed on as it is.
+  subscribe = (listener) => {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
-  }
+  };
 
   /** Call a peer by its name, or whoever answers. Returns when the offer is under way; see `snapshot` for the rest. */
   async initiateCall(peer = null) {
