@@ -96,7 +96,7 @@ class Topic:
         self.browser.do(["disconnected"])
 
     def carry(self, lossy: bool) -> None:
-        lines = [encode(message) for message in self.python.messages_to_send()] + self.browser.outgoing
+        lines = [encode(message) for message in iter(self.python.next_to_send, None)] + self.browser.outgoing
         self.browser.outgoing = []
         for line in lines:
             for _ in range(1 if not lossy else self.random.choice((0, 1, 1, 1, 2))):
