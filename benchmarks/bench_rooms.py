@@ -20,7 +20,7 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 AT_ONCE = 50
 ROUNDS = 10
-WAIT = 60.0
+WAIT = 200.0
 
 CANDIDATE = {
     "candidate": "candidate:842163049 1 udp 1677729535 192.0.2.2 56132 typ srflx raddr 10.0.0.2 rport 56132",
@@ -46,6 +46,7 @@ MESSAGES = {
 async def bare() -> None:
     """The other server: what is left when everything but relaying is taken away."""
     from websockets.asyncio.server import ServerConnection, serve
+    from websockets.exceptions import ConnectionClosed
 
     rooms: defaultdict[str, set[ServerConnection]] = defaultdict(set)
 
@@ -54,10 +55,11 @@ async def bare() -> None:
         room = rooms[connection.request.path.partition("?")[0]]
         room.add(connection)
         await connection.send("welcome")
-        async for message in connection:
-            for other in room:
-                if other is not connection:
-                    await other.send(message)
+        with suppress(ConnectionClosed):
+            async for message in connection:
+                for other in room:
+                    if other is not connection:
+                        await other.send(message)
 
     async with serve(relay, "127.0.0.1", 0, compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
