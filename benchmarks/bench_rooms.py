@@ -93,12 +93,16 @@ class Peer:
         return peer
 
     async def receive(self) -> bytes:
-        """The next message; a ping, which nobody here waits long enough for, would end the run."""
-        first, size = await self.reader.readexactly(2)
-        assert first == 0x81, first
-        if size == 126:
-            size = int.from_bytes(await self.reader.readexactly(2), "big")
-        return await self.reader.readexactly(size)
+        """The next message."""
+        while True:
+            first, size = await self.reader.readexactly(2)
+            if size == 126:
+                size = int.from_bytes(await self.reader.readexactly(2), "big")
+            data = await self.reader.readexactly(size)
+            if first == 0x81:
+                return data
+            assert first == 0x89, first
+            self.send(b"\x8a" + bytes([0x80 | size]) + bytes(4) + data)
 
     def send(self, frame: bytes) -> None:
         self.writer.write(frame)

@@ -383,4 +383,4 @@ class ClusterMachine(RuleBasedStateMachine):
 
 
 TestClusterMachine = ClusterMachine.TestCase
-TestClusterMachine.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+TestClusterMachine.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)

@@ -473,4 +473,4 @@ class RoomsMachine(RuleBasedStateMachine):
 
 
 TestRoomsMachine = RoomsMachine.TestCase
-TestRoomsMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRoomsMachine.settings = settings(max_examples=40, stateful_step_count=40, deadline=None)
