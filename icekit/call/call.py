@@ -148,7 +148,7 @@ class Call:
 
     async def opened(self) -> None:
         """Wait until the data channel is open; CallFailed if the call ends before."""
-        await self._until(lambda: self._can_send)
+        await self._until(lambda: self.can_send)
 
     async def receive(self) -> str | bytes:
         """The next message of the data channel; CallFailed if the call ends before."""
@@ -193,7 +193,7 @@ class Call:
 
     def send(self, message: str | bytes) -> None:
         """Send it over the data channel; InvalidState if that is not open."""
-        if self.data is None or not self._can_send:
+        if self.data is None or not self.can_send:
             raise InvalidState("send() is for a call whose data channel is open: wait for opened()")
         self.data.send(message)
 
@@ -203,6 +203,16 @@ class Call:
     def phase(self) -> Phase:
         """What the call waits for now."""
         return self._running.negotiation.phase
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether media may flow, or will again when the path is restored."""
+        return self._exchange is not None and self._exchange.is_connected
+
+    @property
+    def can_send(self) -> bool:
+        """Whether the data channel is open."""
+        return self.data is not None and self.data.readyState == "open"
 
     @property
     def peer(self) -> str | None:
@@ -418,10 +428,6 @@ class Call:
             track.stop()
 
     # Inside.
-
-    @property
-    def _can_send(self) -> bool:
-        return self.data is not None and self.data.readyState == "open"
 
     def _connected_leg(self, method: str) -> Leg:
         leg = self._running.leg

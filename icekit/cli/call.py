@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,11 +13,12 @@ from icekit.cli.text import printable
 from icekit.errors import CallFailed, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from icekit.call.call import Call
     from icekit.call.config import CallConfig
     from icekit.call.measure import CallStats
+    from icekit.call.mesh import Mesh
     from icekit.call.outcome import CallOutcome
     from icekit.servers import IceServer
     from icekit.signaling.channel import Channel
@@ -59,6 +60,7 @@ Token = Annotated[
 TraceForm = Annotated[
     str, typer.Option("--trace", metavar="table|mermaid|none", help="How to print the thirteen steps of the call.")
 ]
+Group = Annotated[bool, typer.Option("--group", help="Call everybody in the room, up to eight people, instead of one.")]
 LocalAddresses = Annotated[
     list[str] | None,
     typer.Option("--local-address", metavar="ADDRESS", help="Use this address of this host only; several times."),
@@ -80,6 +82,7 @@ def call(
     name: OwnName = None,
     token: Token = None,
     trace: TraceForm = "table",
+    group: Group = False,
     local_address: LocalAddresses = None,
     json: JsonOutput = False,
 ) -> None:
@@ -110,7 +113,10 @@ def call(
     )
     words = () if media == "none" else tuple(word.strip() for word in media.split(","))
     channel = connect(url, name=name, token=read_value("--token", token))
-    line = _Line(channel, asked, words, config, duration, _say)
+    if group:
+        _call_group(_Group(channel, asked, words, config, duration, wait), json)
+        return
+    line = _Line(channel, asked, words, config, duration)
 
     def finish() -> None:
         if line.outcome is not None:
@@ -138,14 +144,12 @@ class _Line:
         media: Sequence[str],
         config: CallConfig,
         duration: float | None,
-        say: Callable[[str], Any],
     ) -> None:
         self.channel = channel
         self.servers = servers
         self.media = media
         self.config = config
         self.duration = duration
-        self.say = say
         self.call: Call | None = None
         self.outcome: CallOutcome | None = None
         self.sent = self.received = 0
@@ -171,9 +175,9 @@ class _Line:
     async def _talk(self, call: Call) -> str:
         import asyncio
 
-        self.say(f"{call.phase} …")
+        _say(f"{call.phase} …")
         await call.connected()
-        self.say(f"connected to {printable(call.peer or 'a peer without a name')}")
+        _say(f"connected to {printable(call.peer or 'a peer without a name')}")
         work = [asyncio.ensure_future(item) for item in (self._ping(call), self._listen(call), self._show(call))]
         try:
             async with asyncio.timeout(self.duration):
@@ -205,19 +209,95 @@ class _Line:
         import asyncio
 
         level = await call.first_media()
-        self.say(f"first {level.kind} after {_ms(call.trace.first_media)}")
+        _say(f"first {level.kind} after {_ms(call.trace.first_media)}")
         shown = None
         while True:
             await asyncio.sleep(self.config.interval)
             if call.stats is not None and call.stats is not shown:
                 shown = call.stats
-                self.say(_line(shown))
+                _say(_line(shown))
 
     def shown_trace(self, form: str) -> str:
         """The thirteen steps as text."""
         if self.call is None or form == "none":
             return ""
         return self.call.trace.to_table() if form == "table" else self.call.trace.to_mermaid()
+
+
+class _Group:
+    """Calls with everybody in the room; ``outcomes`` by the name of the peer."""
+
+    def __init__(
+        self,
+        channel: Channel,
+        servers: Sequence[IceServer],
+        media: Sequence[str],
+        config: CallConfig,
+        duration: float | None,
+        wait: float | None,
+    ) -> None:
+        self.channel = channel
+        self.servers = servers
+        self.media = media
+        self.config = config
+        self.duration = duration
+        self.wait = wait
+        self.outcomes: dict[str, CallOutcome] = {}
+
+    async def run(self) -> None:
+        """Until ``duration`` after the first is connected, or for ever."""
+        import asyncio
+
+        from icekit.call.mesh import Mesh
+
+        async with self.channel as channel:
+            mesh = Mesh(channel, ice_servers=self.servers, media=self.media, config=self.config)
+            try:
+                async with mesh:
+                    _say("waiting for others …")
+                    try:
+                        async with asyncio.timeout(self.wait):
+                            await mesh.connected()
+                        async with asyncio.timeout(self.duration):
+                            await self._show(mesh)
+                    except TimeoutError:
+                        pass
+            finally:
+                self.outcomes = dict(mesh.ended)
+
+    async def _show(self, mesh: Mesh) -> None:
+        import asyncio
+
+        number = 0
+        while True:
+            number += 1
+            mesh.send(f"icekit {number}")
+            for name, call in sorted(mesh.calls.items()):
+                if call.stats is not None:
+                    _say(f"{printable(name)}: {_line(call.stats)}")
+            await asyncio.sleep(1)
+
+
+def _call_group(group: _Group, json: bool) -> None:
+    def finish() -> None:
+        from icekit.cli import render
+        from icekit.report import to_dict
+
+        if json:
+            calls = [to_dict(outcome) for outcome in group.outcomes.values()]
+            render.print_json({"schema": "icekit/calls/1", "calls": calls})
+            return
+        for name, outcome in group.outcomes.items():
+            typer.echo(f"{printable(name)}: {printable(_summary(outcome))}")
+            if outcome.findings:
+                render.print_findings(outcome.findings)
+        if not group.outcomes:
+            typer.echo("Nobody came.")
+
+    run(group.run(), finish)
+    finish()
+    if not any(outcome.ok for outcome in group.outcomes.values()):
+        raise typer.Exit(CallFailed.exit_code)
 
 
 def _print(outcome: CallOutcome, trace: str, json: bool) -> None:
@@ -245,7 +325,8 @@ def _summary(outcome: CallOutcome) -> str:
     if outcome.pair is not None:
         pair = outcome.pair
         words.append(f"{'relayed' if pair.is_relayed else 'direct'}, {pair.local} to {pair.remote}")
-    words.append(f"{outcome.sent} messages sent, {outcome.received} received")
+    if outcome.sent or outcome.received:
+        words.append(f"{outcome.sent} messages sent, {outcome.received} received")
     words += [f"{level.frames} {level.kind} frames" for level in outcome.levels]
     return f"{'; '.join(words)}; {outcome.reason}."
 

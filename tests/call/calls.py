@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from aiortc import RTCConfiguration, RTCIceServer, RTCPeerConnection
+from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 
 from icekit.call.peer_connection import PeerConnection
 
@@ -83,3 +84,10 @@ async def until(reached: Callable[[], bool]) -> None:
     """For what has no event."""
     while not reached():  # noqa: ASYNC110
         await asyncio.sleep(0.002)
+
+
+async def until_the_end(track: MediaStreamTrack) -> None:
+    """Read a track until it ends."""
+    with suppress(MediaStreamError):
+        while True:
+            await track.recv()

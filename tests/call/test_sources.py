@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import av
@@ -22,7 +21,7 @@ from icekit.call.sinks import brightness, loudness
 from icekit.call.sources import BarsTrack, SwitchedTrack, ToneTrack, open_sources
 from icekit.errors import ConfigError
 from icekit.sim import Internet
-from tests.call.calls import until
+from tests.call.calls import until, until_the_end
 from tests.requirements import require_program
 
 
@@ -121,17 +120,11 @@ async def test_a_file_is_played_once(recording: Path) -> None:
             frame = await tracks[1].recv()
             assert isinstance(frame, VideoFrame)
             assert frame.width == 64
-        await _until_the_end(tracks[1])
+        await until_the_end(tracks[1])
         assert tracks[1].readyState == "ended"
     finally:
         for track in tracks:
             track.stop()
-
-
-async def _until_the_end(track: MediaStreamTrack) -> None:
-    with suppress(MediaStreamError):
-        while True:
-            await track.recv()
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -27,9 +28,21 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
     )  # fmt: skip
 
 
-async def results(*processes: asyncio.subprocess.Process) -> list[tuple[int | None, str, str]]:
-    async with asyncio.timeout(50):
-        said = await asyncio.gather(*(process.communicate() for process in processes))
+async def results(
+    *processes: asyncio.subprocess.Process, stop: asyncio.subprocess.Process | None = None
+) -> list[tuple[int | None, str, str]]:
+    """Exit code, stdout and stderr of each; ``stop`` gets Ctrl-C when the first one has ended."""
+    try:
+        async with asyncio.timeout(50):
+            said = [await processes[0].communicate()]
+            if stop is not None:
+                stop.send_signal(signal.SIGINT)
+            said += await asyncio.gather(*(process.communicate() for process in processes[1:]))
+    finally:
+        for process in processes:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
     return [
         (process.returncode, out.decode(), error.decode())
         for process, (out, error) in zip(processes, said, strict=True)
@@ -40,7 +53,7 @@ async def test_two_processes_meet(tmp_path: Path) -> None:
     path = tmp_path / "call.mp4"
     async with serve(port=0) as running:
         url = running.url("lobby")
-        one = await start(url, *LOCAL, "--name", "alice", "--duration", "2", "--json")
+        one = await start(url, *LOCAL, "--name", "alice", "--duration", "3", "--json")
         other = await start(url, *LOCAL, "--name", "bob", "--record", str(path), "--trace", "mermaid")
         (first, second) = await results(one, other)
     assert (first[0], second[0]) == (0, 0), (first, second)
@@ -64,13 +77,34 @@ async def test_two_processes_meet(tmp_path: Path) -> None:
         assert len(list(container.decode(video=0))) > 5
 
 
-async def test_nobody_comes() -> None:
+async def test_a_group_of_two() -> None:
+    """Of three in tests/call/test_mesh.py."""
     async with serve(port=0) as running:
-        ((code, out, error),) = await results(await start(running.url("lobby"), *LOCAL, "--wait", "0.5"))
-    assert code == 1
-    assert "The call failed (CALL-PEER)" in out
-    assert "Start the other side with the same URL" in out
-    assert "waiting for a peer" in error
+        url = running.url("lobby")
+        more = (*LOCAL, "--group", "--media", "tone", "--json")
+        one, other = (
+            await start(url, *more, "--name", "alice", "--duration", "2"),
+            await start(url, *more, "--wait", "30"),
+        )
+        (code, out, error), _ = await results(one, other, stop=other)
+    assert code == 0, error
+    report = json.loads(out)
+    assert report["schema"] == "icekit/calls/1"
+    (call,) = report["calls"]
+    assert call["ok"]
+    assert call["levels"][0]["frames"] > 0
+
+
+@pytest.mark.parametrize(
+    ("more", "text"),
+    [((), "The call failed (CALL-PEER)"), (("--group",), "Nobody came."), (("--json",), '"code": "CALL-PEER"')],
+)
+def test_nobody_comes(more: tuple[str, ...], text: str) -> None:
+    result = CliRunner().invoke(app, ["call", "memory:empty", *LOCAL, "--media", "none", "--wait", "0.3", *more])
+    assert result.exit_code == 1, result.output
+    assert text in result.stdout
+    assert "waiting for" in result.stderr
+    assert more or "Start the other side with the same URL" in " ".join(result.stdout.split())
 
 
 @pytest.mark.parametrize(

@@ -63,7 +63,7 @@ def call(lab: TunLab, room: str, clients: tuple[int, int], *more: str) -> list[d
         processes = [
             stack.enter_context(
                 lab.clients[client].namespace.popen(
-                    [*command, "--duration", "2", "--name", f"side{number}"],
+                    [*command, "--duration", "4", "--name", f"side{number}"],
                     stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT,
                 )
             )
