@@ -64,7 +64,11 @@ class Broker(Protocol):
 
 def make_broker(url: str) -> Callable[[], Broker]:
     """Makes connections to the broker at ``url``; ConfigError, or MissingExtra without its library."""
-    scheme = urlsplit(url).scheme
+    try:
+        parts = urlsplit(url)
+        scheme = parts.scheme if parts.hostname and parts.port != 0 else ""
+    except ValueError:
+        scheme = ""
     if scheme in {"redis", "rediss"}:
         try:
             import redis.asyncio  # noqa: F401

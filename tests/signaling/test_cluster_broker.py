@@ -15,7 +15,9 @@ from icekit.signaling.cluster_broker import ClusterLink, OnMessage, make_broker
 from icekit.signaling.rooms import Rooms
 
 
-@pytest.mark.parametrize("url", ["amqp://user:hunter2@host", "redis", "", "http://h?password=hunter2"])
+@pytest.mark.parametrize(
+    "url", ["amqp://user:hunter2@host", "redis", "", "http://h?password=hunter2", "redis://", "nats://h:x"]
+)
 def test_urls_that_cannot_be(url: str) -> None:
     with pytest.raises(ConfigError, match="redis://HOST") as refused:
         make_broker(url)

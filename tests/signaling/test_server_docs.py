@@ -14,7 +14,10 @@ from pathlib import Path
 
 import pytest
 import trustme
+from click.testing import Result
+from typer.testing import CliRunner
 
+from icekit.cli import app
 from icekit.signaling.room_terms import FaultCode, RoomsConfig
 from icekit.signaling.server import SignalingServerConfig
 from tests.requirements import require_program
@@ -24,27 +27,30 @@ TEXT = (ROOT / "docs" / "signaling-server.md").read_text(encoding="utf-8")
 COMMANDS = re.findall(r"^ +((?:icekit|openssl|curl) (?:.*\\\n)*.*)", TEXT, re.MULTILINE)
 
 
-def command(start: str, *, folder: Path, **places: str) -> subprocess.Popen[str]:
-    """The one command of the page that begins so, with other places in it."""
+def command(start: str, **places: str) -> list[str]:
+    """The words of the one command of the page that begins so, with other places in it."""
     (found,) = {entry.replace("\\\n", " ") for entry in COMMANDS if entry.startswith(start)}
     for place, instead in places.items():
-        assert place.replace("_", "-") in found or place in found, place
-        found = found.replace(place.replace("_", "-"), instead).replace(place, instead)
-    words = shlex.split(found.partition(" > ")[0])
-    if words[0] == "icekit":
-        words[:1] = [sys.executable, "-m", "icekit"]
-    else:
-        words[0] = str(require_program(words[0]))
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        assert place in found, place
+        found = found.replace(place, instead)
+    return shlex.split(found.partition(" > ")[0])
+
+
+def run(words: list[str]) -> Result:
+    """A command of icekit, in this process."""
+    assert words[0] == "icekit"
+    return CliRunner().invoke(app, words[1:])
+
+
+def start(words: list[str]) -> subprocess.Popen[str]:
+    assert words[0] == "icekit"
     return subprocess.Popen(
-        words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder, env=environment
+        [sys.executable, "-m", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
     )
-
-
-def output(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=30)
-    assert process.returncode == 0, err
-    return out
 
 
 def served(process: subprocess.Popen[str]) -> str:
@@ -59,7 +65,8 @@ def served(process: subprocess.Popen[str]) -> str:
 
 def stop(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGTERM)
-    output(process)
+    _, err = process.communicate(timeout=50)
+    assert process.returncode == 0, err
 
 
 def test_there_is_no_other_command() -> None:
@@ -68,11 +75,10 @@ def test_there_is_no_other_command() -> None:
     assert len(COMMANDS) == 9
 
 
-def test_on_one_machine_and_watching_it(tmp_path: Path) -> None:
+def test_on_one_machine_and_watching_it() -> None:
     # The bare command would take port 8080, which may be somebody's.
     assert "icekit serve --signaling-only" in COMMANDS
-    words = [sys.executable, "-m", "icekit", "serve", "--signaling-only", "--http-port", "0", "--host", "127.0.0.1"]
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = start(["icekit", "serve", "--signaling-only", "--http-port", "0", "--host", "127.0.0.1"])
     try:
         place = served(process)
         for entry in COMMANDS:
@@ -91,15 +97,18 @@ def test_on_one_machine_and_watching_it(tmp_path: Path) -> None:
         process.communicate()
 
 
-def test_for_others(tmp_path: Path) -> None:
+def test_for_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     issued = trustme.CA().issue_cert("127.0.0.1")
-    (tmp_path / "fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
-    (tmp_path / "privkey.pem").write_bytes(issued.private_key_pem.bytes())
-    (tmp_path / "room-secret").write_text(output(command("openssl rand", folder=tmp_path)), encoding="utf-8")
-    token = output(command("icekit credentials token", folder=tmp_path)).strip()
-    assert output(command("icekit credentials decode", folder=tmp_path, TOKEN=token)).startswith("room     lobby\n")
-    places = {"192.0.2.10": "127.0.0.1", " 443 ": " 0 "}
-    process = command("icekit serve --signaling-only --host", folder=tmp_path, **places)
+    Path("fullchain.pem").write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+    Path("privkey.pem").write_bytes(issued.private_key_pem.bytes())
+    words = command("openssl rand")
+    words[0] = str(require_program("openssl"))
+    Path("room-secret").write_bytes(subprocess.run(words, capture_output=True, timeout=30, check=True).stdout)
+    made = run(command("icekit credentials token"))
+    assert made.exit_code == 0, made.stderr
+    assert run(command("icekit credentials decode", TOKEN=made.stdout.strip())).stdout.startswith("room     lobby\n")
+    process = start(command("icekit serve --signaling-only --host", **{"192.0.2.10": "127.0.0.1", " 443 ": " 0 "}))
     try:
         assert served(process).startswith("127.0.0.1:")
         stop(process)
@@ -109,12 +118,11 @@ def test_for_others(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("port", ["8080", "8081"])
-def test_several_servers(port: str, tmp_path: Path) -> None:
+def test_several_servers(port: str) -> None:
     # Port 9 of this machine is no Redis; a real one is in tests/interop/test_cluster.py.
-    process = command(f"icekit serve --signaling-only --http-port {port}", folder=tmp_path, **{"6379": "9", port: "0"})
-    _, err = process.communicate(timeout=30)
-    assert process.returncode == 3
-    assert err.startswith("icekit: redis://127.0.0.1:9: no connection to the broker: ")
+    done = run(command(f"icekit serve --signaling-only --http-port {port}", **{"6379": "9", port: "0"}))
+    assert done.exit_code == 3
+    assert done.stderr.startswith("icekit: redis://127.0.0.1:9: no connection to the broker: ")
 
 
 def test_codes_and_bounds() -> None:
