@@ -312,12 +312,11 @@ class IceAgent:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take a check, an answer or data; whatever cannot be authenticated changes nothing."""
-        # RFC 7675 §5.1: without consent nothing more is sent, so there is nobody to listen for.
+        if not is_stun(datagram.data):
+            self.receive_data(datagram, now)
+            return
         if self.state in (IceState.CLOSED, IceState.FAILED):
             self.dropped += 1
-            return
-        if not is_stun(datagram.data):
-            self._receive_data(datagram, now)
             return
         try:
             message = decode(datagram.data)
@@ -591,9 +590,12 @@ class IceAgent:
 
     # Data.
 
-    def _receive_data(self, datagram: Datagram, now: float) -> None:
-        component = self._sender_of(datagram)
-        if component is not None:
+    def receive_data(self, datagram: Datagram, now: float) -> None:
+        """Take what is not STUN, if its source is the peer."""
+        # RFC 7675 §5.1: without consent nothing more is sent, so there is nobody to listen for.
+        if self.state in (IceState.CLOSED, IceState.FAILED):
+            self.dropped += 1
+        elif (component := self._sender_of(datagram)) is not None:
             self._consent.last_heard[component] = now
             self._deliver(DataReceived(component, datagram.data))
             if self.state is IceState.DISCONNECTED:

@@ -186,13 +186,17 @@ class IceSession:
                 item.gatherer.receive_datagram(datagram, now)
                 self._after(now)
                 return
-        state = self.agent.state
-        self.agent.receive_datagram(datagram, now)
-        if self.agent.state is not state or is_stun(datagram.data):
+        if is_stun(datagram.data):
+            self.agent.receive_datagram(datagram, now)
             self._after(now)
-        else:
+            return
+        state = self.agent.state
+        self.agent.receive_data(datagram, now)
+        if self.agent.state is state:
             # Data makes nothing due earlier than it was.
             self._tell(now)
+        else:
+            self._after(now)
 
     def handle_timer(self, now: float) -> None:
         """Let all parts do what is due. Order of a free slot: triggered checks, gathering, other checks."""
@@ -354,6 +358,9 @@ class IceSession:
             tell = self.agent.path_opened if isinstance(news, PathOpened) else self.agent.path_lost
             tell(news.key, now)
         self._route(now)
+        self._out += self._tcp.datagrams_to_send()
+        while (wanted := self._tcp.next_event()) is not None:
+            self._events.append(wanted)
         self._tell(now)
         if self._in_use and not self._closing:
             self._leave(now)
@@ -449,10 +456,11 @@ class IceSession:
         self._events.append(replace(event, candidate=candidate))
 
     def _route(self, now: float) -> bool:
-        """Send what the agent has: by its relay, its TCP connection or its socket; True if a timer may have moved."""
+        """Send what the agent has: by its socket, its relay or its TCP connection; True if one of those has news."""
         moved = False
         for datagram in self.agent.datagrams_to_send():
             if datagram.transport is Transport.TCP:
+                moved = True
                 self._tcp.send(datagram, now)
                 continue
             allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
@@ -466,10 +474,6 @@ class IceSession:
                     # Too many peers for one allocation, or data too long for one message.
                     self.agent.dropped += 1
                     log.debug("! to %s by relay: %s", datagram.destination, error)
-        self._out += self._tcp.datagrams_to_send()
-        while (wanted := self._tcp.next_event()) is not None:
-            moved = True
-            self._events.append(wanted)
         return moved
 
     def _bind_channel(self, selected: PairSelected, now: float) -> None:

@@ -237,7 +237,7 @@ class IceConnection:
 
     async def recv(self) -> bytes:
         """The next datagram of the peer; IceFailed (a ConnectionError) while not connected, and when that ends."""
-        return (await self.recvfrom())[0]
+        return self._inbox.popleft()[0] if self._inbox else (await self.recvfrom())[0]
 
     async def recvfrom(self) -> tuple[bytes, int]:
         """The next datagram, and its component."""
@@ -250,19 +250,23 @@ class IceConnection:
 
     async def send(self, data: bytes) -> None:
         """Send a datagram on the pair in use; IceFailed (a ConnectionError) when there is none."""
-        await self.sendto(data, 1)
+        self._send(1, data)
 
     async def sendto(self, data: bytes, component: int) -> None:
         """Send a datagram of this component."""
+        self._send(component, data)
+
+    def _send(self, component: int, data: bytes) -> None:
         self._check_alive()
+        driver = self._driver
         try:
-            self._session.send(component, data, self._now())
+            self._session.send(component, data, self._now() if driver is None else driver.now())
         except InvalidState:
             if not 1 <= component <= self._agent.config.components:
                 raise IceFailed(f"Cannot send data, there is no component {component}") from None
             raise IceFailed("Cannot send data, not connected") from None
-        if self._driver is not None:
-            self._driver.wake()
+        if driver is not None:
+            driver.wake()
 
     # What aioice has not.
 

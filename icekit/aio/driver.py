@@ -72,14 +72,15 @@ class Driver(Generic[EventT]):
         self._accepted = 0
         self._timer: asyncio.TimerHandle | None = None
         self._arming: asyncio.Handle | None = None
-        # Whether the core may have events that found no room; at first it is not known.
-        self._held_back = True
+        # Whether the core may have events that found no room.
+        self._held_back = False
         self._waiting: deque[EventT] = deque()
         self._deliver = self._waiting.append if deliver is None else deliver
         self._routed = endpoint if isinstance(endpoint, RouteUser) else None
         self._steady = endpoint if isinstance(endpoint, SteadyTimer) else None
         self._changed = asyncio.Event()
         self._defect: BaseException | None = None
+        self._closing = False
         self._closed = False
 
     def now(self) -> float:
@@ -127,6 +128,7 @@ class Driver(Generic[EventT]):
             if self._closed:
                 return
             if self._held_back:
+                self._held_back = False
                 self._pump()
             if not self._waiting:
                 self._changed.clear()
@@ -136,6 +138,7 @@ class Driver(Generic[EventT]):
         """Let the core say goodbye (at most ``timeout`` seconds), then close everything. Idempotent."""
         if self._closed:
             return
+        self._closing = True
         self.endpoint.close(self.now())
         self._pump()
         deadline = self.now() + timeout
@@ -198,16 +201,17 @@ class Driver(Generic[EventT]):
         endpoint = self.endpoint
         for datagram in endpoint.datagrams_to_send():
             self._send(datagram)
-        while len(self._waiting) < _MAX_WAITING and (event := endpoint.next_event()) is not None:
+        while not self._held_back and (event := endpoint.next_event()) is not None:
             if type(event) in _OF_THE_WORLD:
                 self._do(cast("WorldEvent", event))
             else:
                 self._deliver(cast("EventT", event))
-        self._held_back = len(self._waiting) >= _MAX_WAITING
+                self._held_back = len(self._waiting) >= _MAX_WAITING
         # Once for all that happens in one turn of the loop.
         if self._arming is None and (self._steady is None or self._steady.timer_moved):
             self._arming = self._loop.call_soon(self._arm)
-        self._changed.set()
+        if self._waiting or self._closing:
+            self._changed.set()
 
     def _do(self, event: WorldEvent) -> None:
         match event:
@@ -365,7 +369,7 @@ class _Udp(asyncio.DatagramProtocol):
         self._driver._udp[self.local] = self
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._driver._received(_address(addr), self.local, data, Transport.UDP)
+        self._driver._received(Address(addr[0], addr[1]), self.local, data, Transport.UDP)
 
     def error_received(self, exc: Exception) -> None:
         log.debug("! %s: %s", self.local, exc)
