@@ -29,7 +29,8 @@ class DeliveryConfig:
     ``unacked_size`` bound what is kept for repeating, ``queue`` what waits for the transport, ``held`` and
     ``held_size`` what one stream may hold out of order. ``peers``, and streams ``per_peer``, are remembered at most.
     ``retry``: first repetition, doubled up to ``retry_limit``. ``silence``: a peer that acknowledges nothing for so
-    long is gone. ``gap``: a missing message is given up. ``ack_delay``: acknowledgements are collected.
+    long is gone, and what is missing of it is given up; ``gap``: the same where a peer has never acknowledged anything,
+    and so will not repeat. ``ack_delay``: acknowledgements are collected.
     """
 
     resumes: bool = True
@@ -42,7 +43,7 @@ class DeliveryConfig:
     peers: int = 64
     per_peer: int = 4
     retry: float = 1.0
-    retry_limit: float = 8.0
+    retry_limit: float = 4.0
     silence: float = 30.0
     gap: float = 5.0
     ack_delay: float = 0.05
@@ -65,6 +66,7 @@ class _Peer:
     due: float | None = None
     interval: float = 1.0
     present: bool = True
+    acknowledges: bool = False
 
 
 @dataclass(slots=True)
@@ -207,7 +209,7 @@ class Delivery:
         times = [peer.due for peer in self._peers.values()]
         for peer in self._peers.values():
             for stream in peer.streams.values():
-                times += [stream.ack_due, None if stream.gap_since is None else stream.gap_since + self.config.gap]
+                times += [stream.ack_due, self._gap_end(peer, stream)]
         return min((time for time in times if time is not None), default=None)
 
     def handle_timer(self, now: float) -> None:
@@ -216,7 +218,7 @@ class Delivery:
             return
         for name, peer in list(self._peers.items()):
             for stream in list(peer.streams.values()):
-                if stream.gap_since is not None and now >= stream.gap_since + self.config.gap:
+                if (end := self._gap_end(peer, stream)) is not None and now >= end:
                     self._deliver_from(stream, stream.skip(min(stream.held) - 1, now))
             if peer.due is not None and now >= peer.due and self._peers.get(name) is peer:
                 self._repeat(name, peer, now)
@@ -331,6 +333,7 @@ class Delivery:
         peer = self._peer(ack.sender, session, now)
         if peer is None:
             return
+        peer.acknowledges = True
         everybody = self._written[None]
         if ack.of is None and ack.acked == 0:
             peer.answered.clear()
@@ -379,6 +382,14 @@ class Delivery:
             peer.due = soon if peer.due is None else min(peer.due, soon)
 
     # Streams of theirs.
+
+    def _gap_end(self, peer: _Peer, stream: ReadStream) -> float | None:
+        if stream.gap_since is None:
+            return None
+        if peer.acknowledges:
+            # As long as it talks it will send again what is missing, or say that it cannot.
+            return max(stream.gap_since, peer.heard) + self.config.silence
+        return stream.gap_since + self.config.gap
 
     def _read(self, peer: _Peer, id: str) -> ReadStream:
         stream = peer.streams.get(id)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.errors import DecodeError
@@ -23,6 +23,7 @@ def paste(*lines: str) -> list[Message]:
 
 
 @given(st.lists(messages, min_size=1, max_size=4), st.integers(1, 200))
+@settings(max_examples=40, deadline=None)
 def test_a_packed_line_comes_back_also_in_pieces(sent: list[Message], width: int) -> None:
     line = pack([encode(message) for message in sent])
     assert line.startswith(MARK)

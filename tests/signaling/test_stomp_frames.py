@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.errors import DecodeError
@@ -69,6 +69,7 @@ def test_what_is_no_stomp(data: bytes, complaint: str) -> None:
 
 
 @given(st.lists(frames, max_size=3), st.data())
+@settings(max_examples=40, deadline=None)
 def test_round_trip_in_any_pieces(sent: list[Frame], data: st.DataObject) -> None:
     stream = b"\n".join(map(bytes, sent))
     reader = FrameReader(1000)
