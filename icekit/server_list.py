@@ -20,8 +20,8 @@ from icekit.servers import ServerUri, without_secrets
 MAX_ENTRIES: Final = 200
 """Most URLs of one list that are looked at."""
 
-# RFC 8489 §14.3: a user name has fewer than 509 bytes.
-MAX_USERNAME: Final = 508
+# In bytes. RFC 8489 §14.3 allows one less.
+_CHROMIUM_MAX_USERNAME: Final = 509
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,6 +237,6 @@ def _chromium(server: ListedServer) -> Treatment:
         return Treatment(Use.USED, "asked over plain UDP") if uri.secure else Treatment(Use.USED)
     if not _has_user(server):
         return Treatment(Use.REFUSED, "InvalidAccessError: needs username and credential")
-    if len((server.username or "").encode()) > MAX_USERNAME:
+    if len((server.username or "").encode()) > _CHROMIUM_MAX_USERNAME:
         return Treatment(Use.REFUSED, "InvalidAccessError: the username is too long")
     return Treatment(Use.USED, "over TCP, not UDP") if uri.transport is Transport.DTLS else Treatment(Use.USED)

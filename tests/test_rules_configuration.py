@@ -164,7 +164,7 @@ LIST_CASES = [
         "ICE028", "a transport that nothing speaks", lint({"urls": "turn:a?transport=x", **USER}), lint(*CLEAN)
     ),
     FindingCase(
-        "ICE028", "too long a user name", lint({**USER, "urls": TURN_A, "username": "u" * 509}), named("u" * 508)
+        "ICE028", "too long a user name", lint({**USER, "urls": TURN_A, "username": "u" * 510}), named("u" * 509)
     ),
 ]
 

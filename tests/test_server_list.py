@@ -91,8 +91,8 @@ def test_one_url(url: str, expected: tuple[Use, Use, Use]) -> None:
 def test_what_a_turn_url_needs_beside_it() -> None:
     assert used("turn:a.example", has_credential=False) == [(ALL, YES, ALL)]
     assert used("turn:a.example", username=None) == [(ALL, YES, ALL)]
-    assert used("turn:a.example", username="u" * 509) == [(YES, YES, ALL)]
-    assert used("turn:a.example", username="u" * 508) == [(YES, YES, YES)]
+    assert used("turn:a.example", username="u" * 510) == [(YES, YES, ALL)]
+    assert used("turn:a.example", username="u" * 509) == [(YES, YES, YES)]
     assert used("stun:a.example", username=None, has_credential=False) == [(YES, YES, YES)]
     assert used("turn:a.example", misnamed=True) == [(YES, YES, NO)]
 
