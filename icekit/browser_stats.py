@@ -13,6 +13,7 @@ from typing import Any
 
 from icekit.candidate import Candidate
 from icekit.errors import CandidateError, DecodeError
+from icekit.sdp import GatheringError
 
 MAX_CONNECTIONS = 100
 _MAX_ENTRIES = 20_000
@@ -49,15 +50,6 @@ class StatsPair:
     bytes_sent: int
     bytes_received: int
     rtt: float | None
-
-
-@dataclass(frozen=True, slots=True)
-class GatheringError:
-    """An ``icecandidateerror``, which has other codes, too."""
-
-    url: str
-    code: int
-    text: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,9 +31,36 @@ _PARTS = (
 _NAMES = {"host": "HOST", "port": "PORT", "transport": "UDP or TCP"}
 
 
+# Reports of real people, the text that they pasted (tests/threads has it), and what the thread found in the end. A test
+# pastes each and wants the code as the first or second finding.
+THREADS = (
+    ("coturn/coturn#459", "a log of coturn", "lt-cred-mech beside use-auth-secret: it is refused", "TURN-401"),
+    ("coturn/coturn#1021", "a log of coturn", "the peers are private: coturn does not relay to them", "TURN-403"),
+    ("coturn/coturn#501", "a part of an SDP", "only a private address is told: external-ip is missing", "ICE009"),
+    ("AlexxIT/go2rtc#68", "candidate lines", "only the address inside Docker is told", "ICE009"),
+    ("node-webrtc/node-webrtc#591", "candidate lines", "only the address inside Docker is told", "ICE009"),
+    ("whitphx/streamlit-webrtc#277", "a line of aioice", "the browser hides its address in a .local name", "ICE009"),
+    ("daydreamlive/scope#4", "a line of aioice", "the container sends from Docker's own network", "ICE009"),
+    ("wireapp/wire-server#317", "a log of coturn", "the server does not know the users of the application", "TURN-401"),
+    ("aiortc/aiortc#428", "candidates of Firefox", "without a camera a browser tells .local names only", "ICE009"),
+    ("html5rocks/www.html5rocks.com#1467", "an iceServers list", "credentials of a tutorial, ended in 2013", "ICE016"),
+)  # fmt: skip
+
+
 def findings_page() -> str:
     """The page, in Markdown."""
-    return "\n".join([_INTRODUCTION, *_contents(), *_parts()])
+    return "\n".join([_INTRODUCTION, *_contents(), *_parts(), *_threads()])
+
+
+def _threads() -> Iterator[str]:
+    yield "## Reports of real people\n"
+    yield "Pasted into `icekit explain`, each names what its thread found in the end.\n"
+    yield "| thread | pasted | found in the end | finding |"
+    yield "|---|---|---|---|"
+    for place, pasted, cause, code in THREADS:
+        link = f"https://github.com/{place.replace('#', '/issues/')}"
+        yield f"| [{place}]({link}) | {pasted} | {cause} | [{code}](#{anchor(CODES[code])}) |"
+    yield ""
 
 
 def _contents() -> Iterator[str]:

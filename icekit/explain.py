@@ -18,10 +18,12 @@ from icekit.pasted import (
     DescriptionText,
     EndText,
     GatheredText,
+    LogText,
     PinsText,
     ReportsText,
     ServerListText,
     ServerText,
+    StatisticsText,
     UnknownText,
     recognise,
 )
@@ -37,6 +39,9 @@ UNDERSTOOD = (
     "an iceServers list, as JSON or JavaScript",
     "a stun: or turn: URL",
     "a report of icekit probe --json (or two, one of each side) or icekit turn --json",
+    "a log of aioice, aiortc, pion, coturn, Chrome or Firefox",
+    "a webrtc-internals dump, or the result of getStats(), as JSON",
+    "a packet capture (pcap or pcapng), as a file",
     "requirements or a list of installed packages with aioice or aiortc in it",
     "a finding code such as ICE003 or TURN-401",
 )
@@ -86,6 +91,15 @@ def explain(text: str, *, unix_time: float | None = None) -> Explanation:
             return explain_reports(documents)
         case PinsText(pins):
             return _explain_pins(pins)
+        case StatisticsText(dump):
+            from icekit.browser_stats import read_browser_stats
+            from icekit.explain_browser_stats import explain_browser_stats
+
+            return explain_browser_stats(read_browser_stats(dump))
+        case LogText(log, reading):
+            from icekit.explain_log import explain_log
+
+            return explain_log(log, reading)
         case UnknownText(why):
             return _unknown(why)
 

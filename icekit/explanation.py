@@ -14,14 +14,17 @@ class Kind(StrEnum):
 
     CANDIDATE = "candidate"
     CANDIDATES = "candidates"
+    CAPTURE = "capture"
     DESCRIPTION = "description"
     END_OF_CANDIDATES = "end-of-candidates"
     EXCHANGE = "exchange"
     FINDING = "finding"
     LIBRARIES = "libraries"
+    LOG = "log"
     REPORT = "report"
     SERVER = "server"
     SERVER_LIST = "server-list"
+    STATISTICS = "statistics"
     UNKNOWN = "unknown"
 
 

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from icekit.candidate import is_end_of_candidates
 
 if TYPE_CHECKING:
+    from icekit.loglines import LogReading
     from icekit.rules_libraries import Pin
 
-MAX_TEXT: Final = 1_000_000
+MAX_TEXT: Final = 10_000_000
 """Longest text that is looked at, in characters."""
 
 MAX_VALUES: Final = 2000
@@ -88,6 +89,19 @@ class PinsText(NamedTuple):
     pins: tuple[Pin, ...]
 
 
+class StatisticsText(NamedTuple):
+    """A webrtc-internals dump or a getStats() result, as JSON."""
+
+    text: str
+
+
+class LogText(NamedTuple):
+    """Lines of a program; some of them are known."""
+
+    text: str
+    reading: LogReading
+
+
 class UnknownText(NamedTuple):
     """Nothing that is known."""
 
@@ -105,6 +119,8 @@ Pasted = (
     | ServerListText
     | ReportsText
     | PinsText
+    | StatisticsText
+    | LogText
     | UnknownText
 )
 
@@ -125,8 +141,9 @@ def recognise(text: str) -> Pasted:
         if not values:
             values = _read_loosely(text)
         if not values:
-            return UnknownText(f"It begins like JSON, but is none: {_why_no_json(text)}.")
-        return _of_values(values)
+            log = _log(text)
+            return UnknownText(f"It begins like JSON, but is none: {_why_no_json(text)}.") if log is None else log
+        return StatisticsText(text) if _is_statistics(values) else _of_values(values)
     return _of_text(text)
 
 
@@ -150,8 +167,14 @@ def _of_text(text: str) -> Pasted:
     values = [value for line in lines if line.startswith(("{", "[")) for value in _values(line)]
     if values and not isinstance(pasted := _of_values(values), UnknownText):
         return pasted
-    servers = _after_ice_servers(text)
-    return _NO_PATTERN if servers is None else servers
+    return _after_ice_servers(text) or _log(text) or _NO_PATTERN
+
+
+def _log(text: str) -> LogText | None:
+    from icekit.loglines import read_log  # a hundred patterns, which few texts need
+
+    reading = read_log(text)
+    return LogText(text, reading) if reading.known else None
 
 
 # --- JSON ------------------------------------------------------------------------------------------------------------
@@ -294,6 +317,19 @@ def _with_trickled(descriptions: list[DescriptionText], told: list[dict[str, Any
     return DescriptionText(descriptions[0].sdp, descriptions[0].type, tuple(told))
 
 
+def _is_statistics(values: list[Any]) -> bool:
+    """Whether it is a dump of webrtc-internals, or reports of getStats()."""
+    if len(values) != 1:
+        return False
+    value = values[0]
+    if isinstance(value, dict) and "PeerConnections" in value:
+        return True
+    reports = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    listed = [item[1] if isinstance(item, list) and len(item) == 2 else item for item in reports]
+    kinds = {str(item.get("type")) for item in listed if isinstance(item, dict) and "id" in item}
+    return bool(kinds & {"candidate-pair", "local-candidate", "transport", "peer-connection"})
+
+
 def _is_server_list(data: Any) -> bool:
     """Whether JSON looks like a server list: an entry, a list of entries, or an object with one in it."""
     if isinstance(data, dict):
@@ -344,6 +380,10 @@ def _descriptions(text: str) -> Pasted | None:
     if starts:
         return DescriptionText(text[starts[0] :], _said(text[: starts[0]]))
     marks = {match[1] for match in _is_part.finditer(text)}
+    lines = tuple(line.strip() for line in text.splitlines() if line.strip().startswith("a=candidate:"))
+    if lines and not any(mark.startswith("m=") for mark in marks):
+        # Without a section to belong to, its candidates are what is left of it.
+        return GatheredText(lines) if len(marks) > 1 else None
     has_more = any(not mark.startswith("a=candidate") for mark in marks)
     return DescriptionText(text) if has_more else None
 

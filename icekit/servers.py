@@ -419,8 +419,8 @@ class TimeLimitedUsername:
 def decode_username(text: str) -> TimeLimitedUsername:
     """Read ``<unix>:<user>``, ``<user>:<unix>`` (coturn takes both) or ``<unix>``; any other text is a plain user."""
     first, colon, rest = text.partition(":")
-    for stamp, user, least in ((first, rest, 1 if colon else 10), (rest, first, 10)):
-        # A bare number of fewer than ten digits is an extension and not a time, which has ten since 2001.
+    # A bare number of fewer than ten digits is an extension and not a time, which has ten since 2001.
+    for stamp, user, least in ((first, rest, 10), (rest, first, 10), (first, rest, 1 if colon else 10)):
         if stamp.isascii() and stamp.isdigit() and least <= len(stamp) <= 13:
             # From 10^11 on (the year 5138) it can only be milliseconds.
             milliseconds = len(stamp) > 11

@@ -76,6 +76,7 @@ VALUES: dict[Attribute[Any], st.SearchStrategy[Any]] = {
     attr.RESPONSE_ORIGIN: addresses,
     attr.OTHER_ADDRESS: addresses,
     attr.MOBILITY_TICKET: st.binary(max_size=500),
+    attr.NOMINATION: u32,
 }
 CLOSING = (attr.MESSAGE_INTEGRITY, attr.MESSAGE_INTEGRITY_SHA256, attr.FINGERPRINT)
 
@@ -93,10 +94,12 @@ REGISTRY = """
 8027 CACHE-TIMEOUT           8028 FINGERPRINT               8029 ICE-CONTROLLED         802A ICE-CONTROLLING
 802B RESPONSE-ORIGIN         802C OTHER-ADDRESS             8030 MOBILITY-TICKET
 """
+# Not there: the number that libwebrtc takes for a draft (draft-thatcher-ice-renomination).
+DRAFTS = """C001 NOMINATION"""
 
 
 def test_numbers_and_names_are_those_of_the_registry() -> None:
-    words = REGISTRY.split()
+    words = (REGISTRY + DRAFTS).split()
     assert {number: item.name for number, item in attr.BY_TYPE.items()} == {
         int(number, 16): name for number, name in zip(words[::2], words[1::2], strict=True)
     }

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icekit.browser_stats import GatheringError, StatsCandidate, read_browser_stats
+from icekit.browser_stats import StatsCandidate, read_browser_stats
 from icekit.errors import DecodeError
+from icekit.sdp import GatheringError
 
 HERE = Path(__file__).parent
 LINE = "candidate:1 1 udp 2113937151 192.0.2.1 36367 typ host generation 0 ufrag UEc6 network-cost 999"

@@ -122,7 +122,10 @@ def test_an_offer_and_its_answer(text: str, types: list[str | None]) -> None:
 
 def test_a_part_of_a_description() -> None:
     assert isinstance(recognise(f"m=audio 9 X 0\n{HOST_LINE}"), DescriptionText)
-    assert isinstance(recognise(f"a=ice-ufrag:abcd\n{HOST_LINE}"), DescriptionText)
+    # Without a section its candidates are what can be judged.
+    found = recognise(f"a=ice-ufrag:abcd\n{HOST_LINE}")
+    assert isinstance(found, GatheredText)
+    assert found.items == (HOST_LINE,)
 
 
 def test_candidates_that_were_trickled_beside_a_description() -> None:

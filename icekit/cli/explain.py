@@ -5,12 +5,26 @@ from __future__ import annotations
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from icekit.cli.options import JsonOutput
 from icekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from icekit.explanation import Explanation
+
+MAX_FILE = 200_000_000
+"""More of a file, in bytes, is not read: captures are large."""
+_GZIP = b"\x1f\x8b"
+
+if TYPE_CHECKING:
+    from icekit.explanation import Explanation
+
+MAX_FILE = 200_000_000
+"""More of a file, in bytes, is not read: captures are large."""
+_GZIP = b"\x1f\x8b"
 
 TextOrFile = Annotated[
     list[str] | None,
@@ -19,14 +33,14 @@ TextOrFile = Annotated[
 
 
 def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
-    """Explain what you paste: candidates, an SDP (or an offer and its answer), an iceServers list, a report, a code.
+    """Explain what you paste: candidates, an SDP (or an offer and its answer), an iceServers list,
+    a log, a browser's statistics, a packet capture, a report, a code.
 
     Exit code 1: the text is not known, or nothing can use it.
     """
     from icekit.cli import render
-    from icekit.explain import explain as explain_text
 
-    explanation = explain_text(_read(words), unix_time=time.time())
+    explanation = _explain(_read(words))
     if json:
         render.print_json(explanation)
     else:
@@ -35,19 +49,39 @@ def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
         raise typer.Exit(1)
 
 
-def _read(words: list[str] | None) -> str:
-    from icekit.pasted import MAX_TEXT
+def _explain(data: bytes) -> Explanation:
+    from icekit.explain import explain as explain_text
+    from icekit.pcap import is_capture
 
+    # The dumps of Chromium are compressed.
+    if data[:2] == _GZIP:
+        data = _unpacked(data)
+    if is_capture(data):
+        from icekit.explain_capture import explain_capture
+
+        return explain_capture(data)
+    return explain_text(data.decode("utf-8", errors="replace"), unix_time=time.time())
+
+
+def _unpacked(data: bytes) -> bytes:
+    import zlib
+
+    unpacker = zlib.decompressobj(wbits=31)
+    try:
+        return unpacker.decompress(data, MAX_FILE)
+    except zlib.error:
+        raise ConfigError("the file is compressed with gzip and damaged; save it again") from None
+
+
+def _read(words: list[str] | None) -> bytes:
     if words is None or words == ["-"]:
         if words is None and sys.stdin.isatty():
             raise ConfigError("nothing to explain; give a text, a file, or - to read what you paste")
-        data = sys.stdin.buffer.read(MAX_TEXT + 1)
-    elif len(words) == 1 and (path := _file(words[0])) is not None:
+        return sys.stdin.buffer.read(MAX_FILE)
+    if len(words) == 1 and (path := _file(words[0])) is not None:
         with path.open("rb") as file:
-            data = file.read(MAX_TEXT + 1)
-    else:
-        return " ".join(words)
-    return data.decode("utf-8", errors="replace")
+            return file.read(MAX_FILE)
+    return " ".join(words).encode("utf-8", errors="replace")
 
 
 def _file(text: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import subprocess
 import sys
@@ -11,9 +12,15 @@ import pytest
 from typer.testing import CliRunner
 
 from icekit.cli import app
+from icekit.net import Datagram
 from icekit.pasted import MAX_TEXT
+from icekit.sim.capture import packet_bytes
+from tests.test_conversations import ONE, OTHER, check
+from tests.test_pcap import pcap
 
 HOST = "candidate:1 1 udp 2130706431 192.168.1.9 54321 typ host"
+
+TESTS = Path(__file__).resolve().parents[1]
 
 runner = CliRunner()
 
@@ -77,13 +84,13 @@ def test_a_file_and_stdin(tmp_path: Path) -> None:
     assert runner.invoke(app, ["explain"], input=HOST).stdout == expected
 
 
-def test_a_file_without_end_is_not_read_to_the_end(tmp_path: Path) -> None:
+def test_a_text_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_bytes(b"x" * (MAX_TEXT + 10))
     result = runner.invoke(app, ["explain", str(path)])
     assert (result.exit_code, result.stdout.splitlines()[0]) == (
         1,
-        f"The text has {MAX_TEXT + 1} characters; at most {MAX_TEXT} are read.",
+        f"The text has {MAX_TEXT + 10} characters; at most {MAX_TEXT} are read.",
     )
 
 
@@ -128,3 +135,18 @@ def test_as_a_program(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("A host candidate: an address of the device itself.\n")
     assert "\x1b" not in done.stdout
+
+
+def test_a_capture_and_a_compressed_dump_are_files(tmp_path: Path) -> None:
+    capture = tmp_path / "call.pcap"
+    capture.write_bytes(pcap(packet_bytes(Datagram(ONE, OTHER, check(1)))))
+    result = runner.invoke(app, ["explain", str(capture)])
+    assert result.exit_code == 0
+    assert result.stdout.startswith("A capture of 1 conversation: 1 check, nothing came back.")
+    dump = tmp_path / "webrtc_internals_dump.gz"
+    dump.write_bytes(gzip.compress((TESTS / "webrtc_internals.json").read_bytes()))
+    result = runner.invoke(app, ["explain", str(dump)])
+    assert result.stdout.startswith("Statistics of a browser: 2 of 2 connections came up.")
+    dump.write_bytes(b"\x1f\x8b and no more")
+    result = runner.invoke(app, ["explain", str(dump)])
+    assert (result.exit_code, "compressed with gzip and damaged" in result.stderr) == (2, True)
