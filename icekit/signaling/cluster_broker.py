@@ -81,7 +81,8 @@ def make_broker(url: str) -> Callable[[], Broker]:
         except ImportError:
             raise MissingExtra("a NATS broker", "nats") from None
         return lambda: NatsBroker(url)
-    raise ConfigError(f"broker {without_secrets(url)[:80]!r}: write redis://HOST[:PORT] or nats://HOST[:PORT]")
+    # What was given may hold a password: it is not repeated.
+    raise ConfigError("the broker's URL cannot be read; write redis://HOST[:PORT] or nats://HOST[:PORT]")
 
 
 class ClusterLink:
@@ -91,8 +92,8 @@ class ClusterLink:
         self.connected = False
         self.lost_operations = 0
         self._cluster = cluster
-        self._where = without_secrets(url)
         self._make = make_broker(url)
+        self._where = without_secrets(url)
         self._changed = changed
         self._broker = self._make()
         self._work = asyncio.Event()

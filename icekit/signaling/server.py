@@ -8,6 +8,7 @@ message is a ``Presence`` whose ``to`` is the name of the member, or a ``Fault``
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -372,7 +373,9 @@ class _Service:
                 await _farewell(connection, after)
                 return
             if after > 0:
-                await asyncio.sleep(after)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(after):
+                        await connection.wait_closed()
 
     def _pump(self) -> None:
         """What every change of the rooms ends with."""

@@ -16,7 +16,8 @@ from icekit.signaling.rooms import Rooms
 
 
 @pytest.mark.parametrize(
-    "url", ["amqp://user:hunter2@host", "redis", "", "http://h?password=hunter2", "redis://", "nats://h:x"]
+    "url",
+    ["amqp://user:hunter2@host", "redis", "", "http://h?password=hunter2", "redis://", "nats://h:x", "redis://[::1"],
 )
 def test_urls_that_cannot_be(url: str) -> None:
     with pytest.raises(ConfigError, match="redis://HOST") as refused:

@@ -501,3 +501,20 @@ def test_who_does_not_read_is_put_out_and_holds_nobody_up() -> None:
         slow.kill()
 
     simulate(main, SignalingServerConfig(rooms=RoomsConfig(max_queued=200_000)))
+
+
+async def test_who_sends_more_than_is_read_has_to_wait_and_holds_up_no_shutdown() -> None:
+    config = SignalingServerConfig(rooms=RoomsConfig(message_rate=0.001, message_burst=1))
+    async with serve(config, port=0) as running, member(running, "alice") as alice:
+        text = json.dumps({"type": "offer", "offer": {"type": "offer", "sdp": "x" * 1_000_000}})
+
+        async def send() -> None:
+            for _ in range(60):
+                await alice.send(text)
+
+        sending = asyncio.create_task(send())
+        done, _ = await asyncio.wait({sending}, timeout=1.0)
+        assert not done
+        sending.cancel()
+        await asyncio.wait({sending})
+        alice.transport.abort()
