@@ -1513,9 +1513,9 @@ export function readStats(report, before = null) {
   const streams = {};
   for (const stats of items.filter(({type}) => type === "inbound-rtp")) {
     const {kind, packetsLost = 0, packetsReceived = 0, jitter = null, framesDecoded = null, frameWidth = null,
-      frameHeight = null, audioLevel = null, bytesReceived = 0, totalAudioEnergy = null} = stats;
-    streams[kind] = {packetsLost, packetsReceived, jitter, framesDecoded, frameWidth, frameHeight, audioLevel, bytesReceived,
-      totalAudioEnergy};
+      frameHeight = null, bytesReceived = 0} = stats;
+    streams[kind] = {packetsLost, packetsReceived, jitter, framesDecoded, frameWidth, frameHeight, bytesReceived,
+      sound: soundOf(stats, before?.inbound[kind]?.sound)};
   }
   const source = items.find(({type, kind}) => type === "media-source" && kind === "audio");
   const at = (transport ?? pairStats)?.timestamp ?? null;
@@ -1529,9 +1529,15 @@ export function readStats(report, before = null) {
     local: side(pairStats?.localCandidateId),
     remote: side(pairStats?.remoteCandidateId),
     inbound: streams,
-    localLevel: source?.audioLevel ?? null,
+    localSound: soundOf(source ?? {}, before?.localSound),
     bitsPerSecond: {sent: rate("sent"), received: rate("received")},
   };
+}
+
+// The level since the last time, from 0 to 1 (root mean square), so that no sound between two looks is missed.
+function soundOf({totalAudioEnergy: energy = null, totalSamplesDuration: seconds = null}, before = null) {
+  const since = before?.seconds != null && seconds > before.seconds ? seconds - before.seconds : null;
+  return {energy, seconds, level: since === null ? null : Math.sqrt((energy - before.energy) / since)};
 }
 
 // --- media -----------------------------------------------------------------------------------------------------------
@@ -1773,15 +1779,15 @@ function failureOf({entry, candidates, errors, stunOnly}, unixTime) {
 
 /**
  * Ask every server by itself and all together, and send data through every relay. The report has `servers`, `candidates`,
- * `observed`, `verdict`, `outlook` and `findings`; `progress(text)` is told what happens. Takes up to half a minute where
- * servers are silent, else a second.
+ * `observed`, `verdict`, `outlook` and `findings`; `progress(text)` is told what happens. A server that is silent for
+ * `patience` seconds is given up; with servers that answer it takes a second.
  */
 export async function diagnose(iceServers, {
   catalogue, progress = () => {}, createConnection = (configuration) => new RTCPeerConnection(configuration),
-  online = globalThis.navigator?.onLine ?? true,
+  online = globalThis.navigator?.onLine ?? true, patience = PATIENCE,
 } = {}) {
   const entries = entriesOf(iceServers);
-  const tools = {createConnection};
+  const tools = {createConnection, patience};
   progress(`asking ${entries.length} server URLs`);
   const servers = await Promise.all(entries.map((entry) => askServer(entry, tools)));
   const stun = servers.filter(({entry, ok}) => ok && !entry.turn).map(({entry}) => ({urls: entry.url}));
@@ -1831,7 +1837,7 @@ export async function askServer(entry, tools) {
   return result;
 }
 
-async function gather(iceServers, {createConnection, policy = "all", enough = null}) {
+async function gather(iceServers, {createConnection, patience, policy = "all", enough = null}) {
   const connection = createConnection({iceServers, iceTransportPolicy: policy});
   const began = performance.now();
   const elapsed = () => Math.round(performance.now() - began);
@@ -1840,7 +1846,7 @@ async function gather(iceServers, {createConnection, policy = "all", enough = nu
   let timer = null;
   try {
     const complete = await new Promise((resolve, reject) => {
-      timer = setTimeout(() => resolve(false), 1000 * PATIENCE);
+      timer = setTimeout(() => resolve(false), 1000 * patience);
       connection.onicecandidate = ({candidate}) => {
         if (candidate === null) resolve(true);
         const found = readCandidate(candidate?.candidate);

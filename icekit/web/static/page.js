@@ -151,6 +151,7 @@ function statusText() {
   if (channel.state !== "open") return "Connecting to the signaling server…";
   const {state, peer, ended} = call.snapshot;
   if (state === "idle") return ended ?? "In the room.";
+  if (state === "failed") return `The call with ${peer ?? "the other side"} failed.`;
   return `${peer ?? "The other side"}: ${stateText(state)}.`;
 }
 
@@ -167,7 +168,8 @@ function show() {
   byId("peers").hidden = active;
   byId("stage").hidden = !active && !stream?.getVideoTracks().length;
   byId("stage").classList.toggle("alone", !active);
-  byId("controls").hidden = byId("numbers").hidden = byId("chat").hidden = !active;
+  byId("controls").hidden = !active;
+  byId("numbers").hidden = byId("chat").hidden = !["connected", "interrupted"].includes(view?.state);
   byId("steps-box").hidden = view === null || Object.keys(view.steps).length === 0;
   setStream(byId("remote"), view?.remoteStream ?? null);
   setStream(byId("own"), view?.localStream ?? stream);
@@ -211,8 +213,8 @@ function showNumbers(stats) {
   const streams = Object.values(inbound);
   const [lost, got] = ["packetsLost", "packetsReceived"].map((name) => streams.reduce((sum, item) => sum + item[name], 0));
   byId("lost").textContent = lost + got === 0 ? "–" : `${((100 * Math.max(0, lost)) / (lost + got)).toFixed(1)} %`;
-  byId("level-own").value = stats.localLevel ?? 0;
-  byId("level-remote").value = inbound.audio?.audioLevel ?? 0;
+  byId("level-own").value = stats.localSound.level ?? 0;
+  byId("level-remote").value = inbound.audio?.sound.level ?? 0;
 }
 
 // --- the network ---

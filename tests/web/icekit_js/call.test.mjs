@@ -295,14 +295,15 @@ test("numbers of a call", () => {
     l: {type: "local-candidate", candidateType: "relay", address: "192.0.2.1", port: 1, protocol: "udp", relayProtocol: "tls", url: "turns:x"},
     r: {type: "remote-candidate", candidateType: "host", address: "192.0.2.2", port: 2, protocol: "udp"},
     v: {type: "inbound-rtp", kind: "video", framesDecoded: 3, packetsLost: 1, packetsReceived: 9},
-    m: {type: "media-source", kind: "audio", audioLevel: 0.5},
+    m: {type: "media-source", kind: "audio", totalAudioEnergy: bytes / 4000, totalSamplesDuration: bytes / 1000},
   }));
   const before = readStats(stats(1000, 1000));
-  const {rtt, local, remote, inbound, localLevel, bitsPerSecond} = readStats(stats(2000, 2000), before);
+  const {rtt, local, remote, inbound, localSound, bitsPerSecond} = readStats(stats(2000, 2000), before);
   assert.equal(rtt, 0.02);
   assert.deepEqual([local.type, local.relayProtocol, remote.type], ["relay", "tls", "host"]);
   assert.equal(inbound.video.framesDecoded, 3);
-  assert.equal(localLevel, 0.5);
+  assert.equal(localSound.level, 0.5);
+  assert.equal(before.localSound.level, null);
   assert.deepEqual(bitsPerSecond, {sent: 8000, received: 16000});
   assert.deepEqual(before.bitsPerSecond, {sent: null, received: null});
   assert.equal(readStats(new Map()).rtt, null);
