@@ -52,11 +52,23 @@ async def page(owner: Browser | BrowserContext, url: str) -> AsyncIterator[Page]
     asked: list[str] = []
     opened.on("request", lambda request: asked.append(request.url))
     await opened.goto(url)
+    await opened.locator("html[data-ready]").wait_for()
     yield opened
     await opened.close()
     origin = "/".join(url.split("/")[:3])
     assert [item for item in asked if not item.startswith(origin)] == []
     assert wrong == []
+
+
+async def fits_a_phone(at: Page) -> None:
+    """Nothing is wider than a narrow screen; every control has a name, and is large enough for a finger."""
+    await at.set_viewport_size({"width": 320, "height": 640})
+    assert await at.evaluate("document.documentElement.scrollWidth") <= 320
+    for control in await at.locator("button:visible, input:visible, select:visible, summary:visible").all():
+        assert await control.evaluate("node => node.textContent.trim() || node.labels[0].textContent.trim()")
+        box = await control.bounding_box()
+        assert box is not None
+        assert box["height"] >= 40
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.browser.pages import browser, page, static_server
+from tests.browser.pages import browser, fits_a_phone, page, static_server
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -74,22 +74,4 @@ async def test_two_peers_in_one_page() -> None:
                 await at.locator("#b-state", has_text="idle").wait_for()
                 assert await at.inner_text("#status") == "You hung up."
                 assert await at.evaluate("document.getElementById('a-own').srcObject") is None
-
-
-async def test_both_pages_fit_a_phone() -> None:
-    with static_server() as origin:
-        async with browser() as started:
-            for path in ("/", "/local"):
-                async with page(started, f"{origin}{path}") as at:
-                    await fits(at)
-
-
-async def fits(at: Page) -> None:
-    await at.set_viewport_size({"width": 320, "height": 640})
-    assert await at.evaluate("document.documentElement.scrollWidth") <= 320
-    # Every control has a name, and is large enough for a finger.
-    for control in await at.locator("button:visible, input:visible, select:visible, summary:visible").all():
-        assert await control.evaluate("node => node.textContent.trim() || node.labels[0].textContent.trim()")
-        box = await control.bounding_box()
-        assert box is not None
-        assert box["height"] >= 40
+            await fits_a_phone(at)

@@ -69,3 +69,4 @@ byId("hang-up").addEventListener("click", () => {
 
 const catalogue = await loadCatalogue();
 show();
+document.documentElement.dataset.ready = "true";
