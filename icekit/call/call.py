@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 # should offer and does not; for the other side's report or for a farewell; for the first media before the trace is
 # told without them.
 _ALONE, _COURTESY, _REPORT, _MEDIA = 1.0, 1.0, 2.0, 3.0
-_MAX_TEXTS, _MAX_STATS = 1000, 3600
+_MAX_TEXTS, _MAX_STATS, _MAX_FINDINGS = 1000, 3600, 50
 
 
 class MessageChannel(Protocol):
@@ -120,7 +120,7 @@ class Call:
             say=self._say,
             tell=self._hear,
             lost=self._lose,
-            begins=self._forget_channel,
+            begins=self._begin_leg,
             track=self._sink.add,
             channel=self._open,
         )
@@ -151,7 +151,7 @@ class Call:
         await self._until(lambda: self.can_send)
 
     async def receive(self) -> str | bytes:
-        """The next message of the data channel; CallFailed if the call ends before."""
+        """The next message of the data channel; CallFailed if the call ends before. The newest 1000 are kept."""
         await self._until(lambda: bool(self._texts))
         return self._texts.popleft()
 
@@ -313,8 +313,10 @@ class Call:
             case NegotiationFailed(code=code, reason=reason, phase=phase):
                 self._fail(code, reason, phase)
             case ChangeFailed(code=code, reason=reason):
-                log.warning("a change of the call came to nothing: %s (%s)", reason, code)
-                self.findings += (new_finding(code, CODES[code].meaning, reason),)
+                finding = new_finding(code, CODES[code].meaning, reason)
+                if finding not in self.findings and len(self.findings) < _MAX_FINDINGS:
+                    log.warning("a change of the call came to nothing: %s (%s)", reason, code)
+                    self.findings += (finding,)
             case PeerLeft(reason=reason) if self._was_connected and (self._theirs is None or not self._theirs.code):
                 self._end = self._end or f"the other side hung up{f': {reason}' if reason else ''}"
             case PeerLeft(reason=reason):
@@ -323,8 +325,11 @@ class Call:
                 pass
         self._changed.set()
 
-    def _forget_channel(self) -> None:
+    def _begin_leg(self) -> None:
+        """A new connection: nothing of an earlier one is of interest any more."""
         self.data = None
+        assert self._sink is not None
+        self._sink.renew()
 
     def _open(self, channel: RTCDataChannel) -> None:
         """A data channel; the first one of a connection is the call's."""

@@ -253,7 +253,8 @@ class Exchange:
     # Connections.
 
     def _make_leg(self, *, offers: bool) -> Leg:
-        self._trace.start_over(offers=offers)
+        if not self.is_connected:
+            self._trace.start_over(offers=offers)
         connection = self._config.connection(self._servers)
 
         def current() -> bool:

@@ -145,7 +145,8 @@ class Leg:
 
     def is_another_peer(self, sdp: str) -> bool:
         """Whether a description has another certificate than the peer of this leg: it has begun anew."""
-        return self._fingerprints is not None and read_fingerprints(sdp) != self._fingerprints
+        found = read_fingerprints(sdp)
+        return bool(self._fingerprints) and bool(found) and found != self._fingerprints
 
     @property
     def dtls_failure(self) -> tuple[str, str] | None:
@@ -221,8 +222,8 @@ class Leg:
         return description.sdp
 
     async def _set_remote(self, sdp: str, kind: str) -> None:
-        self._fingerprints = read_fingerprints(sdp)
         await self.connection.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=kind))
+        self._fingerprints = read_fingerprints(sdp)
 
     def _tell(self, candidate: RTCIceCandidate | None) -> None:
         transports = self.connection.ice_transports

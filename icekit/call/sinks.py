@@ -109,6 +109,7 @@ class Sink:
         self._recording = False
         self._tracks: dict[str, MeasuredTrack] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._cancelled: set[asyncio.Task[None]] = set()
         if path is not None:
             try:
                 # FFmpeg itself finds out with the first frame only.
@@ -133,6 +134,15 @@ class Sink:
         else:
             self._tasks[track.id] = asyncio.get_running_loop().create_task(_consume(measured))
 
+    def renew(self) -> None:
+        """What comes from now on is of a new connection; what is recorded already goes on."""
+        for identifier, task in self._tasks.items():
+            task.cancel()
+            self._tracks.pop(identifier)
+            self._cancelled.add(task)
+            task.add_done_callback(self._cancelled.discard)
+        self._tasks.clear()
+
     async def start(self) -> None:
         """All tracks are there: begin the recording."""
         if self._recorder is not None and not self._recording and self._tracks:
@@ -141,9 +151,10 @@ class Sink:
 
     async def stop(self) -> None:
         """Stop reading, and finish the file. Idempotent."""
-        for task in self._tasks.values():
+        tasks = {*self._tasks.values(), *self._cancelled}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         recorder, self._recorder = self._recorder, None
         if recorder is None:

@@ -15,6 +15,7 @@ from icekit.aio.connection import IceConnection
 from icekit.aio.server import serve
 from icekit.call import Call
 from icekit.call.leg import Leg
+from icekit.call.trace import Mark
 from icekit.catalogue import CODES
 from icekit.errors import CallFailed, ConfigError, InvalidState
 from icekit.ice_config import IceConfig
@@ -332,6 +333,18 @@ async def test_the_channel_ends_in_the_middle_of_a_call(caplog: pytest.LogCaptur
     assert "the signaling of a connected call has ended" in caplog.text
 
 
+async def test_bad_changes_are_told_once() -> None:
+    async with two_calls() as (caller, callee):
+        await both(caller.connected(), callee.connected())
+        for number in range(5):
+            broken = f"v=0\r\no=- 1 {number}\r\nm=audio 9 X 0\r\na=mid:0\r\na=ice-ufrag:abcd\r\n"
+            await callee._say(Offer(sdp=broken))
+        await until(lambda: bool(caller.findings))
+        await talk(caller, callee)
+        assert [finding.code for finding in caller.findings] == ["CALL-DESCRIPTION"]
+        assert caller.phase is Phase.CONNECTED
+
+
 async def test_hold_and_resume() -> None:
     async with two_calls() as (caller, callee):
         with pytest.raises(InvalidState, match="wait for connected"):
@@ -408,6 +421,8 @@ async def test_a_peer_that_begins_anew_is_taken_back() -> None:
                 await second.opened()
                 second.send("again")
                 assert await call.receive() == "again"
+                await call.first_media()
+                assert Mark.CONNECTED in call.trace.marks
 
 
 async def test_one_side_has_more_media_than_the_other() -> None:

@@ -31,6 +31,18 @@ async def test_levels_of_each_track() -> None:
     await sink.stop()
 
 
+async def test_a_new_connection_has_new_tracks() -> None:
+    sink = Sink(None, 0.0, lambda level: None)
+    old, new = ToneTrack(), BarsTrack()
+    sink.add(old)
+    sink.renew()
+    assert sink.levels == ()
+    sink.add(new)
+    await until(lambda: sink.levels[0].frames > 0)
+    assert [level.kind for level in sink.levels] == ["video"]
+    await sink.stop()
+
+
 async def test_a_recording_can_be_played(tmp_path: Path) -> None:
     path = tmp_path / "call.mp4"
     sink = Sink(path, 0.0, lambda level: None)
