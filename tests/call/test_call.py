@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -25,8 +26,9 @@ from icekit.sdp import read_sdp
 from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import IceServer
 from icekit.signaling import Answer, Bye, Fault, Message, Offer, Presence, Report, TrickledCandidate, connect
+from icekit.signaling.server import serve as serve_signaling
 from tests.call.calls import until
-from tests.call.rooms import Through, both, config, room, talk, two_calls
+from tests.call.rooms import SECONDS, Through, both, config, room, talk, two_calls
 
 LONG = Deadlines(peer=20, answer=20, candidates=20, path=20, nomination=20, dtls=20)
 
@@ -331,6 +333,31 @@ async def test_the_channel_ends_in_the_middle_of_a_call(caplog: pytest.LogCaptur
         await caller.hang_up()
         assert "the other side hung up" in await callee.ended()
     assert "the signaling of a connected call has ended" in caplog.text
+
+
+async def test_the_server_is_restarted_in_the_middle_of_a_call() -> None:
+    """Media go on without it, and what is said afterwards arrives."""
+    async with AsyncExitStack() as first:
+        running = await first.enter_async_context(serve_signaling(port=0))
+        url = running.url("lobby")
+        async with (
+            asyncio.timeout(SECONDS),
+            connect(url, name="alice") as one,
+            connect(url, name="bob") as other,
+            Call(one, media=["tone"], config=config()) as caller,
+            Call(other, media=["tone"], config=config()) as callee,
+        ):
+            await both(caller.connected(), callee.connected())
+            await first.aclose()
+            await talk(caller, callee)
+            caller.hold()
+            async with serve_signaling(port=running.port):
+                for call in (caller, callee):
+                    await until_direction(call, "inactive")
+                await talk(caller, callee)
+                assert [call.phase for call in (caller, callee)] == [Phase.CONNECTED] * 2
+                await caller.hang_up("done")
+                assert await callee.ended() == "the other side hung up: done"
 
 
 async def test_bad_changes_are_told_once() -> None:
