@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,7 +14,9 @@ from icekit.explain import UNDERSTOOD, explain
 from icekit.explanation import Explanation, Kind
 from icekit.findings import diagnose
 from icekit.pasted import MAX_TEXT
+from icekit.redaction import Redactor
 from icekit.report import to_dict
+from tests.cli.reports import REPORT
 from tests.descriptions import ANSWER, OFFER
 from tests.observations import HEALTHY
 
@@ -198,3 +201,26 @@ def test_any_text_has_an_answer(text: str) -> None:
     json.dumps(to_dict(explanation))
     if explanation.canonical is not None and explanation.kind is Kind.CANDIDATE:
         assert explain(explanation.canonical).understood
+
+
+# A candidate that equals its related address, an exchange, and a report with findings.
+FABRICATED = "candidate:842163049 1 udp 1677729535 192.168.1.2 56132 typ srflx raddr 192.168.1.2 rport 56132"
+
+
+@pytest.mark.parametrize(
+    "original", [FABRICATED, HOST, RELAY, SRFLX, OFFER, OFFER + ANSWER, json.dumps(to_dict(REPORT))]
+)
+def test_a_redacted_text_is_judged_like_the_original(original: str) -> None:
+    redactor = Redactor()
+    is_report = original.startswith("{")
+    hidden = json.dumps(redactor.document(json.loads(original))) if is_report else redactor.hide(original)
+    plain, redacted = explain(original), explain(hidden)
+    assert [(found.code, found.severity) for found in redacted.findings] == [
+        (found.code, found.severity) for found in plain.findings
+    ]
+    assert redacted.kind is plain.kind
+    shown = json.dumps(to_dict(redacted))
+    for address in re.findall(r"(?:192\.168|10\.0|8\.8|198\.51)\.[0-9.]+", original):
+        assert address not in shown
+    # Nor is any address there that only stands for a token.
+    assert not re.search(r"\b(?:10\.0|192\.88)\.[0-9]+\.[0-9]+", shown)
