@@ -161,8 +161,10 @@ class Gatherer:
 
     def owns(self, datagram: Datagram) -> bool:
         """Whether it belongs to a server, and not to a peer."""
-        path = Path(datagram.destination, datagram.source, datagram.transport)
-        return path in self._by_path or self._bindings.tag_of(datagram.data[8:20]) is not None
+        # Asked for every datagram of data, too: a plain tuple is equal to a Path.
+        if (datagram.destination, datagram.source, datagram.transport) in self._by_path:
+            return True
+        return len(self._bindings) > 0 and self._bindings.tag_of(datagram.data[8:20]) is not None
 
     # Endpoint.
 

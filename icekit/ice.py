@@ -250,10 +250,11 @@ class IceAgent:
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the best valid pair; InvalidState when there is none (yet, or any more)."""
-        path = self._data_path(component)
-        if path is None or self.state is IceState.CLOSED:
+        pair = self._now_generation.selection.selected.get(component)
+        if pair is None and (path := self._data_path(component)) is not None:
+            pair = path[1]
+        if pair is None or self.state is IceState.CLOSED:
             raise InvalidState(f"component {component} has no valid pair")
-        pair = path[1]
         pair.bytes_sent += len(data)
         self._out.append(pair.datagram(data))
 
@@ -381,6 +382,12 @@ class IceAgent:
         """Drain."""
         out, self._out = self._out, []
         return out
+
+    def events(self) -> list[IceEvent]:
+        """Drain all of them."""
+        told = list(self._events)
+        self._events.clear()
+        return told
 
     def next_event(self) -> IceEvent | None:
         """Drain."""
@@ -607,10 +614,10 @@ class IceAgent:
 
     def _sender_of(self, datagram: Datagram) -> int | None:
         """RFC 8445 §12.2: the component, if its source has sent an authenticated check or answered one there."""
-        key = key_of_received(datagram)
+        key = datagram.destination, datagram.source, datagram.transport
         for generation in self._generations:
             pair = generation.checklist.pairs.get(key)
-            if pair is not None and (pair.heard or pair.valid):
+            if pair is not None and (pair.heard or pair.state is PairState.SUCCEEDED):
                 pair.bytes_received += len(datagram.data)
                 return pair.component
             if key in generation.early_checks:

@@ -377,7 +377,7 @@ class IceSession:
 
     def _tell(self, now: float) -> None:
         """What the agent tells."""
-        while (told := self.agent.next_event()) is not None:
+        for told in self.agent.events():
             if isinstance(told, PairSelected):
                 self._bind_channel(told, now)
             self._events.append(told)

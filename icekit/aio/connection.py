@@ -17,6 +17,7 @@ from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
 from icekit.aio.gatherer import require_local_addresses, resolve_server
+from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.remote_candidates import RemoteCandidates
@@ -47,7 +48,6 @@ log = logging.getLogger(__name__)
 
 FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
-_MAX_HISTORY = 1000
 # RFC 8445 §5.1.2.1 leaves room for 256; media has two (RTP and RTCP).
 _MAX_COMPONENTS = 8
 # Without trickle a description waits for this long after the last candidate, and no longer than that in all.
@@ -133,9 +133,8 @@ class IceConnection:
         self._end_told = False
         self._generation = 0
         self._state_readers: list[deque[IceState]] = []
-        self.history: deque[tuple[float, SessionEvent]] = deque(maxlen=_MAX_HISTORY)
-        """All that has happened but data, with the time of the loop: the last 1,000."""
-        self._happenings = 0
+        self.history = History()
+        """All that has happened but data."""
         self.remote_username: str | None = None
         self.remote_password: str | None = None
         self.remote_is_lite = False
@@ -241,10 +240,8 @@ class IceConnection:
 
     async def recvfrom(self) -> tuple[bytes, int]:
         """The next datagram, and its component."""
-        if self._inbox:
-            return self._inbox.popleft()
-        self._check_alive()
-        if self._agent.state in (IceState.NEW, IceState.CHECKING):
+        if not self._inbox and self._agent.state in (IceState.NEW, IceState.CHECKING):
+            self._check_alive()
             raise IceFailed("Cannot receive data, not connected")
         return await self._inbox.take(self._check_alive)
 
@@ -294,15 +291,15 @@ class IceConnection:
 
         ``PairImproved`` is among it: a pair that is better than the nominated one, and that ``restart`` would take.
         """
-        told = self._happenings - len(self.history)
+        told = 0
         while True:
-            while told < self._happenings:
-                # Who reads too slowly misses the oldest.
-                told = max(told, self._happenings - len(self.history)) + 1
-                yield self.history[told - 1 - self._happenings]
-            if self._closing is not None and self._closing.done():
-                return
-            await self._wait(None)
+            entries, told = self.history.after(told)
+            for entry in entries:
+                yield entry
+            if not entries:
+                if self._closing is not None and self._closing.done():
+                    return
+                await self._wait(None)
 
     async def settled(self) -> SelectedPair:
         """The nominated pair, once there is one; IceFailed if there never is."""
@@ -441,8 +438,7 @@ class IceConnection:
             case StateChanged(state=state):
                 for reader in self._state_readers:
                     reader.append(state)
-        self.history.append((now, event))
-        self._happenings += 1
+        self.history.add(now, event)
         self._notify()
 
     async def _resolve_remote(self, remote: RemoteCandidates, candidate: Candidate) -> None:

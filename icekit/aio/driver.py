@@ -186,7 +186,7 @@ class Driver(Generic[EventT]):
     def _received(self, source: Address, destination: Address, data: bytes, transport: Transport) -> None:
         if self._closed:
             return
-        self.endpoint.receive_datagram(Datagram(source, destination, data, transport), self.now())
+        self.endpoint.receive_datagram(Datagram(source, destination, data, transport), self._loop.time())
         self._pump()
 
     def _timer_fired(self, when: float) -> None:
@@ -396,7 +396,7 @@ class _Udp(asyncio.DatagramProtocol):
             # What the system says before sendto() returns is about the datagram that it was given.
             self._errors.clear()
             self._transport.sendto(data, None if self._connected_id is not None else destination)
-            return not any(has_no_route(error) for error in self._errors)
+            return not self._errors or not has_no_route(self._errors[0])
         return True
 
     def close(self) -> None:
