@@ -13,6 +13,7 @@ from icekit.errors import InvalidState
 from icekit.negotiation import Negotiation
 from icekit.negotiation_events import (
     AnswerWanted,
+    CandidateReady,
     ChangeFailed,
     DescriptionReady,
     NegotiationFailed,
@@ -196,12 +197,15 @@ def test_duplicates_change_nothing() -> None:
 def test_an_offer_that_lost_is_not_answered_later() -> None:
     core = offered(name="z")
     core.receive_offer(sdp("them", 1), 1.0, sender="a")
-    core.receive_answer(sdp("them", 2), 1.0)
+    # It does not say whose it is, and comes before the answer: it is of the offer that lost.
+    core.receive_candidate(RemoteCandidate(LINE, "0", 0), 1.0)
+    core.receive_answer(sdp("next", 2), 1.0)
     core.answer_applied(1.0)
-    drain(core)
+    assert [event for event in drain(core) if isinstance(event, CandidateReady)] == []
     core.receive_offer(sdp("them", 1), 2.0, sender="a")
     assert core.state is SignalingState.STABLE
     core.receive_candidate(RemoteCandidate(LINE, "0", 0, "them"), 2.0)
+    assert [event for event in drain(core) if isinstance(event, CandidateReady)] == []
 
 
 @pytest.mark.parametrize(
@@ -355,6 +359,7 @@ def test_a_change_that_loses_a_collision_is_offered_again() -> None:
     core = established("a")
     core.offer(1.0)
     core.offer_made(sdp("ours", 2), 1.0)
+    drain(core)
     core.receive_offer(sdp("them", 2), 1.0, sender="z")
     core.answer_made(sdp("ours", 3), 1.0)
     events = drain(core)
