@@ -514,3 +514,21 @@ def test_a_peer_that_is_not_there_fails() -> None:
         assert 39 < asyncio.get_running_loop().time() < 41
 
     simulated(test)
+
+
+async def test_pacing_is_ours_until_the_peer_has_proposed_something() -> None:
+    def used(connection: PeerConnection) -> set[float]:
+        return {item.connection._agent.pacer.ta for item in connection.ice_transports}
+
+    caller, callee = ours(), ours()
+    async with closing(caller, callee):
+        caller.createDataChannel("x")
+        await caller.setLocalDescription(await caller.createOffer())
+        assert used(caller) == {0.005}
+        await callee.setRemoteDescription(caller.localDescription)
+        assert used(callee) == {0.005}
+        await callee.setLocalDescription(await callee.createAnswer())
+        # Stock aiortc and every browser propose nothing.
+        sdp = callee.localDescription.sdp.replace("a=ice-pacing:5\r\n", "")
+        await caller.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
+        assert used(caller) == {0.02}
