@@ -77,6 +77,8 @@ def _cannot_import(python: str, module: str) -> str | None:
 _ENGINES = (
     Engine(name="icekit", module="aiortc", package="aiortc"),
     Engine(name="aiortc", module="aiortc", package="aiortc", trickles=False),
+    Engine(name="icekit_ice", module="aioice", package="aioice"),
+    Engine(name="aioice", module="aioice", package="aioice", trickles=False),
     Engine(name="wrtc", module="webrtc", package="wrtc"),
     Engine(
         name="libdatachannel",

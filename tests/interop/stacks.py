@@ -28,35 +28,35 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = ROOT / "docs" / "interop.md"
 RECORD = ROOT / "docs" / "interop.json"
 
-OTHERS = ("aiortc", "wrtc", "libdatachannel", "chromium")
+# Each with the program of icekit that it meets: a call, or ICE alone.
+OTHERS = {
+    "aiortc": "icekit",
+    "wrtc": "icekit",
+    "libdatachannel": "icekit",
+    "chromium": "icekit",
+    "aioice": "icekit_ice",
+}
+OURS = tuple(dict.fromkeys(OTHERS.values()))
 # One way: 25 ms to the servers and back, 50 ms to the peer and back, directly or through one relay.
 LINK = Link(delay=0.0125)
 PASSWORD = "secret"
-RUNS = 7
+RUNS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """``nats`` of the offering and the answering side; none of both: two programs on this machine as it is."""
+    """``nats`` of the offering and the answering side; without, two programs on this machine as it is."""
 
-    name: str
-    nats: tuple[str, str] | None
     path: str
-    title: str
+    nats: tuple[str, str] | None = None
+    relay_only: bool = False
 
 
 NETWORKS = {
-    network.name: network
-    for network in (
-        Network("host", None, "direct", "One machine, no NAT, no server"),
-        Network("restricted", ("port-restricted", "port-restricted"), "direct", "Both behind a port-restricted NAT"),
-        Network(
-            "symmetric",
-            ("symmetric", "port-restricted"),
-            "relay",
-            "The caller behind a symmetric NAT, the other behind a port-restricted one",
-        ),
-    )
+    "host": Network("direct"),
+    "restricted": Network("direct", ("port-restricted", "port-restricted")),
+    "symmetric": Network("relay", ("symmetric", "port-restricted")),
+    "relayed": Network("relay", ("port-restricted", "port-restricted"), relay_only=True),
 }
 
 
@@ -73,27 +73,23 @@ class Case:
         return f"{self.network}-{'trickle' if self.trickle else 'whole'}-{self.offerer}-{self.answerer}"
 
 
-# Each stack in each role with and without trickle, half of them behind NATs, and each stack behind both kinds.
-_PLACES = {
-    (0, True, True): "restricted",
-    (0, True, False): "host",
-    (0, False, True): "host",
-    (0, False, False): "symmetric",
-    (1, True, True): "symmetric",
-    (1, True, False): "host",
-    (1, False, True): "host",
-    (1, False, False): "restricted",
-}
+# Each stack in each role with and without trickle, half of it behind NATs.
+_PLACES = (
+    {(True, True): "restricted", (False, False): "symmetric"},
+    {(True, False): "symmetric", (False, True): "relayed"},
+    {(True, True): "relayed", (False, False): "restricted"},
+)
 
 
 def few_cases() -> list[Case]:
     """For every run of the tests."""
     cases = []
-    for number, other in enumerate(OTHERS):
+    for number, (other, ours) in enumerate(OTHERS.items()):
         for ours_offers in (True, False):
             for trickle in (True, False):
-                pair = ("icekit", other) if ours_offers else (other, "icekit")
-                cases.append(Case(_PLACES[number % 2, ours_offers, trickle], trickle, *pair))
+                pair = (ours, other) if ours_offers else (other, ours)
+                place = _PLACES[number % len(_PLACES)].get((ours_offers, trickle), "host")
+                cases.append(Case(place, trickle, *pair))
     return sorted(cases)
 
 
@@ -104,8 +100,8 @@ def all_cases() -> list[Case]:
         for network in NETWORKS
         for trickle in (True, False)
         for pair in (
-            ("icekit", "icekit"),
-            *(pair for other in OTHERS for pair in (("icekit", other), (other, "icekit"), (other, other))),
+            *((ours, ours) for ours in OURS),
+            *(pair for other, ours in OTHERS.items() for pair in ((ours, other), (other, ours), (other, other))),
         )
     ]
 
@@ -125,7 +121,7 @@ Outcomes = dict[Case, list[CallReport]]
 def make_calls(network: Network, cases: Sequence[Case], runs: int = 1, *, warm: bool = False) -> Outcomes:
     """All calls of one network, one after the other. ``warm``: each program has made one call before."""
     with _places(network) as (places, servers):
-        return asyncio.run(_make_calls(places, servers, cases, runs, warm))
+        return asyncio.run(_make_calls(network, places, servers, cases, runs, warm))
 
 
 @contextmanager
@@ -142,6 +138,7 @@ def _places(network: Network) -> Iterator[tuple[tuple[Namespace | None, Namespac
 
 
 async def _make_calls(
+    network: Network,
     places: tuple[Namespace | None, Namespace | None],
     servers: tuple[Mapping[str, Any], ...],
     cases: Sequence[Case],
@@ -162,11 +159,13 @@ async def _make_calls(
                 raise started
         if warm:
             for name in sorted(names[0] & names[1]):
-                await call(*(side[name] for side in programs), CallConfig(ice_servers=servers))
+                await call(
+                    *(side[name] for side in programs), CallConfig(ice_servers=servers, relay_only=network.relay_only)
+                )
         # What the machine does besides meets all cases alike.
         for _ in range(runs):
             for case in cases:
-                config = CallConfig(ice_servers=servers, trickle=case.trickle)
+                config = CallConfig(ice_servers=servers, trickle=case.trickle, relay_only=network.relay_only)
                 pair = programs[0][case.offerer], programs[1][case.answerer]
                 outcomes[case].append(await call(*pair, config))
     return outcomes
@@ -184,7 +183,8 @@ def write_record(outcomes: Outcomes) -> None:
             versions[side.engine] = side.version
     for network in {case.network for case in outcomes}:
         record["networks"][network] = {
-            "commit": _git("rev-parse", "--short", "HEAD") + (" with changes" if _git("status", "--porcelain") else ""),
+            "commit": _git("rev-parse", "--short", "HEAD")
+            + (" with changes" if _git("status", "--porcelain", "--", "icekit", "tests") else ""),
             "cores": os.cpu_count(),
             "versions": versions,
             "calls": [
@@ -261,18 +261,27 @@ def table(record: Any, name: str) -> str:
         "| stack | candidates | with itself | icekit calls it | it calls icekit | path | same pair |",
         "|---|---|---|---|---|---|---|",
     ]
-    for other in ("icekit", *OTHERS):
+    for stack in sorted({*OURS, *OTHERS}, key=_order):
+        ours = OTHERS.get(stack, stack)
         for trickle in (True, False):
-            pairs = ((other, other), ("icekit", other), (other, "icekit"))
+            pairs = ((stack, stack),) if stack in OURS else ((stack, stack), (ours, stack), (stack, ours))
             runs = [recorded(record, Case(name, trickle, *pair)) for pair in pairs]
-            mixed = runs[0] if other == "icekit" else [*runs[1], *runs[2]]
-            cells = [_times(item) for item in runs] if other != "icekit" else [_times(runs[0]), "", ""]
-            words = [other, "as they come" if trickle else "at once", *cells, _paths(mixed), _same(mixed)]
-            lines.append(f"| {' | '.join(words)} |")
+            mixed = [run for item in runs[1:] or runs for run in item]
+            cells = [*map(_times, runs), "", ""][:3]
+            words = [_TITLES.get(stack, stack), "as they come" if trickle else "at once", *cells]
+            lines.append(f"| {' | '.join([*words, _paths(mixed), _same(mixed)])} |")
     count = len(network["calls"][0]["runs"])
     versions = ", ".join(f"{engine} {version}" for engine, version in sorted(network["versions"].items()))
     lines += ["", f"Medians of {count} calls each, {network['cores']} cores, commit {network['commit']}; {versions}."]
     return "\n".join(lines) + "\n"
+
+
+_TITLES = {"icekit_ice": "icekit, ICE only", "aioice": "aioice, ICE only"}
+
+
+def _order(stack: str) -> tuple[int, bool, str]:
+    """Calls before ICE alone, icekit before the others."""
+    return OURS.index(OTHERS.get(stack, stack)), stack not in OURS, stack
 
 
 def _times(runs: Iterable[Mapping[str, Any]]) -> str:

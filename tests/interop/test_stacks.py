@@ -1,5 +1,5 @@
-"""icekit's PeerConnection with other stacks: aiortc, libwebrtc, libdatachannel and Chromium, each in both roles, with
-and without trickle, on one machine and behind the NATs of the laboratory with coturn.
+"""icekit's PeerConnection with other stacks: aiortc, libwebrtc, libdatachannel and Chromium, and its IceConnection with
+aioice, each in both roles, with and without trickle, on one machine and behind the NATs of the laboratory with coturn.
 
 Every run of the tests makes a few of the calls and holds them against the record that ``docs/interop.md`` is made of.
 ``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times, and writes record and page anew
@@ -13,9 +13,11 @@ from functools import cache
 
 import pytest
 
+from icekit.bench.engines import ENGINES
 from tests.interop.stacks import (
     NETWORKS,
     OTHERS,
+    OURS,
     PAGE,
     RUNS,
     Case,
@@ -42,7 +44,7 @@ pytestmark = pytest.mark.timeout(900 if MODE else 300)
 @cache
 def calls(network: str) -> Outcomes | Exception:
     """All calls of a network, as far as their engines can run here; made once, also when they break off."""
-    absent = {engine for engine in ("icekit", *OTHERS) if why_not(engine) is not None}
+    absent = {engine for engine in ENGINES if why_not(engine) is not None}
     cases = [case for case in CASES if case.network == network and not absent & {case.offerer, case.answerer}]
     runs, warm = (RUNS, True) if MODE == "record" else (1, False)
     try:
@@ -80,8 +82,8 @@ def test_every_stack_is_met_in_each_role_with_and_without_trickle_half_behind_na
     met = {(case.offerer, case.answerer, case.trickle) for case in few}
     assert met == {
         (*pair, trickle)
-        for other in OTHERS
-        for pair in (("icekit", other), (other, "icekit"))
+        for other, ours in OTHERS.items()
+        for pair in ((ours, other), (other, ours))
         for trickle in (True, False)
     }
     assert len(few) == len(met)
@@ -95,7 +97,7 @@ def test_the_record_is_whole() -> None:
     for case in all_cases():
         runs = recorded(record, case)
         assert len(runs) >= RUNS, case
-        if "icekit" in (case.offerer, case.answerer):
+        if set(OURS) & {case.offerer, case.answerer}:
             assert [run["failure"] for run in runs] == [None] * len(runs), case
             assert {run["path"] for run in runs} == {NETWORKS[case.network].path}, case
 
