@@ -6,7 +6,7 @@ venv=$root/.venv
 # There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
 unfinished=$root/.venv-unfinished
 # shellcheck disable=SC2034
-test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs gir1.2-nice-0.1 python3-gi xvfb
+test_packages=(coturn miniupnpd nftables iproute2 conntrack stun-client openssl procps tshark chromium nodejs libnice10 gir1.2-nice-0.1 python3-gi xvfb
     rabbitmq-server mosquitto redis-server nats-server)
 
 say() { printf '%s\n' "$*" >&2; }

@@ -23,7 +23,7 @@ WITHOUT_TEST = {
     "icekit/__main__.py": "one call; the tests below run it",
     **{
         f"icekit/bench/programs/{name}.py": "it needs its stack; tests/interop/test_stacks.py runs it in real calls"
-        for name in ("aioice", "aiortc", "chromium", "icekit", "icekit_ice", "libdatachannel", "wrtc")
+        for name in ("aioice", "aiortc", "chromium", "icekit", "icekit_ice", "libdatachannel", "libnice", "wrtc")
     },
     "icekit/signaling/transport.py": "protocols; the contract suite runs over everything that has them",
 }

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from ctypes.util import find_library
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,8 @@ _PROBE_SECONDS = 20.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Engine:
-    """``module`` is what its Python must be able to import, ``program`` what must be installed besides.
+    """``module`` is what its Python must be able to import; ``program`` and ``library`` are what must be installed
+    besides, ``debian`` the package that has it.
 
     ``variable`` names an environment variable with a Python of its own. ``trickles``: it tells candidates as they come.
     """
@@ -34,6 +36,8 @@ class Engine:
     module: str
     package: str
     program: str | None = None
+    library: str | None = None
+    debian: str | None = None
     variable: str | None = None
     trickles: bool = True
 
@@ -41,7 +45,9 @@ class Engine:
         """What to execute; ConfigError tells in one sentence what is missing."""
         python = self.python()
         if self.program is not None and shutil.which(self.program) is None:
-            raise ConfigError(f"{self.name} needs the program {self.program}: apt-get install {self.program}")
+            raise ConfigError(f"{self.name} needs the program {self.program}: apt-get install {self.debian}")
+        if self.library is not None and find_library(self.library) is None:
+            raise ConfigError(f"{self.name} needs the library lib{self.library}: apt-get install {self.debian}")
         return [python, "-P", "-c", _STARTER, str(_ROOT), f"icekit.bench.programs.{self.name}"]
 
     def python(self) -> str:
@@ -86,7 +92,8 @@ _ENGINES = (
         package="libdatachannel-py",
         variable="ICEKIT_LIBDATACHANNEL_PYTHON",
     ),
-    Engine(name="chromium", module="playwright", package="playwright", program="chromium"),
+    Engine(name="libnice", module="ctypes", package="libnice", library="nice", debian="libnice10"),
+    Engine(name="chromium", module="playwright", package="playwright", program="chromium", debian="chromium"),
 )
 
 ENGINES: Final[Mapping[str, Engine]] = MappingProxyType({engine.name: engine for engine in _ENGINES})

@@ -53,8 +53,14 @@ def test_a_python_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 
 def test_a_program_that_is_missing() -> None:
-    engine = Engine(name="absent", module="json", package="x", program="no-such-program")
-    with pytest.raises(ConfigError, match="apt-get install no-such-program"):
+    engine = Engine(name="absent", module="json", package="x", program="no-such-program", debian="a-package")
+    with pytest.raises(ConfigError, match="the program no-such-program: apt-get install a-package"):
+        engine.command()
+
+
+def test_a_library_that_is_missing() -> None:
+    engine = Engine(name="absent", module="json", package="x", library="no-such-library", debian="a-package")
+    with pytest.raises(ConfigError, match="the library libno-such-library: apt-get install a-package"):
         engine.command()
 
 

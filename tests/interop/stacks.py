@@ -35,12 +35,13 @@ OTHERS = {
     "libdatachannel": "icekit",
     "chromium": "icekit",
     "aioice": "icekit_ice",
+    "libnice": "icekit_ice",
 }
 OURS = tuple(dict.fromkeys(OTHERS.values()))
 # One way: 25 ms to the servers and back, 50 ms to the peer and back, directly or through one relay.
 LINK = Link(delay=0.0125)
 PASSWORD = "secret"
-RUNS = 5
+RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +277,7 @@ def table(record: Any, name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-_TITLES = {"icekit_ice": "icekit, ICE only", "aioice": "aioice, ICE only"}
+_TITLES = {"icekit_ice": "icekit, ICE only", "aioice": "aioice, ICE only", "libnice": "libnice, ICE only"}
 
 
 def _order(stack: str) -> tuple[int, bool, str]:

@@ -7,6 +7,7 @@ connection itself, open when ``connect`` returns; on a network without loss ever
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 import aioice
@@ -19,6 +20,9 @@ from icekit.servers import IceServer, ServerUri
 _HEAD = "v=0\r\no=- 0 0 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=application 9 UDP ice\r\nc=IN IP4 0.0.0.0\r\na=mid:0\r\n"
 
 
+_GREETS_EVERY = 0.05
+
+
 class AioicePeer:
     """A connection of aioice, or one with its interface."""
 
@@ -26,6 +30,7 @@ class AioicePeer:
         self.voice = voice
         self.connection: Any = None
         self.start_: Start = Start(role="offer")
+        self._heard = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     def make_connection(self, controlling: bool, start: Start) -> Any:
@@ -132,12 +137,20 @@ class AioicePeer:
         self.voice.opened()
         offers = self.start_.role == "offer"
         if offers:
-            await self.connection.send(GREETING.encode())
+            # libnice drops what comes before its own check is answered, and over ICE alone nobody else repeats it.
+            self._spawn(self._greet())
         while True:
             data = await self.connection.recv()
             if not offers:
                 await self.connection.send(data)
+            self._heard.set()
             self.voice.echoed(data.decode())
+
+    async def _greet(self) -> None:
+        while not self._heard.is_set():
+            await self.connection.send(GREETING.encode())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._heard.wait(), _GREETS_EVERY)
 
 
 def _address(uri: ServerUri) -> tuple[str, int]:
