@@ -29,7 +29,7 @@ class Engine:
     """``module`` is what its Python must be able to import; ``program`` and ``library`` are what must be installed
     besides, ``debian`` the package that has it.
 
-    ``variable`` names an environment variable with a Python of its own. ``trickles``: it tells candidates as they come.
+    ``variable`` names an environment variable with a Python of its own.
     """
 
     name: str
@@ -39,7 +39,6 @@ class Engine:
     library: str | None = None
     debian: str | None = None
     variable: str | None = None
-    trickles: bool = True
 
     def command(self) -> list[str]:
         """What to execute; ConfigError tells in one sentence what is missing."""
@@ -82,9 +81,9 @@ def _cannot_import(python: str, module: str) -> str | None:
 
 _ENGINES = (
     Engine(name="icekit", module="aiortc", package="aiortc"),
-    Engine(name="aiortc", module="aiortc", package="aiortc", trickles=False),
+    Engine(name="aiortc", module="aiortc", package="aiortc"),
     Engine(name="icekit_ice", module="aioice", package="aioice"),
-    Engine(name="aioice", module="aioice", package="aioice", trickles=False),
+    Engine(name="aioice", module="aioice", package="aioice"),
     Engine(name="wrtc", module="webrtc", package="wrtc"),
     Engine(
         name="libdatachannel",

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from functools import cache
+from typing import Any
 
 import pytest
 
@@ -32,7 +33,6 @@ from tests.interop.stacks import (
     with_tables,
     write_record,
 )
-from tests.requirements import require_netns, require_program
 
 MODE = os.environ.get("ICEKIT_INTEROP", "")
 CASES = all_cases() if MODE else few_cases()
@@ -56,15 +56,21 @@ def calls(network: str) -> Outcomes | Exception:
     return outcomes
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+def marked(case: Case) -> Any:
+    marks = [pytest.mark.interop]
+    if NETWORKS[case.network].nats is not None:
+        marks += [pytest.mark.netns, pytest.mark.interop("turnserver")]
+    if "chromium" in (case.offerer, case.answerer):
+        marks.append(pytest.mark.browser)
+    return pytest.param(case, id=str(case), marks=marks)
+
+
+@pytest.mark.parametrize("case", [marked(case) for case in CASES])
 def test_call(case: Case) -> None:
     for engine in (case.offerer, case.answerer):
         reason = why_not(engine)
         if reason is not None:
             pytest.skip(reason)
-    if NETWORKS[case.network].nats is not None:
-        require_netns()
-        require_program("turnserver")
     outcomes = calls(case.network)
     if isinstance(outcomes, Exception):
         raise outcomes
