@@ -6,10 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import statistics
 import subprocess
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,32 +175,24 @@ async def _make_calls(
 
 
 def write_record(outcomes: Outcomes) -> None:
-    """Put these calls in the place of older ones of the same networks, and make the page anew."""
-    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"networks": {}}
-    versions = {}
-    for reports in outcomes.values():
+    """Put these calls in the place of the same ones before, and make the page anew."""
+    record = json.loads(RECORD.read_text(encoding="utf-8")) if RECORD.exists() else {"versions": {}, "calls": []}
+    changed = _git("status", "--porcelain", "--", "icekit", "tests")
+    commit = _git("rev-parse", "--short", "HEAD") + (" with changes" if changed else "")
+    known = {_case(item): item for item in record["calls"]}
+    for case, reports in outcomes.items():
         for side in (reports[0].offerer, reports[0].answerer):
-            versions[side.engine] = side.version
-    for network in {case.network for case in outcomes}:
-        record["networks"][network] = {
-            "commit": _git("rev-parse", "--short", "HEAD")
-            + (" with changes" if _git("status", "--porcelain", "--", "icekit", "tests") else ""),
-            "cores": os.cpu_count(),
-            "versions": versions,
-            "calls": [
-                {
-                    "trickle": case.trickle,
-                    "offerer": case.offerer,
-                    "answerer": case.answerer,
-                    "runs": [_run(report) for report in reports],
-                }
-                for case, reports in outcomes.items()
-                if case.network == network
-            ],
-        }
-    record["networks"] = {name: record["networks"][name] for name in NETWORKS if name in record["networks"]}
+            record["versions"][side.engine] = side.version
+        names = {"network": case.network, "trickle": case.trickle, "offerer": case.offerer, "answerer": case.answerer}
+        known[case] = {**names, "commit": commit, "runs": [_run(report) for report in reports]}
+    record["versions"] = dict(sorted(record["versions"].items()))
+    record["calls"] = [known[case] for case in all_cases() if case in known]
     RECORD.write_text(_dump(record), encoding="utf-8")
     PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+
+
+def _case(item: Mapping[str, Any]) -> Case:
+    return Case(item["network"], item["trickle"], item["offerer"], item["answerer"])
 
 
 def _git(*arguments: str) -> str:
@@ -223,41 +214,38 @@ def _milliseconds(seconds: float | None) -> float | None:
     return None if seconds is None else round(1000 * seconds, 1)
 
 
-def _dump(record: Any) -> str:
+def _dump(record: Mapping[str, Any]) -> str:
     """A call in a line, so that a change of it is one in a line."""
-    networks = []
-    for name, network in record["networks"].items():
-        head = {key: value for key, value in network.items() if key != "calls"}
-        lines = ",\n".join(f"   {json.dumps(item)}" for item in network["calls"])
-        networks.append(f'  {json.dumps(name)}: {json.dumps(head)[:-1]}, "calls": [\n{lines}\n  ]}}')
-    return '{"networks": {\n' + ",\n".join(networks) + "\n}}\n"
+    lines = ",\n".join(json.dumps(item) for item in record["calls"])
+    return f'{{"versions": {json.dumps(record["versions"])},\n"calls": [\n{lines}\n]}}\n'
 
 
-def read_record() -> Any:
-    return json.loads(RECORD.read_text(encoding="utf-8"))
+def read_record() -> dict[str, Any]:
+    return dict(json.loads(RECORD.read_text(encoding="utf-8")))
 
 
-def recorded(record: Any, case: Case) -> list[dict[str, Any]]:
-    """The runs of a case."""
-    for item in record["networks"][case.network]["calls"]:
-        if (item["trickle"], item["offerer"], item["answerer"]) == (case.trickle, case.offerer, case.answerer):
-            return list(item["runs"])
-    raise KeyError(str(case))
+def recorded(record: Mapping[str, Any], case: Case) -> list[dict[str, Any]]:
+    """The runs of a case, none if there is no record of it."""
+    return next((list(item["runs"]) for item in record["calls"] if _case(item) == case), [])
 
 
-def with_tables(page: str, record: Any) -> str:
+def with_tables(page: str, record: Mapping[str, Any]) -> str:
     """The page with the tables of ``record`` between its marks."""
-    for name in record["networks"]:
-        start, end = f"<!-- table: {name} -->\n", f"<!-- end: {name} -->"
-        before, _, rest = page.partition(start)
-        _, _, after = rest.partition(end)
-        page = f"{before}{start}{table(record, name)}{end}{after}"
-    return page
+    for name in NETWORKS:
+        page = _between(page, name, table(record, name))
+    versions = ", ".join(f"{engine} {version}" for engine, version in record["versions"].items())
+    return _between(page, "versions", f"{versions}.\n")
 
 
-def table(record: Any, name: str) -> str:
+def _between(page: str, name: str, text: str) -> str:
+    start, end = f"<!-- table: {name} -->\n", f"<!-- end: {name} -->"
+    before, _, rest = page.partition(start)
+    _, _, after = rest.partition(end)
+    return f"{before}{start}{text}{end}{after}"
+
+
+def table(record: Mapping[str, Any], name: str) -> str:
     """The table of one network; milliseconds are medians, as connected / open."""
-    network = record["networks"][name]
     lines = [
         "| stack | candidates | with itself | icekit calls it | it calls icekit | path | same pair |",
         "|---|---|---|---|---|---|---|",
@@ -271,9 +259,11 @@ def table(record: Any, name: str) -> str:
             cells = [*map(_times, runs), "", ""][:3]
             words = [_TITLES.get(stack, stack), "as they come" if trickle else "at once", *cells]
             lines.append(f"| {' | '.join([*words, _paths(mixed), _same(mixed)])} |")
-    count = len(network["calls"][0]["runs"])
-    versions = ", ".join(f"{engine} {version}" for engine, version in sorted(network["versions"].items()))
-    lines += ["", f"Medians of {count} calls each, {network['cores']} cores, commit {network['commit']}; {versions}."]
+    calls = [item for item in record["calls"] if item["network"] == name]
+    counts = sorted({len(item["runs"]) for item in calls})
+    count = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    commits = ", ".join(sorted({item["commit"] for item in calls}))
+    lines += ["", f"Medians of {count} calls each, commit {commits}."]
     return "\n".join(lines) + "\n"
 
 
@@ -285,12 +275,12 @@ def _order(stack: str) -> tuple[int, bool, str]:
     return OURS.index(OTHERS.get(stack, stack)), stack not in OURS, stack
 
 
-def _times(runs: Iterable[Mapping[str, Any]]) -> str:
+def _times(runs: Sequence[Mapping[str, Any]]) -> str:
     whole = [run for run in runs if run["failure"] is None]
     if not whole:
         return "fails"
     text = " / ".join(f"{statistics.median(run[key] for run in whole):.0f}" for key in ("connected", "opened"))
-    failed = len(list(runs)) - len(whole)
+    failed = len(runs) - len(whole)
     return text if not failed else f"{text}, {failed} failed"
 
 
