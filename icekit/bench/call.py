@@ -42,7 +42,7 @@ class CallConfig:
     stay for ``settled_after``.
     """
 
-    ice_servers: tuple[Mapping[str, Any], ...] = ()
+    ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     trickle: bool = True
     relay_only: bool = False
     signaling_delay: float = 0.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from icekit.errors import DecodeError
@@ -30,7 +30,7 @@ class Start:
     """Begin a connection. ``ice_servers`` as in a browser's configuration; ``trickle``: do not wait for candidates."""
 
     role: str
-    ice_servers: tuple[Mapping[str, Any], ...] = ()
+    ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     trickle: bool = True
     relay_only: bool = False
 

@@ -92,6 +92,10 @@ def test_start_has_defaults() -> None:
     assert decode_request(b'{"type":"start","role":"offer"}') == Start(role="offer", trickle=True, relay_only=False)
 
 
+def test_credentials_are_not_shown() -> None:
+    assert "hunter2" not in repr(Start(role="offer", ice_servers=({"urls": "turn:x", "credential": "hunter2"},)))
+
+
 def test_an_unknown_event_is_none() -> None:
     assert decode_event(b'{"type":"sunrise","time":1}') is None
 
