@@ -26,12 +26,14 @@ from icekit.bench.lines import (
 )
 from icekit.bench.program import Program
 from icekit.candidate import Candidate
-from icekit.errors import DecodeError
+from icekit.errors import DecodeError, ProgramError
 from icekit.net import Address
 from icekit.sdp import read_sdp
 
 CONNECTED = ("connected", "completed")
 _SECOND_TEXT = "still there?"
+_MAX_UNDER_WAY = 256
+_MAX_RELAYS = 256
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +41,7 @@ class CallConfig:
     """What both sides are told, and deadlines in seconds.
 
     ``signaling_delay`` is what a line is under way. ``settles_within``: how long to wait after the echo for pairs that
-    stay for ``settled_after``.
+    stay for ``settled_after``. ``answers_within``: a program that is slower to tell its pair or its end is broken.
     """
 
     ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
@@ -49,6 +51,7 @@ class CallConfig:
     fails_after: float = 20.0
     settled_after: float = 0.5
     settles_within: float = 5.0
+    answers_within: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,12 +164,11 @@ async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallR
             await _settle(carrying, sides, config)
             await offerer.send(Send(text=_SECOND_TEXT))
             try:
-                async with asyncio.timeout(config.settles_within):
+                async with asyncio.timeout(config.answers_within):
                     await _first(carrying, sides[0].second_echo)
             except TimeoutError:
-                went_wrong = f"no echo {config.settles_within:g} s after the pairs had settled"
-        with contextlib.suppress(TimeoutError):
-            await _end(carrying, sides, config)
+                went_wrong = f"no echo {config.answers_within:g} s after the pairs had settled"
+        await _end(carrying, sides, config)
     finally:
         for task in carrying:
             task.cancel()
@@ -197,7 +199,7 @@ async def _settle(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side]
         for side in sides:
             side.pair = asyncio.get_running_loop().create_future()
             await side.program.send(AskPair())
-        await _first(carrying, *(side.pair for side in sides))
+        await _answered(carrying, {side.program: side.pair for side in sides}, config)
         seen = [side.ends for side in sides]
         if seen != last:
             last, since = seen, now
@@ -209,13 +211,24 @@ async def _settle(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side]
 async def _end(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], config: CallConfig) -> None:
     for side in sides:
         await side.program.send(End())
-    async with asyncio.timeout(config.settles_within):
-        await _first(carrying, *(side.ended for side in sides))
+    await _answered(carrying, {side.program: side.ended for side in sides}, config)
+
+
+async def _answered(
+    carrying: list[asyncio.Task[None]], answers: Mapping[Program, asyncio.Future[float]], config: CallConfig
+) -> None:
+    """Wait for what every program can tell at once."""
+    try:
+        async with asyncio.timeout(config.answers_within):
+            await _first(carrying, *answers.values())
+    except TimeoutError:
+        silent = next(program.name for program, answer in answers.items() if not answer.done())
+        raise ProgramError(silent, f"no answer to a request for {config.answers_within:g} s") from None
 
 
 async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
     """Take what one program says: signaling to the other one, the rest into its record. Ends with the connection."""
-    lines: asyncio.Queue[tuple[float, Description | TrickledCandidate]] = asyncio.Queue()
+    lines: asyncio.Queue[tuple[float, Description | TrickledCandidate]] = asyncio.Queue(_MAX_UNDER_WAY)
 
     async def deliver() -> None:
         while True:
@@ -229,7 +242,7 @@ async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
             event = await source.program.next_event()
             source.note(event)
             if isinstance(event, Description | TrickledCandidate) and not target.ended.done():
-                lines.put_nowait((time.monotonic() + config.signaling_delay, _untimed(event)))
+                await lines.put((time.monotonic() + config.signaling_delay, _untimed(event)))
     finally:
         # If it has failed, its target does not read any more, which that one's own events show.
         delivering.cancel()
@@ -290,7 +303,7 @@ class _Side:
                 _set(self.ended, event.time)
 
     def _note_candidate(self, candidate: Candidate) -> None:
-        if candidate.type == "relay":
+        if candidate.type == "relay" and len(self.relays) < _MAX_RELAYS:
             self.relays.add(Address(candidate.address, candidate.port))
 
     def report(self, began: float) -> SideReport:

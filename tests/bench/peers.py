@@ -66,6 +66,8 @@ class TestPeer:
     async def pair(self) -> Pair | None:
         self.polls += 1
         match self.behaviour:
+            case "silent":
+                await asyncio.get_running_loop().create_future()
             case "no pair":
                 return None
             case "relayed":

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from icekit.bench.call import CallConfig, CallReport, call
-from icekit.bench.program import Program
+from icekit.bench.program import Program, ProgramConfig
 from icekit.errors import ProgramError
 from tests.bench.peers import HOST, RELAY, command
 
@@ -19,7 +19,11 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def made(offerer: str, answerer: str, config: CallConfig = CONFIG, times: int = 1) -> CallReport:
-    async with Program("a", command(offerer)) as a, Program("b", command(answerer)) as b:
+    ending = ProgramConfig(ends_within=0.5)
+    async with (
+        Program("a", command(offerer), config=ending) as a,
+        Program("b", command(answerer), config=ending) as b,
+    ):
         for _ in range(times):
             report = await call(a, b, config)
         return report
@@ -79,6 +83,11 @@ async def test_no_echo(offerer: str, answerer: str) -> None:
     report = await made(offerer, answerer, CallConfig(fails_after=0.3))
     assert (report.failure, report.path, report.echoed) == ("no echo after 0.3 s", "none", None)
     assert report.connected is not None
+
+
+async def test_a_program_that_does_not_answer() -> None:
+    with pytest.raises(ProgramError, match=r"the program b: no answer to a request for 0\.2 s"):
+        await made("", "silent", CallConfig(answers_within=0.2))
 
 
 @pytest.mark.parametrize(("offerer", "answerer"), [("raises", ""), ("", "raises"), ("dies", ""), ("", "dies")])
