@@ -40,7 +40,6 @@ OURS = tuple(dict.fromkeys(OTHERS.values()))
 # One way: 25 ms to the servers and back, 50 ms to the peer and back, directly or through one relay.
 LINK = Link(delay=0.0125)
 PASSWORD = "secret"
-RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,8 @@
 aioice, each in both roles, with and without trickle, on one machine and behind the NATs of the laboratory with coturn.
 
 Every run of the tests makes a few of the calls and holds them against the record that ``docs/interop.md`` is made of.
-``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times, and writes record and page anew
+``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times (``ICEKIT_INTEROP_RUNS``), and writes
+record and page anew
 (``-k restricted``: those of one network only).
 """
 
@@ -19,7 +20,6 @@ from tests.interop.stacks import (
     OTHERS,
     OURS,
     PAGE,
-    RUNS,
     Case,
     Outcomes,
     all_cases,
@@ -34,6 +34,7 @@ from tests.interop.stacks import (
 )
 
 MODE = os.environ.get("ICEKIT_INTEROP", "")
+RUNS = int(os.environ.get("ICEKIT_INTEROP_RUNS", "2"))
 CASES = all_cases() if MODE else few_cases()
 
 # The first test of a network waits for all its calls, on a machine that may be busy.
@@ -103,7 +104,7 @@ def test_the_record_is_whole() -> None:
     record = read_record()
     for case in all_cases():
         runs = recorded(record, case)
-        assert len(runs) >= RUNS, case
+        assert runs, case
         if set(OURS) & {case.offerer, case.answerer}:
             assert [run["failure"] for run in runs] == [None] * len(runs), case
             assert {run["path"] for run in runs} == {NETWORKS[case.network].path}, case
