@@ -2,9 +2,8 @@
 aioice, each in both roles, with and without trickle, on one machine and behind the NATs of the laboratory with coturn.
 
 Every run of the tests makes a few of the calls and holds them against the record that ``docs/interop.md`` is made of.
-``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times (``ICEKIT_INTEROP_RUNS``), and writes
-record and page anew
-(``-k restricted``: those of one network only).
+``ICEKIT_INTEROP=all`` makes all of them, ``ICEKIT_INTEROP=record`` several times (``ICEKIT_INTEROP_RUNS``) to write
+record and page anew (``-k restricted``: those of one network only).
 """
 
 from __future__ import annotations
