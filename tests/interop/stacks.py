@@ -187,7 +187,8 @@ def write_record(outcomes: Outcomes) -> None:
     record["versions"] = dict(sorted(record["versions"].items()))
     record["calls"] = [known[case] for case in all_cases() if case in known]
     RECORD.write_text(_dump(record), encoding="utf-8")
-    PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
+    if len(record["calls"]) == len(all_cases()):
+        PAGE.write_text(with_tables(PAGE.read_text(encoding="utf-8"), record), encoding="utf-8")
 
 
 def _case(item: Mapping[str, Any]) -> Case:
