@@ -57,6 +57,12 @@ def can_run(case: Any) -> bool:
     return isinstance(case, Case) and why_not(case.offerer) is None and why_not(case.answerer) is None
 
 
+def possible_paths(case: Case) -> set[str]:
+    """The caller decides: aioice takes whatever answers first, libdatachannel a relay at times."""
+    best = NETWORKS[case.network].path
+    return {best} if case.offerer in OURS else {best, "relay"} if NETWORKS[case.network].nats else {best}
+
+
 def marked(case: Case) -> Any:
     marks = [pytest.mark.interop]
     if NETWORKS[case.network].nats is not None:
@@ -79,10 +85,10 @@ def test_call(case: Case, request: pytest.FixtureRequest) -> None:
     known = recorded(read_record(), case)
     for report in outcomes[case]:
         assert report.failure is None, report
-        assert report.path == NETWORKS[case.network].path, report
+        assert report.path in possible_paths(case), report
         assert None not in (report.connected, report.opened, report.echoed), report
-        # Where both always ended on one pair, they do so now.
-        assert report.same_pair or not seen_same(known), report
+        # Where we decide and both have always ended on one pair, they do so now.
+        assert report.same_pair or case.offerer not in OURS or not seen_same(known), report
 
 
 def test_every_stack_is_met_in_each_role_with_and_without_trickle_half_behind_nats() -> None:
@@ -106,7 +112,7 @@ def test_the_record_is_whole() -> None:
         assert runs, case
         if set(OURS) & {case.offerer, case.answerer}:
             assert [run["failure"] for run in runs] == [None] * len(runs), case
-            assert {run["path"] for run in runs} == {NETWORKS[case.network].path}, case
+            assert {run["path"] for run in runs} <= possible_paths(case), case
 
 
 def test_the_page_shows_the_record() -> None:
