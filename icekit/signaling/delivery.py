@@ -109,12 +109,12 @@ class Delivery:
         if len(self._out) >= self.config.queue:
             return False
         # Without anybody who acknowledges, the oldest give way.
-        return not (self.peers and self._kept_too_much())
+        return not (self._readers and self._kept_too_much())
 
     @property
     def drained(self) -> bool:
         """Whether everything is sent, and acknowledged by every peer that acknowledges."""
-        return not self._out and not any(self._lacks(name, self._peers[name]) for name in self.peers)
+        return not self._out and not any(self._lacks(name, peer) for name, peer in self._readers.items())
 
     @property
     def said_farewell(self) -> bool:
@@ -137,7 +137,7 @@ class Delivery:
             stream.last += 1
             message = replace(message, seq=stream.last, id=stream.id)
             stream.keep(message, size)
-            while self._kept_too_much() and not self.peers:
+            while self._kept_too_much() and not self._readers:
                 max(self._written.values(), key=lambda written: written.size).drop_oldest()
             for name, peer in self._peers.items():
                 if peer.present and message.to in (None, name) and peer.due is None:
@@ -254,8 +254,15 @@ class Delivery:
         """The streams of ours that ``name`` reads."""
         return [stream for stream in (self._written[None], self._written.get(name)) if stream is not None]
 
+    @property
+    def _readers(self) -> dict[str, _Peer]:
+        """Who has ever acknowledged: nobody else is waited for, or is sent anything again."""
+        return {name: peer for name, peer in self._peers.items() if peer.present and peer.acknowledges}
+
     def _lacks(self, name: str, peer: _Peer) -> bool:
-        return any(stream.kept and peer.acked.get(stream.id, 0) < stream.last for stream in self._for(name))
+        return peer.acknowledges and any(
+            stream.kept and peer.acked.get(stream.id, 0) < stream.last for stream in self._for(name)
+        )
 
     def _repeat(self, name: str, peer: _Peer, now: float) -> None:
         if not self._lacks(name, peer):
@@ -288,7 +295,7 @@ class Delivery:
     def _settle(self) -> None:
         """Forget what every peer that it is for has read."""
         for to, stream in self._written.items():
-            readers = [self._peers[name] for name in self.peers if to in (None, name)]
+            readers = [peer for name, peer in self._readers.items() if to in (None, name)]
             if readers:
                 stream.settle(min(peer.acked.get(stream.id, 0) for peer in readers))
 
@@ -333,7 +340,9 @@ class Delivery:
         peer = self._peer(ack.sender, session, now)
         if peer is None:
             return
-        peer.acknowledges = True
+        if not peer.acknowledges:
+            peer.acknowledges = True
+            peer.due = now + self.config.retry if self._lacks(ack.sender, peer) else None
         everybody = self._written[None]
         if ack.of is None and ack.acked == 0:
             peer.answered.clear()

@@ -351,3 +351,17 @@ def test_a_peer_that_names_no_streams_is_acknowledged_too() -> None:
     while (message := alice.next_to_send()) is not None:
         acks.append(message)
     assert acks[-1] == Ack(acked=1, to="bob", sender="alice", id="a")
+
+
+def test_who_numbers_and_never_acknowledges_holds_nobody_up() -> None:
+    alice = Delivery("alice", "a", DeliveryConfig(unacked=5))
+    alice.connected(0)
+    alice.receive(Bye(sender="bob", seq=1), 0)
+    for _ in range(20):
+        while alice.next_to_send() is not None:
+            pass
+        assert alice.writable
+        alice.send(Bye(), 0)
+    while alice.next_to_send() is not None:
+        pass
+    assert alice.drained
