@@ -12,7 +12,10 @@ const PATHS = {direct: ["ok", "direct"], relay: ["ok", "through the relay"], non
 const given = new URLSearchParams(location.hash.slice(1));
 // Who has a token of a room gets the credentials of the relay as well.
 const ticket = given.get("token") ? `/config/${given.get("room")}/${given.get("token")}` : "/config.json";
-const [catalogue, config] = await Promise.all([loadCatalogue(), fetch(ticket).then((answer) => answer.json())]);
+const [catalogue, config] = await Promise.all([loadCatalogue(), fetch(ticket).then((answer) => answer.json())]).catch((error) => {
+  byId("status").textContent = "The server of this page does not answer as it should: load it again, or look into the server's log.";
+  throw error;
+});
 // A server that listens on all addresses has the one that this page came from.
 const here = (url) => url.replace(/:(0\.0\.0\.0|\[::\])(?=:|\?|$)/, `:${location.hostname}`);
 config.iceServers = config.iceServers.map((server) => ({...server, urls: [server.urls].flat().map(here)}));
