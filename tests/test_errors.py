@@ -9,6 +9,7 @@ import pytest
 
 from icekit import errors
 from icekit.errors import (
+    CallFailed,
     CandidateError,
     ConfigError,
     ConnectivityError,
@@ -29,6 +30,7 @@ from icekit.errors import (
     TransactionTimeout,
     UriError,
 )
+from icekit.report import Finding, Severity
 
 EVERY = [
     (ProtocolError("x"), 3, "x"),
@@ -51,6 +53,12 @@ EVERY = [
     (TransactionTimeout(7, 39.5), 1, "no answer to 7 transmissions in 39.5 s"),
     (TransactionTimeout(1, 0.5), 1, "no answer to 1 transmission in 0.5 s"),
     (IceFailed("x"), 1, "x"),
+    (CallFailed("CALL-ANSWER", "no answer"), 1, "no answer (CALL-ANSWER: no answer)"),
+    (
+        CallFailed("CALL-PATH", "late", (Finding("ICE009", Severity.ERROR, "No path.", "Fix it."),)),
+        1,
+        "No path. (CALL-PATH: late)",
+    ),
     (SignalingError("x"), 3, "x"),
     (NegotiationError("x"), 3, "x"),
     (ProgramError("wrtc", "it has ended"), 3, "the program wrtc: it has ended"),
