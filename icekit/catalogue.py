@@ -381,6 +381,14 @@ _CALL = (
         "Give both sides a TURN server, with an entry over TLS on port 443; icekit probe tells what each side needs.",
     ),
     Code(
+        "CALL-PASSWORD",
+        "checks-refused",
+        ERROR,
+        "Candidates on both sides are all that a path needs.",
+        "The ice-ufrag or ice-pwd of a description is not that of its side, which so refuses every check.",
+        "Deliver each description unchanged, and the newest one only; a server in between may not mix two sessions.",
+    ),
+    Code(
         "CALL-NOMINATION",
         "never-nominated",
         ERROR,

@@ -90,6 +90,7 @@ class CandidatePair:
     checks_sent: int = 0
     checks_received: int = 0
     responses_received: int = 0
+    checks_refused: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
     remote_address: Address = field(init=False)

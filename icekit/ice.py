@@ -305,6 +305,7 @@ class IceAgent:
                 pair.responses_received,
                 pair.bytes_sent,
                 pair.bytes_received,
+                pair.checks_refused,
             )
             for pair in generation.checklist
         )
@@ -526,6 +527,7 @@ class IceAgent:
             if check is not None and generation.remote_key is not None and message.verify(generation.remote_key):
                 break
         else:
+            self._count_refusal(message)
             self.dropped += 1
             return
         pair = check.pair
@@ -551,6 +553,13 @@ class IceAgent:
             self._deliver_early_data(pair.key, pair.component)
             generation.selection.became_valid(pair, now)
         generation.selection.answered(pair, check.sent, nominating=check.nominating, now=now)
+
+    def _count_refusal(self, message: Message) -> None:
+        """RFC 8489 §9.1.3: a 401 cannot be signed, so it counts for whoever asks why, and changes nothing."""
+        if message.message_class is Class.ERROR and message.error().code == 401:
+            for generation in self._generations:
+                if (check := generation.open_check(message.transaction_id)) is not None:
+                    check.pair.checks_refused += 1
 
     def _check_refused(self, generation: Generation, check: OpenCheck, message: Message) -> None:
         code = message.error().code

@@ -75,7 +75,7 @@ IceEvent = StateChanged | PairSelected | PairImproved | DataReceived | RoleChang
 
 @dataclass(frozen=True, slots=True)
 class PairStats:
-    """One pair in numbers; ``rtt`` in seconds."""
+    """One pair in numbers; ``rtt`` in seconds. ``checks_refused``: answered with an unsigned 401, no proof."""
 
     component: int
     local: Candidate
@@ -90,3 +90,4 @@ class PairStats:
     responses_received: int
     bytes_sent: int
     bytes_received: int
+    checks_refused: int = 0

@@ -42,7 +42,16 @@ def test_the_table_has_a_code_for_all_that_can_end_a_call() -> None:
             "CALL-NO-MEDIA",
             "CALL-CANDIDATES",
         ),
-        *("CALL-UFRAG", "CALL-PATH", "CALL-NOMINATION", "CALL-DTLS", "CALL-FINGERPRINT", "CALL-SILENT", "CALL-LOST"),
+        *(
+            "CALL-UFRAG",
+            "CALL-PATH",
+            "CALL-PASSWORD",
+            "CALL-NOMINATION",
+            "CALL-DTLS",
+            "CALL-FINGERPRINT",
+            "CALL-SILENT",
+            "CALL-LOST",
+        ),
         *("CALL-SIGNALING", "CALL-BYE"),
     }
 

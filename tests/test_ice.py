@@ -400,6 +400,19 @@ def test_a_request_without_credentials_is_a_bad_request() -> None:
     assert table.agent.stats() == ()
 
 
+def test_a_refusal_is_counted_and_changes_nothing() -> None:
+    table = new(remotes=(candidate(),))
+    (datagram,) = table.run(0.0)
+    check = decode(datagram.data)
+    before = table.agent.stats()[0].state
+    for message in (failure(check, 401), failure(check, 400), failure(request(Method.BINDING, bytes(12)), 401)):
+        table.receive(message.encode(fingerprint=True))
+    (pair,) = table.agent.stats()
+    assert (pair.checks_refused, pair.state) == (1, before)
+    table.answer(datagram)
+    assert table.agent.stats()[0].state == "succeeded"
+
+
 @pytest.mark.parametrize(
     ("username", "password"),
     [("other:peer", None), (None, "wrong"), ("", None), ("{ufrag}", None), ("peer:{ufrag}", None)],

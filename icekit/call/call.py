@@ -402,7 +402,7 @@ class Call:
         leg = self._running.leg
         if leg is None:
             return side.SideReport(phase=str(self.phase))
-        sent, received, answered = leg.checks()
+        sent, received, answered, refused = leg.checks()
         return side.SideReport(
             phase=str(self.phase),
             local=dict(leg.local),
@@ -410,6 +410,7 @@ class Call:
             checks_sent=sent,
             checks_received=received,
             answered=answered,
+            refused=refused,
             servers=tuple(leg.servers),
         )
 

@@ -189,15 +189,16 @@ class Leg:
         self.remote.update(kinds)
         return len(kinds)
 
-    def checks(self) -> tuple[int | None, int | None, int | None]:
-        """Connectivity checks sent, received, answered; ``None`` where the engine does not count."""
+    def checks(self) -> tuple[int | None, int | None, int | None, int | None]:
+        """Connectivity checks sent, received, answered, refused; ``None`` where the engine does not count."""
         if self.connection.stock:
-            return None, None, None
+            return None, None, None, None
         pairs = [pair for item in self.connection.ice_transports for pair in item.connection.stats()]
         return (
             sum(pair.checks_sent for pair in pairs),
             sum(pair.checks_received for pair in pairs),
             sum(pair.responses_received for pair in pairs),
+            sum(pair.checks_refused for pair in pairs),
         )
 
     async def stats(self) -> RTCStatsReport:

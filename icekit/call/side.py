@@ -6,11 +6,11 @@ field, and what is not well-formed counts as not told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from icekit.catalogue import describe, new_finding
+from icekit.catalogue import CODES, describe, new_finding
 from icekit.report import Finding, Severity
 
 SCHEMA: Final = "icekit/call-report/1"
@@ -24,8 +24,8 @@ class SideReport:
     """One side. ``code`` is ``None`` where it has not failed; ``phase`` what it waits for.
 
     ``local`` and ``remote`` count the candidates by kind that it has, and has been told. Checks are ICE's own:
-    ``checks_sent``, ``answered`` of them, ``checks_received`` from the other side; ``None`` where the engine does not
-    count. ``servers`` are those that failed, with the reason.
+    ``checks_sent``, ``answered`` of them, ``refused`` as wrongly signed, ``checks_received`` from the other side;
+    ``None`` where the engine does not count. ``servers`` are those that failed, with the reason.
     """
 
     code: str | None = None
@@ -36,6 +36,7 @@ class SideReport:
     checks_sent: int | None = None
     checks_received: int | None = None
     answered: int | None = None
+    refused: int | None = None
     servers: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
@@ -50,6 +51,7 @@ class SideReport:
             "checks_sent": self.checks_sent,
             "checks_received": self.checks_received,
             "answered": self.answered,
+            "refused": self.refused,
             "servers": list(self.servers),
         }
 
@@ -69,6 +71,7 @@ class SideReport:
             checks_sent=_count(value.get("checks_sent")),
             checks_received=_count(value.get("checks_received")),
             answered=_count(value.get("answered")),
+            refused=_count(value.get("refused")),
             servers=tuple(_text(item) for item in servers[:_MAX_SERVERS]) if isinstance(servers, list) else (),
         )
 
@@ -80,6 +83,9 @@ def findings(ours: SideReport, theirs: SideReport | None) -> tuple[Finding, ...]
     order = [("this side", ours), ("the other side", theirs)]
     if theirs is not None and theirs.code is not None and ours.code in (None, "CALL-BYE"):
         order.reverse()
+    # Whatever is waited for then, and on whichever side: it is in vain for this.
+    found += _refused("this side", "the other side", ours)
+    found += _refused("the other side", "this side", theirs)
     seen: set[str] = set()
     for who, side in order:
         if side is None or side.code is None or side.code in seen or (side.code == "CALL-BYE" and found):
@@ -95,6 +101,14 @@ def findings(ours: SideReport, theirs: SideReport | None) -> tuple[Finding, ...]
         if side is not None and side.servers:
             found.append(_servers_failed(who, side))
     return tuple(found)
+
+
+def _refused(who: str, other: str, side: SideReport | None) -> Iterator[Finding]:
+    """Its peer does not take its signatures."""
+    if side is not None and side.refused and not side.answered:
+        sent = f"{side.refused} of {side.checks_sent or 0} checks of {who}"
+        evidence = f"{other} has refused {sent}, and answered none"
+        yield new_finding("CALL-PASSWORD", CODES["CALL-PASSWORD"].meaning, evidence)
 
 
 def _sentence(side: SideReport) -> str:

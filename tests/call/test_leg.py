@@ -122,6 +122,6 @@ async def test_candidates_that_are_none_are_left_out(line: str) -> None:
 async def test_what_is_not_there_is_not_counted() -> None:
     side = Side(offers=True, engine="aioice")
     async with legs(side):
-        assert side.leg.checks() == (None, None, None)
+        assert side.leg.checks() == (None, None, None, None)
         assert side.leg.dtls_failure is None
         assert side.leg.silent_kinds == []

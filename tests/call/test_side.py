@@ -108,3 +108,19 @@ def test_a_sentence_tells_what_there_was() -> None:
     )
     assert servers.evidence == ("this side: turn:192.0.2.1: no answer",)
     assert "candidates none" in findings(SideReport(code="CALL-PEER"), None)[0].evidence[0]
+
+
+def test_a_side_whose_checks_are_refused_knows_why() -> None:
+    """Whatever the sides waited for, and whichever of them it is."""
+    refused = SideReport(code="CALL-PATH", checks_sent=40, answered=0, refused=38)
+    waiting = SideReport(code="CALL-DTLS", checks_sent=9, answered=9, refused=0)
+    for ours, theirs in ((refused, waiting), (waiting, refused), (refused, None)):
+        first = findings(ours, theirs)[0]
+        assert first.code == "CALL-PASSWORD"
+        side = "this side" if ours is refused else "the other side"
+        assert first.evidence[0].endswith(f"has refused 38 of 40 checks of {side}, and answered none")
+    # Near misses: nothing came back at all, and a refusal that a later answer overtook.
+    for report in (SideReport(code="CALL-PATH", checks_sent=40, answered=0, refused=0), SideReport(code="CALL-PATH")):
+        assert findings(report, None)[0].code == "CALL-PATH"
+    overtaken = SideReport(code="CALL-DTLS", checks_sent=40, answered=2, refused=38)
+    assert findings(overtaken, None)[0].code == "CALL-DTLS"

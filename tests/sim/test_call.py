@@ -17,6 +17,7 @@ from icekit.servers import IceServer
 from icekit.signaling import connect
 from icekit.sim import Host, Internet, Link
 from tests.call.calls import until
+from tests.call.rooms import Change, Through
 
 SERVER = "203.0.113.10"
 STUN = (IceServer(urls=f"stun:{SERVER}"),)
@@ -25,9 +26,20 @@ TURN = (*STUN, IceServer(urls=f"turn:{SERVER}", username="alice", credential="se
 Talk = Callable[[Call, Call, Host], Awaitable[Any]]
 
 
-def simulated(nats: tuple[str, str], servers: tuple[IceServer, ...], talk: Talk, **settings: Any) -> Any:
-    """Two calls, each on its host behind its NAT, in one room; what ``talk`` gives, which also gets the first host."""
-    net = Internet(seed=3, link=Link(delay=0.02), limit=600)
+def simulated(
+    nats: tuple[str, str],
+    servers: tuple[IceServer, ...],
+    talk: Talk,
+    *,
+    link: Link | None = None,
+    change: Change | None = None,
+    **settings: Any,
+) -> Any:
+    """Two calls, each on its host behind its NAT, in one room; what ``talk`` gives, which also gets the first host.
+
+    ``change`` is what happens to the messages that the second one gets.
+    """
+    net = Internet(seed=3, link=link or Link(delay=0.02), limit=600)
     server = net.host("server", addresses=[SERVER])
     hosts = [net.host(name, nat=nat) for name, nat in zip(("alice", "bob"), nats, strict=True)]
     config = CallConfig(receive=(), **settings)
@@ -46,7 +58,8 @@ def simulated(nats: tuple[str, str], servers: tuple[IceServer, ...], talk: Talk,
         service = server.run(run_server(ready))
         await ready.wait()
         async with connect("memory:room", name="alice") as one, connect("memory:room", name="bob") as other:
-            calls = [Call(channel, ice_servers=servers, config=config) for channel in (one, other)]
+            heard = other if change is None else Through(other, change)
+            calls = [Call(channel, ice_servers=servers, config=config) for channel in (one, heard)]
             await asyncio.gather(*(enter(host, call) for host, call in zip(hosts, calls, strict=True)))
             try:
                 return await talk(calls[0], calls[1], hosts[0])
