@@ -15,8 +15,8 @@ from icekit.outlook import families
 from icekit.report import Finding, ProbeReport, StageResult, TurnReport
 
 
-def html(page: Page, report: ProbeReport) -> str:
-    """One file. ``report`` is what ``page`` was made of: its topology and its times are drawn."""
+def html(page: Page, report: ProbeReport | None = None) -> str:
+    """One file. ``report`` is what ``page`` was made of: its topology and its times are drawn, where there is one."""
     style = files("icekit.cli").joinpath("report.css").read_text("utf-8")
     title = f"icekit probe: {page.code.text}"
     parts = [
@@ -29,9 +29,9 @@ def html(page: Page, report: ProbeReport) -> str:
     ]
     for section in page.sections:
         parts.append(f"<h2>{_text(section.title)}</h2>")
-        if section.title == "Servers":
+        if report is not None and section.title == "Servers":
             parts.append(f"<figure>{topology(report)}</figure>")
-        for turn in report.turn:
+        for turn in () if report is None else report.turn:
             if section.title == f"TURN {turn.url}":
                 parts.append(f"<figure>{stage_bars(turn)}</figure>")
         parts += (_body(body) for body in section.bodies)

@@ -16,6 +16,7 @@ from icekit.cli.options import (
     Username,
     read_requirements,
     read_servers,
+    read_value,
 )
 from icekit.cli.output import HtmlOutput, MarkdownOutput, Redact, print_probe, read_output
 from icekit.errors import ConfigError
@@ -47,6 +48,23 @@ Portmap = Annotated[
     bool,
     typer.Option("--portmap", help="Ask the default gateway for UPnP, NAT-PMP and PCP; nothing is opened on it."),
 ]
+With = Annotated[
+    str | None,
+    typer.Option(
+        "--with",
+        metavar="URL",
+        help="Probe together with the other end, which runs the same command: ws://HOST:PORT/ROOM, tcp://HOST:PORT …",
+    ),
+]
+Wait = Annotated[
+    float | None, typer.Option("--wait", metavar="S", help="--with: give up when nobody comes for so long (60 s).")
+]
+Token = Annotated[
+    str | None,
+    typer.Option(
+        "--token", metavar="TOKEN", envvar="ICEKIT_TOKEN", help="--with: what the signaling server asks for; @FILE."
+    ),
+]
 
 
 def probe(
@@ -59,6 +77,9 @@ def probe(
     lifetime_wait: LifetimeWait = None,
     portmap: Portmap = False,
     require: Require = None,
+    with_url: With = None,
+    wait: Wait = None,
+    token: Token = None,
     json: JsonOutput = False,
     markdown: MarkdownOutput = False,
     html: HtmlOutput = False,
@@ -66,7 +87,8 @@ def probe(
 ) -> None:
     """Diagnose this network: NAT behaviour, every STUN and TURN server, and which calls will connect.
 
-    Exit code 1: no call can be made from here, or what --require names is missing.
+    Exit code 1: no call can be made from here, or what --require names is missing; --with: there is no path between
+    the two ends, or the other one does not come.
     """
     from icekit.aio.prober import ProberConfig
     from icekit.cli import render
@@ -82,6 +104,15 @@ def probe(
     if local and portmap:
         raise ConfigError("--local sends nothing to the network, --portmap does; leave one of them out")
     servers = () if local else read_servers(urls, servers_file, username, credential)
+    if with_url is not None:
+        from icekit.cli.probe_with import probe_with
+
+        if required:
+            raise ConfigError("--require is about this network alone; leave it out, or leave out --with")
+        probe_with(with_url, read_value("--token", token), wait, servers, config, output)
+        return
+    if wait is not None:
+        raise ConfigError("--wait is for the other end of --with URL; give both, or leave it out")
     with render.Progress() as progress:
         probers: list[Prober] = []
 

@@ -260,7 +260,7 @@ async def _cancel(*tasks: asyncio.Task[None]) -> None:
     while left:
         for task in left:
             task.cancel()
-        done, left = await asyncio.wait(left, timeout=_INSIST)
-        for task in done:
-            # Asked for, so that nobody complains about an error that nobody saw.
-            _ = task.cancelled() or task.exception()
+        _, left = await asyncio.wait(left, timeout=_INSIST)
+    for task in tasks:
+        # Asked for, so that nobody complains about an error that nobody saw.
+        _ = task.cancelled() or task.exception()

@@ -123,9 +123,15 @@ class Presence(_Envelope):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report(_Envelope):
-    """The probe report of one side, as JSON data."""
+    """The probe report of one side, as JSON data; not shown, it may hold the ICE password."""
 
     report: dict[str, Any]
+
+    def __repr__(self) -> str:
+        return (
+            f"Report(report=<{len(self.report)} fields>, sender={self.sender!r}, to={self.to!r}, "
+            f"seq={self.seq!r}, id={self.id!r})"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -62,6 +62,9 @@ def test_the_envelope_and_the_other_messages() -> None:
     }
     assert decode('{"type":"presence","joined":["a"],"peers":["a","b"]}') == Presence(joined=("a",), peers=("a", "b"))
     assert decode('{"type":"report","report":{"a":[1,null]}}') == Report(report={"a": [1, None]})
+    assert repr(Report(report={"pwd": "x7Kq9vLmP2rT"}, seq=1)) == (
+        "Report(report=<1 fields>, sender=None, to=None, seq=1, id=None)"
+    )
 
 
 @pytest.mark.parametrize(
