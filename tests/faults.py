@@ -55,6 +55,10 @@ FIRST: Final[dict[Fault, tuple[str, str]]] = {
     Fault.ALG: ("ICE020", "rewrites"),
 }
 
+# What is changed in the answer that the other side hears: a pattern, and what stands there instead.
+OTHER_FINGERPRINT: Final = (r"(a=fingerprint:\S+) \S\S:", r"\1 00:")
+OTHER_PASSWORD: Final = ("a=ice-pwd:....", "a=ice-pwd:XXXX")
+
 
 def check_first(fault: Fault, findings: Sequence[tuple[str, str]]) -> None:
     """Codes and messages: the first is the fault's."""

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from icekit.lab.namespaces import Namespace
+from tests.faults import FIRST, Fault
 from tests.interop.coturn import PASSWORD, STANDARD_PORTS, USERNAME, Coturn, CoturnConfig, relay_firewall
 from tests.requirements import require_netns, require_program, require_root
 
@@ -308,6 +309,17 @@ CASES = [
 def test_no_fault_gives_the_code_and_cause_of_another() -> None:
     answers = [(expected.code, expected.cause) for expected, _ in FAULTS.values()]
     assert len(set(answers)) == len(answers) == 15
+
+
+def test_the_simulator_says_the_same() -> None:
+    same = {
+        "wrong password": Fault.UNAUTHORIZED,
+        "expired user": Fault.EXPIRED,
+        "denied peer": Fault.FORBIDDEN,
+        "private relay address": Fault.PRIVATE_RELAY,
+        "relay ports closed outwards": Fault.RELAY_PORTS,
+    }
+    assert {name: FAULTS[name][0].code for name in same} == {name: FIRST[fault][0] for name, fault in same.items()}
 
 
 @pytest.mark.parametrize(("expected", "fault"), CASES)

@@ -22,6 +22,7 @@ import pytest
 from icekit.lab import KernelNat, Place
 from icekit.lab.topology import CLIENT_ADDRESS, NAT_ADDRESS, SERVER_ADDRESSES, SERVER_NAME
 from icekit.report import to_dict
+from tests.faults import FIRST, Fault, check_first
 from tests.interop.coturn import STANDARD_PORTS, Coturn
 from tests.netns.conftest import LabWithServer, StartLab, lab_with_server
 
@@ -332,7 +333,10 @@ def test_relay_ports_that_are_dropped(start_lab: StartLab) -> None:
     net = start_lab(KernelNat.MASQUERADE)
     drop_relay_ports(net)
     answer = finish(net.start_icekit("probe", "--json", "--require", "direct", *URLS, *net.credentials))
-    assert [(item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [("echo", "TURN-ECHO-OUT")] * 3
+    assert [(item["failed_stage"], item["code"]) for item in answer.report["turn"]] == [
+        ("echo", FIRST[Fault.RELAY_PORTS][0])
+    ] * 3
+    check_first(Fault.RELAY_PORTS, [(item["code"], item["message"]) for item in answer.report["findings"]])
     assert answer.report["verdict"]["code"] == "DIRECT-ONLY"
     assert (answer.exit_code, answer.stderr) == (0, "")
     assert len(wait_for_log(net.coturn, released)) == 6

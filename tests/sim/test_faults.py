@@ -26,7 +26,7 @@ from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import IceServer, ServerUri, make_credentials
 from icekit.signaling import Answer, Message
 from icekit.sim import Host, Internet, Link
-from tests.faults import FIRST, Fault, broken_description, check_first, said
+from tests.faults import FIRST, OTHER_FINGERPRINT, OTHER_PASSWORD, Fault, broken_description, check_first, said
 from tests.sim.test_call import STUN, simulated
 
 SERVERS = ("203.0.113.10", "203.0.113.11")
@@ -116,7 +116,7 @@ TURN: dict[Fault, Callable[[], Any]] = {
     Fault.PRIVATE_RELAY: lambda: served(turn(), external_ipv4="10.0.0.5"),
     Fault.RELAY_PORTS: lambda: served(turn(), relay_ports=RELAY_PORTS, drops=to_relay_ports),
     Fault.UDP_DROPPED: lambda: served(probe, nat="udp-blocked"),
-    Fault.RTT: lambda: served(probe, link=Link(delay=0.3)),
+    Fault.RTT: lambda: served(probe, link=Link(delay=0.55)),
     Fault.ALG: lambda: served(probe, nat="alg"),
 }
 
@@ -141,11 +141,11 @@ def test_descriptions(fault: Fault) -> None:
 
 
 def other_fingerprint(message: Message) -> list[Message]:
-    return _edited(message, r"(a=fingerprint:\S+) \S\S:", r"\1 00:")
+    return _edited(message, *OTHER_FINGERPRINT)
 
 
 def other_password(message: Message) -> list[Message]:
-    return _edited(message, r"a=ice-pwd:....", "a=ice-pwd:XXXX")
+    return _edited(message, *OTHER_PASSWORD)
 
 
 def _edited(message: Message, pattern: str, text: str) -> list[Message]:
