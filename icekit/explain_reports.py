@@ -1,4 +1,4 @@
-"""What ``icekit explain`` says of icekit's own reports when they are pasted back: a probe, two of them, a TURN test."""
+"""What ``icekit explain`` says of icekit's own reports when they are pasted back: of a probe, of two, of a TURN test."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ def explain_reports(documents: Sequence[dict[str, Any]]) -> Explanation:
                 found = documents[0].get("findings", [])
                 findings = [from_dict(Finding, item) for item in found] if isinstance(found, list) else []
                 return _turn(from_dict(TurnReport, documents[0]), findings)
+            case ["icekit/probe-with/1"]:
+                return _both_sides(documents[0])
             case ["icekit/probe/1", "icekit/probe/1"]:
                 return _two_probes(*(from_dict(ProbeReport, document) for document in documents))
     except DecodeError as error:
         return Explanation(Kind.REPORT, "A report of icekit, with a mistake.", problem=str(error))
     shown = " and ".join(name[:40] for name in names)
-    problem = "explained are icekit/probe/1, two of them, and icekit/turn/1; upgrade icekit if it is a newer one"
+    known = "icekit/probe/1, two of them, icekit/probe-with/1 and icekit/turn/1"
+    problem = f"explained are {known}; upgrade icekit if it is a newer one"
     return Explanation(Kind.REPORT, f"A document of icekit: {shown}.", problem=problem)
 
 
@@ -117,4 +120,29 @@ def _two_probes(a: ProbeReport, b: ProbeReport) -> Explanation:
         f"Two probe reports. Between these two: {prediction.path}.",
         tuple(facts),
         findings=ranked(sides_findings(a, b)),
+    )
+
+
+def _both_sides(document: dict[str, Any]) -> Explanation:
+    # As above: it brings what a prediction needs.
+    from icekit.two_sided import TwoSidedReport
+
+    report = from_dict(TwoSidedReport, document)
+    facts = (
+        Fact("path", report.path, "what the checks between the two have found"),
+        Fact("predicted", report.predicted, report.predicted_why),
+        Fact("A alone", report.a.verdict.code, report.a.verdict.summary),
+        Fact("B alone", report.b.verdict.code, report.b.verdict.summary),
+    )
+    rows = tuple(
+        (f"A {path.a}, B {path.b}", "works" if path.works else "does not work", sentence)
+        for path in report.pairs
+        for sentence in path.seen or ("",)
+    )
+    return Explanation(
+        Kind.REPORT,
+        f"A two-sided probe: {report.path}. {report.summary}",
+        facts,
+        findings=ranked(report.findings),
+        tables=(Table("Pairs", (), rows),) if rows else (),
     )

@@ -9,8 +9,9 @@ import pytest
 from icekit.explain_reports import explain_reports
 from icekit.explanation import Explanation, Kind
 from icekit.findings import diagnose
-from icekit.report import NatReport, StageName, StageResult, TurnReport, to_dict, turn_document
+from icekit.report import NatReport, ProbeReport, StageName, StageResult, TurnReport, from_dict, to_dict, turn_document
 from icekit.rules_stages import turn_findings
+from icekit.two_sided import CheckedPair, EndChecks, merge
 from tests.observations import HEALTHY, REFUSED, RELAY_OK, SILENT, STUN, TURN, configured, observed
 
 GOOD = to_dict(diagnose(HEALTHY))
@@ -70,11 +71,25 @@ def test_two_probes_are_the_two_sides_of_a_call() -> None:
     assert [finding.code for finding in explanation.findings] == ["ICE014"]
 
 
+def test_a_two_sided_probe() -> None:
+    a, b = (from_dict(ProbeReport, document) for document in (GOOD, BLOCKED))
+    host = "candidate:1 1 udp 2130706431 192.168.1.2 5000 typ host"
+    srflx = "candidate:2 1 udp 1694498815 198.51.100.2 6001 typ srflx raddr 192.168.2.2 rport 5001"
+    pair = CheckedPair(local=host, remote=srflx, state="failed", checks_sent=6)
+    report = merge("A", a, b, EndChecks(candidates=(host,), pairs=(pair,)), EndChecks(candidates=(srflx,)))
+    explanation = explain_reports([to_dict(report)])
+    assert explanation.summary == "A two-sided probe: none. No pair of candidates works between A and B."
+    assert [finding.code for finding in explanation.findings] == ["CALL-PATH", "ICE014"]
+    [row] = explanation.tables[0].rows
+    assert row[2].startswith("A sent 6 checks to B's srflx 198.51.100.2:6001, B saw none: ")
+
+
 @pytest.mark.parametrize(
     ("documents", "words"),
     [
         ([{"schema": "icekit/probe/1"}], "is missing"),
         ([{**GOOD, "duration": "long"}], "expected a number"),
+        ([{"schema": "icekit/probe-with/1", "this_side": "A"}], "is missing"),
         ([{"schema": "icekit/turn/1", "url": TURN, "ok": True, "findings": [5]}], "expected an object"),
         ([{"schema": "icekit/other/1"}], "upgrade icekit"),
         ([GOOD, {"schema": "icekit/turn/1"}], "upgrade icekit"),

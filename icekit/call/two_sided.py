@@ -37,8 +37,9 @@ _PATIENCE: Final = {
     _CHECKS: (20.0, "the other end fell silent before it told what it saw of the checks"),
 }
 # Seconds: checks go on for so long; less, but _GRACE more, where every pair is answered before, so that the last
-# answers count; pause between two looks; for gathering.
+# answers count; pause between two looks; for gathering; for a farewell.
 _CHECKING, _GRACE, _LOOK, _GATHERING = 4.0, 0.5, 0.05, 5.0
+_FAREWELL = 1.0
 _MAX_CANDIDATES, _MAX_CREDENTIAL = 64, 256
 # A nomination ends the checks of the other pairs; so late it ends none that is of interest.
 _CONFIG: Final = IceConfig(settle_factor=1e9, settle_limit=_CHECKING - 1)
@@ -97,6 +98,12 @@ class TwoSidedProbe:
             self._progress("waiting for the probe of the other end")
             theirs = self._read_report(await self._hear(_PROBE, *_PATIENCE[_PROBE]))
             our_checks, their_checks = await self._check()
+        except BaseException:
+            # Or the other end would wait for what does not come; also after Ctrl-C.
+            with contextlib.suppress(IcekitError, TimeoutError):
+                async with asyncio.timeout(_FAREWELL):
+                    await self._channel.send(Bye())
+            raise
         finally:
             for task in (reader, probing):
                 task.cancel()

@@ -11,7 +11,7 @@ import pytest
 
 from icekit.aio.server import serve
 from icekit.call.two_sided import SCHEMA, TwoSidedConfig, TwoSidedProbe
-from icekit.errors import ConnectivityError
+from icekit.errors import ConfigError, ConnectivityError, IcekitError
 from icekit.net import Datagram
 from icekit.report import PathKind, to_dict
 from icekit.server import ServerConfig, TurnConfig
@@ -132,6 +132,28 @@ def test_nobody_comes() -> None:
     sentence, seconds = alone(wait=30)
     assert sentence.startswith("the other end did not come within 30 s: run icekit probe --with on the other machine")
     assert 30 <= seconds < 32
+
+
+def test_an_end_that_cannot_go_on_tells_the_other_one() -> None:
+    net = Internet(1, link=Link(delay=0.02), limit=300.0)
+    a, b = net.host("a"), net.host("b")
+
+    async def end(name: str, server: IceServer) -> BaseException | None:
+        async with connect("memory:room", name=name) as channel:
+            try:
+                await TwoSidedProbe(channel, [server]).run()
+            except IcekitError as error:
+                return error
+        return None
+
+    async def main() -> list[BaseException | None]:
+        wrong = IceServer(urls="turn:203.0.113.10")
+        return list(await asyncio.gather(a.run(end("alice", STUN)), b.run(end("bob", wrong))))
+
+    one, other = net.run(main())
+    assert isinstance(other, ConfigError), other
+    assert str(one) == "the other end has left before both were done"
+    assert net.now < 20
 
 
 PROBE = {"schema": "icekit/probe/1", "duration": 1.0, "verdict": {"code": "OK", "severity": "ok", "summary": ""}}
