@@ -1,4 +1,4 @@
-"""What ``icekit explain`` says of icekit's own reports when they are pasted back: of a probe, of two, of a TURN test."""
+"""What ``icekit explain`` says of icekit's own reports when they are pasted back: of a probe, of two, of a TURN one."""
 
 from __future__ import annotations
 
