@@ -133,7 +133,15 @@ class TransactionTimeout(ConnectivityError):
 
 
 class IceFailed(ConnectivityError, ConnectionError):
-    """No candidate pair works (RFC 8445 §8.1.2), or none works any more (RFC 7675); a ConnectionError, too."""
+    """No candidate pair works (RFC 8445 §8.1.2), or none works any more (RFC 7675); a ConnectionError, too.
+
+    ``findings`` say what became of the checks; there are none where nothing was checked yet.
+    """
+
+    def __init__(self, reason: str, findings: tuple[Finding, ...] = ()) -> None:
+        # A ConnectionError with two arguments would take the first one for a number.
+        super().__init__(reason)
+        self.findings = findings
 
 
 class CallFailed(ConnectivityError):

@@ -37,6 +37,7 @@ from icekit.ice_events import DataReceived, IceState, PairStats, SelectedPair, S
 from icekit.net import AddressClass
 from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
+from icekit.rules_pairs import pair_findings
 from icekit.servers import IceServer
 from icekit.session import IceSession, SessionEvent
 
@@ -52,8 +53,6 @@ FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 _MAX_COMPONENTS = 8
 # Without trickle a description waits for this long after the last candidate, and no longer than that in all.
 _STRAGGLER, _GATHERING_LIMIT = 0.3, 2.0
-
-_NO_PAIR = "no candidate pair works, or the peer has fallen silent"
 
 
 class IceConnection:
@@ -487,7 +486,8 @@ class IceConnection:
         if self._closing is not None:
             raise IceFailed("the connection is closed")
         if self._agent.state is IceState.FAILED:
-            raise IceFailed(_NO_PAIR)
+            findings = tuple(pair_findings(self.gathered, self.stats()))
+            raise IceFailed("no candidate pair works, or the peer has fallen silent", findings)
         if self._gathering_done and self._unusable and not self.gathered and not self._agent.uses_old_pair():
             why = "; ".join(f"{item.host}: {item.error}" for item in self._unusable)
             raise IceFailed(f"there is no local candidate to connect from: {why}")

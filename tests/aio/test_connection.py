@@ -463,6 +463,21 @@ def test_the_description_waits_for_no_straggler() -> None:
     assert times == {"stun": 40, "stun dead": 340, "dead": 2000}
 
 
+def test_a_path_that_never_was_says_what_became_of_the_checks() -> None:
+    world = World()
+
+    async def test(one: IceConnection, other: IceConnection) -> None:
+        await world.trickle(one, other, 0)
+        world.hosts[1].down()
+        with pytest.raises(IceFailed) as caught:
+            await world.on(0, one.connect())
+        [finding] = caught.value.findings
+        assert finding.code == "CALL-PATH"
+        assert finding.evidence[0].endswith(" checks sent on 1 pair, 0 answered, 0 received from the peer")
+
+    world.run(test)
+
+
 def test_silence_disconnects_then_fails_and_a_restart_recovers() -> None:
     world = World()
     history: list[tuple[float, IceState]] = []
@@ -485,8 +500,9 @@ def test_silence_disconnects_then_fails_and_a_restart_recovers() -> None:
             await reading
         with pytest.raises(IceFailed):
             await one.send(b"nobody is there")
-        with pytest.raises(IceFailed):
+        with pytest.raises(IceFailed) as caught:
             await one.connect()
+        assert [finding.code for finding in caught.value.findings] == ["CALL-LOST"]
         assert await one.get_event() is None
         names = [state for _, state in history]
         assert names == [IceState.COMPLETED, IceState.DISCONNECTED, IceState.FAILED]

@@ -1,0 +1,39 @@
+"""Rules about the pairs of an ICE connection that has failed, as its own side sees them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from icekit.candidate import Candidate, CandidateType
+from icekit.catalogue import CODES, new_finding
+from icekit.ice_events import PairStats
+from icekit.report import Finding
+
+
+def pair_findings(local: Collection[Candidate], pairs: Collection[PairStats]) -> Iterator[Finding]:
+    """CALL-LOST for a path that once worked, else CALL-PATH, with what became of the checks."""
+    worked = any(pair.responses_received for pair in pairs)
+    code = "CALL-LOST" if worked else "CALL-PATH"
+    yield new_finding(code, CODES[code].meaning, *_evidence(local, pairs))
+
+
+def _evidence(local: Collection[Candidate], pairs: Collection[PairStats]) -> Iterator[str]:
+    if not local:
+        yield "this side has no candidate"
+    elif not pairs:
+        yield "nothing was checked: no candidate of the peer fits one of this side"
+    else:
+        sent, answered, received = (
+            sum(getattr(pair, name) for pair in pairs)
+            for name in ("checks_sent", "responses_received", "checks_received")
+        )
+        on = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
+        yield f"{sent} checks sent on {on}, {answered} answered, {received} received from the peer"
+        if not answered and not received:
+            yield "nothing came from the peer: NATs or firewalls drop the checks, or it has not begun"
+        elif not answered:
+            yield "checks of the peer arrive, but no answer to those of this side"
+    if not any(candidate.type is CandidateType.RELAYED for candidate in local):
+        yield "this side has no relay candidate"
+    if pairs and not any(pair.remote.type is CandidateType.RELAYED for pair in pairs):
+        yield "the peer has no relay candidate"

@@ -1,0 +1,57 @@
+"""What the pairs of a connection that has failed tell."""
+
+from __future__ import annotations
+
+import pytest
+
+from icekit.candidate import Candidate
+from icekit.ice_events import PairStats
+from icekit.rules_pairs import pair_findings
+
+HOST = Candidate.parse("candidate:1 1 udp 2130706431 192.168.1.2 5000 typ host")
+RELAY = Candidate.parse("candidate:3 1 udp 16777215 203.0.113.20 50000 typ relay raddr 198.51.100.2 rport 6001")
+NO_RELAY = "this side has no relay candidate"
+PEER_NO_RELAY = "the peer has no relay candidate"
+
+
+def pair(sent: int, answered: int = 0, received: int = 0, remote: Candidate = HOST) -> PairStats:
+    return PairStats(1, HOST, remote, "failed", 1, False, False, None, sent, received, answered, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("local", "pairs", "code", "evidence"),
+    [
+        ([], [], "CALL-PATH", ["this side has no candidate", NO_RELAY]),
+        ([HOST], [], "CALL-PATH", ["nothing was checked: no candidate of the peer fits one of this side", NO_RELAY]),
+        (
+            [HOST, RELAY],
+            [pair(6), pair(4, remote=RELAY)],
+            "CALL-PATH",
+            [
+                "10 checks sent on 2 pairs, 0 answered, 0 received from the peer",
+                "nothing came from the peer: NATs or firewalls drop the checks, or it has not begun",
+            ],
+        ),
+        (
+            [HOST],
+            [pair(6, received=3)],
+            "CALL-PATH",
+            [
+                "6 checks sent on 1 pair, 0 answered, 3 received from the peer",
+                "checks of the peer arrive, but no answer to those of this side",
+                NO_RELAY,
+                PEER_NO_RELAY,
+            ],
+        ),
+        (
+            [RELAY],
+            [pair(6, 5, 5, RELAY), pair(2, remote=RELAY)],
+            "CALL-LOST",
+            ["8 checks sent on 2 pairs, 5 answered, 5 received from the peer"],
+        ),
+    ],
+)
+def test_findings(local: list[Candidate], pairs: list[PairStats], code: str, evidence: list[str]) -> None:
+    [finding] = pair_findings(local, pairs)
+    assert finding.code == code
+    assert list(finding.evidence) == evidence
