@@ -108,6 +108,8 @@ class NatObservations:
     """What the gateway on the way to the servers says that its own address outside is."""
     others: tuple[tuple[Address, Address], ...] = ()
     """Servers, alternate addresses too, with the OTHER-ADDRESS that each of them named."""
+    rewritten: bool = False
+    """Whether an answer had another MAPPED-ADDRESS than XOR-MAPPED-ADDRESS, and a FINGERPRINT that was wrong for it."""
     seconds: float = 0.0
 
 
@@ -374,6 +376,8 @@ def _parity(seen: NatObservations, behind: bool | None, reason: dict[str, str]) 
 
 def _alg(seen: NatObservations, reason: dict[str, str]) -> bool | None:
     """RFC 8489 §14.2: XOR-MAPPED-ADDRESS exists because gateways rewrite addresses that they find in payloads."""
+    if seen.rewritten:
+        return True
     both = [sample for sample in seen.samples if sample.plain is not None]
     if not both:
         reason["alg"] = "no server sent MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS" if seen.samples else _NO_ANSWER

@@ -21,7 +21,7 @@ from typing import Final
 from icekit import attributes as attr
 from icekit.attributes import Change, Item
 from icekit.errors import DecodeError
-from icekit.mapped import is_usable, readable
+from icekit.mapped import is_usable, readable, without_fingerprint
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode
@@ -145,6 +145,7 @@ class NatProbe:
         self._mapping_local: Address | None = None
         self._asked: set[Address] = set()
         self._garbled: set[Address] = set()
+        self._rewritten = False
         self._filters: dict[Address, _Filter] = {}
         self._samples: list[Sample] = []
         self._silences: list[Silence] = []
@@ -180,6 +181,7 @@ class NatProbe:
             self.dropped += 1
             if datagram.source in self._servers:
                 self._garbled.add(datagram.source)
+                self._rewritten = self._rewritten or self._is_rewritten(datagram.data)
             return
         if message.message_class is Class.REQUEST:
             self._receive_request(message, datagram, now)
@@ -396,6 +398,14 @@ class NatProbe:
         self._send((_HAIRPIN, one), one, two_mapped, now, any_source=True)
         self._send((_HAIRPIN, two), two, one_mapped, now, any_source=True)
 
+    def _is_rewritten(self, data: bytes) -> bool:
+        """Whether it would be an answer to us, if its FINGERPRINT (RFC 8489 §14.7) were not that of other addresses."""
+        message = without_fingerprint(data)
+        if message is None or self._transactions.tag_of(message.transaction_id) is None:
+            return False
+        mapped, plain = readable(message, attr.XOR_MAPPED_ADDRESS), readable(message, attr.MAPPED_ADDRESS)
+        return None not in (mapped, plain) and mapped != plain
+
     def _receive_request(self, message: Message, datagram: Datagram, now: float) -> None:
         """A request can only be ours: through the NAT and back, or from a server that echoes whatever it gets."""
         tag = self._transactions.tag_of(message.transaction_id)
@@ -477,6 +487,7 @@ class NatProbe:
             filters=filters,
             hairpin=self._hairpin,
             others=tuple(self._others.items()),
+            rewritten=self._rewritten,
             seconds=now - self._began,
         )
         for local in self._tests:

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import Item
-from icekit.mapped import is_usable, mapped_address, readable
+from icekit.mapped import is_usable, mapped_address, readable, without_fingerprint
 from icekit.net import Address
-from icekit.stun import Class, Message
+from icekit.stun import Class, Message, Method, request, success
 
 MAPPED, PLAIN = Address("198.51.100.2", 40_000), Address("192.0.2.7", 5000)
 BROKEN = b"\xff"
@@ -43,3 +43,20 @@ def test_the_mapped_address(items: tuple[Item, ...], expected: Address | None) -
 def test_what_cannot_be_read_is_not_there() -> None:
     message = Message(1, Class.SUCCESS, bytes(12), ((attr.OTHER_ADDRESS.type, BROKEN), attr.SOFTWARE("test")))
     assert (readable(message, attr.OTHER_ADDRESS), readable(message, attr.SOFTWARE)) == (None, "test")
+
+
+def test_a_message_without_its_fingerprint() -> None:
+    plain = success(request(Method.BINDING, bytes(12)), attr.MAPPED_ADDRESS(Address("192.0.2.1", 5)))
+    data = plain.encode(fingerprint=True)
+    for changed in (data, data[:-1] + bytes([data[-1] ^ 1])):
+        message = without_fingerprint(changed)
+        assert message is not None
+        assert message.get(attr.MAPPED_ADDRESS) == Address("192.0.2.1", 5)
+    assert without_fingerprint(data[:20]) is None
+
+
+@given(st.binary(max_size=80), st.booleans())
+def test_anything_without_its_fingerprint(rest: bytes, headed: bool) -> None:
+    head = bytes.fromhex("0101") + len(rest).to_bytes(2) + bytes.fromhex("2112a442") + bytes(12)
+    message = without_fingerprint(head + rest if headed else rest)
+    assert message is None or message.transaction_id == bytes(12) or not headed

@@ -335,6 +335,7 @@ def test_hairpinning(trial: HairpinTrial | None, hairpinning: bool | None, reaso
 def test_alg() -> None:
     assert classify(seen(sample(plain=MAPPED))).alg is False
     assert classify(seen(sample(plain=Address(LOCAL, 40_000)))).alg is True
+    assert classify(replace(seen(), rewritten=True)).alg is True
     without = classify(seen(sample()))
     assert without.alg is None
     assert without.reason["alg"] == "no server sent MAPPED-ADDRESS beside XOR-MAPPED-ADDRESS"

@@ -3,7 +3,7 @@ from __future__ import annotations
 import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from random import Random
 
 import pytest
@@ -577,3 +577,25 @@ def test_any_answers(answers: list[tuple[Callable[[Datagram], bytes], Address | 
     # 2 for the mapping and 6 alternates, 4 filter requests with their controls, 10 sockets and 2 hairpins.
     assert sum(wire.sent.values()) <= 6 * (2 + 6 + 4 * 2 + 10 + 2)
     assert NatReport() != report
+
+
+@pytest.mark.parametrize("name", ["alg", "port-restricted"])
+def test_a_gateway_that_rewrites_what_has_a_fingerprint(name: str) -> None:
+    """As coturn answers with its option fingerprint: what the gateway has changed cannot be used, and tells on it."""
+    answer = discovery_server()
+
+    def sealed(datagram: Datagram) -> Sequence[Datagram]:
+        return [replace(item, data=decode(item.data).encode(fingerprint=True)) for item in answer(datagram)]
+
+    report = Wire(PRESETS[name].chain, answerers=dict.fromkeys(HOSTS[4], sealed)).run()
+    assert report.alg is (name == "alg")
+
+
+def test_garbage_with_a_wrong_fingerprint_is_no_sign_of_a_gateway() -> None:
+    answer = discovery_server()
+
+    def broken(datagram: Datagram) -> Sequence[Datagram]:
+        sealed = [(item, decode(item.data).encode(fingerprint=True)) for item in answer(datagram)]
+        return [replace(item, data=data[:-1] + bytes([data[-1] ^ 1])) for item, data in sealed]
+
+    assert Wire(PRESETS["port-restricted"].chain, answerers=dict.fromkeys(HOSTS[4], broken)).run().alg is None

@@ -65,7 +65,6 @@ class CoturnConfig:
     (``Coturn.time_limited``). ``plain_tcp`` False: the TLS port takes nothing but TLS (by itself coturn takes both on
     both ports). ``tls`` False: no port takes TLS or DTLS; a ClientHello then gets silence or a reset (the
     random bytes in it decide which), so a test must hold for both.
-    ``fingerprint`` False: answers have a FINGERPRINT only where the request has one.
     ``certificate_names``: what the certificate is for. ``ports`` None reserves a free block.
     """
 
@@ -80,7 +79,6 @@ class CoturnConfig:
     certificate_names: tuple[str, ...] = ("localhost", "127.0.0.1", "turn.icekit.test")
     ports: Ports | None = None
     lifetime: int | None = None
-    fingerprint: bool = True
 
 
 class Coturn:
@@ -225,9 +223,7 @@ class Coturn:
         yield f"max-port={ports.last_relay}"
         # coturn allows this only with a password for its console, or with none at all.
         yield from ("allow-loopback-peers", "no-cli")
-        if config.fingerprint:
-            yield "fingerprint"
-        yield from ("verbose", "log-file=stdout", "no-multicast-peers")
+        yield from ("fingerprint", "verbose", "log-file=stdout", "no-multicast-peers")
         yield f"pidfile={self._folder / 'pid'}"
         yield f"userdb={self._folder / 'turndb'}"
         yield from (f"denied-peer-ip={host}" for host in config.denied_peers)

@@ -112,7 +112,7 @@ with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
 def laboratory(*nats: str, link: Link | None = None) -> Iterator[TunLab]:
     require_netns()
     require_program("turnserver")
-    config = CoturnConfig(hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, tls=False, fingerprint=False)
+    config = CoturnConfig(hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, tls=False)
     with TunLab(nats, link=link, seed=1) as lab, Coturn(config, command=lab.server.command):
         yield lab
 
