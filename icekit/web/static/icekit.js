@@ -192,10 +192,13 @@ function remember(set, value) {
   if (set.size > MAX_REMEMBERED) set.delete(set.values().next().value);
 }
 
-/** Bounds of `Delivery`: numbers of messages, and seconds. The same as in `icekit.signaling.delivery`, which explains them. */
+/**
+ * Bounds of `Delivery`: numbers of messages, and seconds. The same as in `icekit.signaling.delivery`, which explains them;
+ * only `unacked` is greater, because nobody who sends here is made to wait.
+ */
 export const DELIVERY = {
   unacked: 1000, queue: 64, held: 256, peers: 64, perPeer: 4,
-  retry: 1, retryLimit: 8, silence: 30, gap: 5, ackDelay: 0.05,
+  retry: 1, retryLimit: 4, silence: 30, gap: 5, ackDelay: 0.05,
 };
 
 /**
@@ -242,6 +245,7 @@ export class Delivery {
 
   /** Say goodbye, as the last message; a server that tells presence does it for us. */
   farewell(now) {
+    if (!this.#closed) this.#acknowledge(Infinity);
     if (!this.#closed && !this.presence) this.send({type: "presence", joined: [], left: [this.name], peers: []}, now);
     this.#closed = true;
   }
@@ -256,6 +260,7 @@ export class Delivery {
     for (const [name, peer] of this.#peers) {
       // Our own absence is not held against the peers.
       Object.assign(peer, {heard: now, interval: DELIVERY.retry});
+      peer.answered.clear();
       peer.due = peer.present && this.#lacks(name, peer) ? now + DELIVERY.retry : null;
       for (const stream of peer.streams.values()) {
         stream.ackDue = null;
@@ -286,8 +291,7 @@ export class Delivery {
     if (!this.#connected) return null;
     const times = [...this.#peers.values()].flatMap((peer) => [
       peer.due,
-      ...[...peer.streams.values()].flatMap(({ackDue, gapSince}) =>
-        [ackDue, gapSince === null ? null : gapSince + DELIVERY.gap]),
+      ...[...peer.streams.values()].flatMap((stream) => [stream.ackDue, gapEnd(peer, stream)]),
     ]).filter((time) => time !== null);
     return times.length ? Math.min(...times) : null;
   }
@@ -296,12 +300,15 @@ export class Delivery {
     if (!this.#connected) return;
     for (const [name, peer] of [...this.#peers]) {
       for (const stream of [...peer.streams.values()]) {
-        if (stream.gapSince !== null && now >= stream.gapSince + DELIVERY.gap) {
-          this.#skip(stream, Math.min(...stream.held.keys()) - 1, now);
-        }
+        const end = gapEnd(peer, stream);
+        if (end !== null && now >= end) this.#skip(stream, Math.min(...stream.held.keys()) - 1, now);
       }
       if (peer.due !== null && now >= peer.due && this.#peers.get(name) === peer) this.#repeat(name, peer, now);
     }
+    this.#acknowledge(now);
+  }
+
+  #acknowledge(now) {
     for (const [name, peer] of this.#peers) {
       for (const stream of peer.streams.values()) {
         if (stream.ackDue === null || now < stream.ackDue) continue;
@@ -325,7 +332,8 @@ export class Delivery {
   }
 
   #lacks(name, peer) {
-    return this.#for(name).some(({id, kept, last}) => kept.size > 0 && (peer.acked.get(id) ?? 0) < last);
+    // Who has never acknowledged anything is not waited for, or sent anything again.
+    return peer.acknowledges && this.#for(name).some(({id, kept, last}) => kept.size > 0 && (peer.acked.get(id) ?? 0) < last);
   }
 
   #repeat(name, peer, now) {
@@ -339,11 +347,18 @@ export class Delivery {
       this.#announce([], [name], name);
       return;
     }
+    if (this.#out.length > 0) {
+      // What waits here has not even been sent once.
+      peer.due = now + DELIVERY.ackDelay;
+      return;
+    }
     for (const stream of this.#for(name)) {
       const read = peer.acked.get(stream.id) ?? 0;
       if (read < settled(stream)) this.#out.push(this.#ack(settled(stream), stream.id, name));
-      const missing = [...stream.kept.values()].filter(({seq}) => seq > read);
-      for (const message of missing.slice(0, DELIVERY.queue)) this.#queue({...message, to: name}, now);
+      // A window, so that a peer that reads slowly is not buried; the next one when it has read this.
+      const missing = [...stream.kept.values()].filter(({seq}) => seq > read).slice(0, DELIVERY.queue);
+      for (const message of missing) this.#queue({...message, to: name}, now);
+      if (missing.length > 0) peer.repeated.set(stream.id, {last: missing.at(-1).seq, goal: stream.last});
     }
     peer.due = now + peer.interval;
     peer.interval = Math.min(2 * peer.interval, DELIVERY.retryLimit);
@@ -352,7 +367,8 @@ export class Delivery {
   // Forget what every peer that it is for has read.
   #settle() {
     for (const [to, stream] of this.#written) {
-      const readers = this.peers.filter((name) => to === null || to === name).map((name) => this.#peers.get(name));
+      const readers = [...this.#peers].filter(([name, {present, acknowledges}]) =>
+        present && acknowledges && (to === null || to === name)).map(([, peer]) => peer);
       const read = readers.length ? Math.min(...readers.map(({acked}) => acked.get(stream.id) ?? 0)) : 0;
       for (const seq of stream.kept.keys()) if (seq <= read) stream.kept.delete(seq);
     }
@@ -369,14 +385,18 @@ export class Delivery {
       peer = undefined;
     }
     if (!peer) {
-      peer = {session, heard: now, acked: new Map(), streams: new Map(), due: null, interval: DELIVERY.retry, present: true};
+      // `repeated`: the last number of a stream that was sent again, and the last that has to be. `answered`: the number
+      // after which it was already sent again because the peer asked.
+      peer = {
+        session, heard: now, acked: new Map(), repeated: new Map(), answered: new Map(), streams: new Map(),
+        due: null, interval: DELIVERY.retry, present: true, acknowledges: false,
+      };
       this.#peers.set(name, peer);
       if (this.#peers.size > DELIVERY.peers) this.#forget([...this.#peers].sort((a, b) => a[1].heard - b[1].heard)[0][0]);
     }
     peer.heard = now;
     if (!known) {
-      peer.present = true;
-      this.#retrySoon(name, peer, now);
+      Object.assign(peer, {present: true, due: this.#lacks(name, peer) ? now + DELIVERY.retry : null});
       this.#announce([name], [], name);
     }
     return peer;
@@ -403,28 +423,48 @@ export class Delivery {
     const session = (ack.id ?? "").split(".")[0];
     const peer = this.#peer(ack.from, session, now);
     if (peer === null) return;
+    if (!peer.acknowledges) {
+      peer.acknowledges = true;
+      peer.due = this.#lacks(ack.from, peer) ? now + DELIVERY.retry : null;
+    }
     const everybody = this.#written.get(null);
     if (!isText(ack.of) && ack.seq === 0) {
-      // Who greets everybody wants to know who is there, and where our stream begins.
-      if (!isText(ack.to)) this.#out.push(this.#ack(settled(everybody), everybody.id, ack.from));
-      this.#retrySoon(ack.from, peer, now);
+      peer.answered.clear();
+      // Who greets wants to know who is here, where our stream begins, and how far we have read.
+      this.#out.push(this.#ack(settled(everybody), everybody.id, ack.from));
+      for (const {taken, id} of peer.streams.values()) this.#out.push(this.#ack(taken, id, ack.from));
       return;
     }
     const of = ack.of ?? everybody.id;
     const stream = this.#for(ack.from).find(({id}) => id === of);
-    if (stream) this.#acknowledged(ack.seq, stream, ack.from, peer, now);
-    else if (of.split(".")[0] === session) this.#skip(this.#read(peer, of), ack.seq, now);
+    if (stream) {
+      this.#acknowledged(ack.seq, stream, ack.from, peer, now);
+    } else if (of.split(".")[0] === session) {
+      const read = this.#read(peer, of);
+      this.#skip(read, ack.seq, now);
+      // The writer learns at once what it has to repeat.
+      read.ackDue = now;
+    }
   }
 
   #acknowledged(seq, stream, name, peer, now) {
-    const before = peer.acked.get(stream.id) ?? -1;
+    const before = peer.acked.get(stream.id) ?? 0;
     peer.acked.set(stream.id, Math.max(before, Math.min(seq, stream.last)));
     this.#settle();
     if (seq < settled(stream)) this.#out.push(this.#ack(settled(stream), stream.id, name));
-    if (!this.#lacks(name, peer)) peer.due = null;
-    // The same number again asks for what follows it.
-    else if (seq <= before) this.#retrySoon(name, peer, now);
-    else Object.assign(peer, {interval: DELIVERY.retry, due: now + DELIVERY.retry});
+    const {last, goal} = peer.repeated.get(stream.id) ?? {last: 0, goal: 0};
+    if (seq >= goal) peer.repeated.delete(stream.id);
+    if (!this.#lacks(name, peer)) {
+      peer.due = null;
+    } else if (last <= seq && seq < goal) {
+      Object.assign(peer, {interval: DELIVERY.retry, due: now});
+    } else if (seq > before) {
+      Object.assign(peer, {interval: DELIVERY.retry, due: now + DELIVERY.retry});
+    } else if (peer.answered.get(stream.id) !== seq) {
+      // The same number again asks for what follows it; each further one may only tell of a duplicate.
+      peer.answered.set(stream.id, seq);
+      this.#retrySoon(name, peer, now);
+    }
   }
 
   #retrySoon(name, peer, now) {
@@ -451,14 +491,16 @@ export class Delivery {
       return;
     }
     const stream = this.#read(peer, id);
-    if (seq <= stream.taken || stream.held.has(seq) || seq > stream.taken + DELIVERY.held) {
-      stream.ackDue = now;
-      return;
+    // A duplicate, or too far ahead: that is asked for again when its turn comes.
+    const unwanted = seq <= stream.taken || stream.held.has(seq) || seq > stream.taken + DELIVERY.held;
+    const noGap = stream.gapSince === null;
+    if (!unwanted) {
+      stream.held.set(seq, message);
+      this.#takeReady(stream, now);
     }
-    stream.held.set(seq, message);
-    this.#takeReady(stream, now);
-    // A gap is asked for at once.
-    stream.ackDue = Math.min(stream.ackDue ?? Infinity, now + (stream.held.size ? 0 : DELIVERY.ackDelay));
+    // A new gap is asked for at once.
+    const pause = !unwanted && noGap && stream.held.size > 0 ? 0 : DELIVERY.ackDelay;
+    stream.ackDue = Math.min(stream.ackDue ?? Infinity, now + pause);
   }
 
   // Nothing up to this number will come any more.
@@ -481,7 +523,9 @@ export class Delivery {
     const message = stream.held.get(number);
     stream.held.delete(number);
     stream.taken = number;
-    this.#deliver(message);
+    // What was repeated for us alone was said to everybody, unless the stream is ours.
+    const {to, ...toAll} = message;
+    this.#deliver(stream.id.includes(".") || !stream.id ? message : toAll);
   }
 
   #deliver(message) {
@@ -506,6 +550,12 @@ export class Delivery {
     // Without a connection only so much waits; what was kept is repeated later.
     if (this.#out.length > DELIVERY.unacked) this.#out.shift();
   }
+}
+
+// When what is missing of a peer's stream is given up: as long as one that acknowledges talks, it will send that again.
+function gapEnd({acknowledges, heard}, {gapSince}) {
+  if (gapSince === null) return null;
+  return acknowledges ? Math.max(gapSince, heard) + DELIVERY.silence : gapSince + DELIVERY.gap;
 }
 
 function settled(stream) {

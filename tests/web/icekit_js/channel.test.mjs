@@ -159,3 +159,100 @@ test("delivery: messages that come in any order leave in theirs, once; a gap is 
   reader.handleTimer(5.1);
   assert.deepEqual(seen(), [5]);
 });
+
+/** A Delivery that is connected, and what it has to send so far is taken. */
+function delivering() {
+  const delivery = new Delivery("me", "m");
+  delivery.connected(0);
+  delivery.messagesToSend();
+  return delivery;
+}
+const greeting = {type: "ack", seq: 0, from: "you", id: "y"};
+const bye = (seq) => ({type: "bye", from: "you", id: "y", seq});
+const sent = (delivery, type) => delivery.messagesToSend().filter((message) => message.type === type);
+
+test("the same number again asks once for what follows it; a greeting lets it ask anew", () => {
+  const delivery = delivering();
+  delivery.receive(greeting, 0);
+  delivery.send({type: "bye"}, 0);
+  delivery.messagesToSend();
+  const ask = (now) => {
+    delivery.receive({...greeting, of: "m"}, now);
+    delivery.handleTimer(now + 0.06);
+    return sent(delivery, "bye").length;
+  };
+  assert.deepEqual([ask(0.1), ask(0.2), ask(0.3)], [1, 0, 0]);
+  delivery.receive(greeting, 0.4);
+  delivery.messagesToSend();
+  assert.equal(ask(0.5), 1);
+});
+
+test("what does not fit into one window follows as soon as that is read", () => {
+  const delivery = delivering();
+  delivery.receive(greeting, 0);
+  for (let count = 0; count < 100; count += 1) delivery.send({type: "bye"}, 0);
+  delivery.messagesToSend();
+  delivery.handleTimer(1);
+  assert.deepEqual(sent(delivery, "bye").map(({seq}) => seq), Array.from({length: 64}, (_, index) => index + 1));
+  delivery.receive({...greeting, of: "m", seq: 64}, 1.1);
+  delivery.handleTimer(1.1);
+  assert.deepEqual(sent(delivery, "bye").map(({seq}) => seq), Array.from({length: 36}, (_, index) => index + 65));
+});
+
+test("nothing is repeated while something waits to be sent", () => {
+  const delivery = delivering();
+  delivery.receive(greeting, 0);
+  delivery.send({type: "bye"}, 0);
+  delivery.handleTimer(1);
+  assert.equal(sent(delivery, "bye").length, 1);
+  delivery.handleTimer(1.06);
+  assert.equal(sent(delivery, "bye").length, 1);
+});
+
+test("duplicates are acknowledged together, a little later", () => {
+  const delivery = delivering();
+  delivery.receive(bye(1), 0);
+  delivery.handleTimer(0.1);
+  delivery.messagesToSend();
+  for (const now of [1, 1.01, 1.02]) {
+    delivery.receive(bye(1), now);
+    delivery.handleTimer(now);
+    assert.deepEqual(delivery.messagesToSend(), []);
+  }
+  delivery.handleTimer(1.06);
+  assert.deepEqual(sent(delivery, "ack").map(({seq, of}) => [seq, of]), [[1, "y"]]);
+});
+
+test("a gap is waited for as long as the one who acknowledges talks, otherwise for five seconds", () => {
+  for (const [first, end] of [[greeting, 30], [bye(1), 5]]) {
+    const delivery = delivering();
+    delivery.receive(first, 0);
+    delivery.receive(bye(3), 0);
+    delivery.receivedMessages();
+    delivery.handleTimer(0);
+    assert.equal(delivery.getTimer(), end);
+    delivery.handleTimer(end - 0.1);
+    assert.deepEqual(delivery.receivedMessages(), []);
+    delivery.handleTimer(end);
+    assert.deepEqual(delivery.receivedMessages().map(({seq}) => seq), [3]);
+  }
+});
+
+test("who greets is told how far it was read", () => {
+  const delivery = delivering();
+  delivery.receive(bye(1), 0);
+  delivery.handleTimer(0.1);
+  delivery.messagesToSend();
+  delivery.receive(greeting, 1);
+  assert.deepEqual(sent(delivery, "ack").map(({seq, of}) => [seq, of]), [[0, "m"], [1, "y"]]);
+});
+
+test("who numbers and never acknowledges is sent nothing twice", () => {
+  const delivery = delivering();
+  delivery.receive(bye(1), 0);
+  delivery.send({type: "bye"}, 0);
+  assert.equal(sent(delivery, "bye").length, 1);
+  for (const now of [1, 2, 4, 60]) delivery.handleTimer(now);
+  assert.deepEqual(sent(delivery, "bye"), []);
+  assert.deepEqual(delivery.peers, ["you"]);
+});
