@@ -11,9 +11,10 @@ from icekit.report import Finding
 
 
 def pair_findings(local: Collection[Candidate], pairs: Collection[PairStats]) -> Iterator[Finding]:
-    """CALL-LOST for a path that once worked, else CALL-PATH, with what became of the checks."""
+    """CALL-LOST for a path that once worked, CALL-PASSWORD where checks were refused, else CALL-PATH."""
     worked = any(pair.responses_received for pair in pairs)
-    code = "CALL-LOST" if worked else "CALL-PATH"
+    refused = any(pair.checks_refused for pair in pairs)
+    code = "CALL-LOST" if worked else "CALL-PASSWORD" if refused else "CALL-PATH"
     yield new_finding(code, CODES[code].meaning, *_evidence(local, pairs))
 
 
@@ -23,13 +24,15 @@ def _evidence(local: Collection[Candidate], pairs: Collection[PairStats]) -> Ite
     elif not pairs:
         yield "nothing was checked: no candidate of the peer fits one of this side"
     else:
-        sent, answered, received = (
+        sent, answered, received, refused = (
             sum(getattr(pair, name) for pair in pairs)
-            for name in ("checks_sent", "responses_received", "checks_received")
+            for name in ("checks_sent", "responses_received", "checks_received", "checks_refused")
         )
         on = "1 pair" if len(pairs) == 1 else f"{len(pairs)} pairs"
         yield f"{sent} checks sent on {on}, {answered} answered, {received} received from the peer"
-        if not answered and not received:
+        if not answered and refused:
+            yield f"the peer has refused {refused} of them: ice-ufrag or ice-pwd are not what it has"
+        elif not answered and not received:
             yield "nothing came from the peer: NATs or firewalls drop the checks, or it has not begun"
         elif not answered:
             yield "checks of the peer arrive, but no answer to those of this side"

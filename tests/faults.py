@@ -29,7 +29,7 @@ class Fault(StrEnum):
     TCP_ONLY = "there are only TCP candidates"
     MDNS_ONLY = "there are only .local names"
     EXPIRED = "the credentials have expired"
-    MTU = "the path takes no packet of 1,200 bytes"
+    MTU = "the path takes no packet of more than 576 bytes"
     FINGERPRINT = "the DTLS fingerprint is wrong"
     RTT = "a round trip takes more than a second"
     ALG = "a gateway rewrites addresses"

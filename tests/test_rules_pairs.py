@@ -14,8 +14,8 @@ NO_RELAY = "this side has no relay candidate"
 PEER_NO_RELAY = "the peer has no relay candidate"
 
 
-def pair(sent: int, answered: int = 0, received: int = 0, remote: Candidate = HOST) -> PairStats:
-    return PairStats(1, HOST, remote, "failed", 1, False, False, None, sent, received, answered, 0, 0)
+def pair(sent: int, answered: int = 0, received: int = 0, remote: Candidate = HOST, refused: int = 0) -> PairStats:
+    return PairStats(1, HOST, remote, "failed", 1, False, False, None, sent, received, answered, 0, 0, refused)
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,21 @@ def pair(sent: int, answered: int = 0, received: int = 0, remote: Candidate = HO
                 NO_RELAY,
                 PEER_NO_RELAY,
             ],
+        ),
+        (
+            [RELAY],
+            [pair(6, remote=RELAY, refused=5)],
+            "CALL-PASSWORD",
+            [
+                "6 checks sent on 1 pair, 0 answered, 0 received from the peer",
+                "the peer has refused 5 of them: ice-ufrag or ice-pwd are not what it has",
+            ],
+        ),
+        (
+            [RELAY],
+            [pair(6, 5, 5, RELAY, refused=1), pair(2, remote=RELAY)],
+            "CALL-LOST",
+            ["8 checks sent on 2 pairs, 5 answered, 5 received from the peer"],
         ),
         (
             [RELAY],

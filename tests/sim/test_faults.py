@@ -181,3 +181,18 @@ def test_calls(fault: Fault, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_fault_is_here() -> None:
     assert {*TURN, *CALLS, Fault.NO_END, Fault.TCP_ONLY, Fault.MDNS_ONLY} == set(Fault) == set(FIRST)
     assert len(set(FIRST.values())) == len(Fault)
+
+
+@pytest.mark.parametrize(("mtu", "connects"), [(700, False), (1200, True)])
+def test_how_narrow_a_path_may_be(mtu: int, connects: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Internet, "_real_clock_wanted", lambda net: None)
+
+    async def outcome(one: Call, other: Call, _: Host) -> list[Any]:
+        found = await asyncio.gather(one.connected(), other.connected(), return_exceptions=True)
+        return [said(error.findings) if isinstance(error, CallFailed) else error for error in found]
+
+    for findings in simulated((HOME, HOME), STUN, outcome, link=Link(delay=0.02, mtu=mtu)):
+        if connects:
+            assert findings is None
+        else:
+            check_first(Fault.MTU, findings)
