@@ -18,15 +18,17 @@ from icekit.call.convert import from_aiortc, to_aiortc
 if TYPE_CHECKING:
     from icekit.call.call import Call
     from icekit.call.config import CallConfig
+    from icekit.call.explanation import explain
     from icekit.call.peer_connection import IceCandidateError, PeerConnection
 
-__all__ = ["Call", "CallConfig", "IceCandidateError", "PeerConnection", "from_aiortc", "to_aiortc"]
+__all__ = ["Call", "CallConfig", "IceCandidateError", "PeerConnection", "explain", "from_aiortc", "to_aiortc"]
 
 _PLACES = {
     "Call": "icekit.call.call",
     "CallConfig": "icekit.call.config",
     "IceCandidateError": "icekit.call.peer_connection",
     "PeerConnection": "icekit.call.peer_connection",
+    "explain": "icekit.call.explanation",
 }
 
 

@@ -172,6 +172,8 @@ class Call:
                 with contextlib.suppress(SignalingError, TimeoutError):
                     async with asyncio.timeout(_REPORT):
                         await self._say(Bye(reason=reason))
+        if self._exchange is not None:
+            self._ours = self._ours or self._side()
         await self._free()
         self._changed.set()
 
@@ -239,6 +241,26 @@ class Call:
     def leg(self) -> Leg | None:
         """The peer connection in use, with what is known of it."""
         return self._running.leg
+
+    @property
+    def failure(self) -> CallFailed | None:
+        """What ``connected`` and the others raise, once the call has failed."""
+        return self._failure
+
+    @property
+    def end(self) -> str | None:
+        """Why the call is over, if it is and has not failed."""
+        return self._end
+
+    @property
+    def own_side(self) -> side.SideReport:
+        """What this side knows now, or knew when the call failed or was hung up."""
+        return self._ours or self._side()
+
+    @property
+    def peer_side(self) -> side.SideReport | None:
+        """The same of the other side, if it has told."""
+        return self._theirs
 
     # Signaling.
 

@@ -113,7 +113,7 @@ def _refused(who: str, other: str, side: SideReport | None) -> Iterator[Finding]
 
 def _sentence(side: SideReport) -> str:
     words = [side.reason or side.phase or "no reason given"]
-    words.append(f"candidates {_listed(side.local)}, of its peer {_listed(side.remote)}")
+    words.append(f"candidates {listed(side.local)}, of its peer {listed(side.remote)}")
     if side.checks_sent is not None:
         words.append(
             f"{side.checks_sent} checks sent, {side.answered or 0} answered, {side.checks_received or 0} received"
@@ -153,7 +153,8 @@ def _servers_failed(who: str, side: SideReport) -> Finding:
     )
 
 
-def _listed(counts: Mapping[str, int]) -> str:
+def listed(counts: Mapping[str, int]) -> str:
+    """Candidates by kind, for people."""
     return ", ".join(f"{counts[kind]} {kind}" for kind in _KINDS if counts.get(kind)) or "none"
 
 
