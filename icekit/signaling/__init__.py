@@ -72,6 +72,8 @@ _MODULES = {
     "rediss": "redis",
     "nats": "nats",
     "nats+tls": "nats",
+    "http": "whip",
+    "https": "whip",
 }
 
 ENTRY_POINTS = "icekit.signaling"
