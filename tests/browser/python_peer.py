@@ -1,4 +1,4 @@
-"""Python as the other side of a page: ``icekit call`` that calls, and ``Call`` that is called."""
+"""Python as the other side of a page: ``icekit call`` that calls and is called, and ``Call`` that is called."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ if TYPE_CHECKING:
 
 SECONDS = 3
 # Of two names the greater one offers as soon as it sees the other: the page is called browser-….
-CALLER, CALLED = "python", "alice"
+CALLER, CALLED_COMMAND, CALLED = "python", "adam", "alice"
 
 
 async def both_directions(at: Page, url: str) -> None:
     """``at`` is a page in the room that is at ``url``: it is called, then it calls."""
-    python = asyncio.create_task(icekit_call(url))
-    await connected(at)
-    await sees_and_hears(at)
-    outcome = await python
-    await at.locator("#status", has_text="The other side hung up.").wait_for()
-    assert outcome["side"] == "A"
-    frames = {level["kind"]: level["frames"] for level in outcome["levels"]}
-    assert frames["video"] >= 10
-    assert frames["audio"] >= 50
+    for name, side in ((CALLER, "A"), (CALLED_COMMAND, "B")):
+        python = asyncio.create_task(icekit_call(url, name))
+        if side == "B":
+            await at.locator(f"#peers button[data-peer={name}]").click()
+        await connected(at)
+        await sees_and_hears(at)
+        outcome = await python
+        await at.locator("#status", has_text="The other side hung up.").wait_for()
+        assert outcome["side"] == side
+        frames = {level["kind"]: level["frames"] for level in outcome["levels"]}
+        assert frames["video"] >= 10
+        assert frames["audio"] >= 50
 
     async with connect(url, name=CALLED) as channel, Call(channel, media=["tone", "bars"]) as call:
         await at.locator(f"#peers button[data-peer={CALLED}]").click()
@@ -49,9 +52,9 @@ async def both_directions(at: Page, url: str) -> None:
         assert "hung up" in await call.ended()
 
 
-async def icekit_call(url: str) -> dict[str, Any]:
-    """What ``icekit call --json`` says of a call that it begins and ends itself."""
-    command = ["call", url, "--name", CALLER, "--duration", str(SECONDS), "--media", "tone,bars", "--json"]
+async def icekit_call(url: str, name: str) -> dict[str, Any]:
+    """What ``icekit call --json`` says of a call that it ends itself."""
+    command = ["call", url, "--name", name, "--duration", str(SECONDS), "--media", "tone,bars", "--json"]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "icekit", *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from icekit.call.side import SCHEMA, SideReport
 from icekit.signaling.delivery import Delivery
 from icekit.signaling.message import Bye, Message, Presence, decode, encode
 from tests.requirements import require_program
@@ -196,6 +197,18 @@ def test_much_loss_and_many_duplicates_make_no_storm_of_repeats(tmp_path: Path) 
         repeats += topic.repeats
     # All is virtual time and seeded: 517, and 838 when each duplicate that is told of was taken for a question.
     assert repeats <= 4 * 4 * len(wanted)
+
+
+def test_it_reads_the_report_that_python_writes() -> None:
+    source = (STATIC / "icekit.js").read_text(encoding="utf-8")
+    reader = re.search(r"^function readSideReport\(.*?^}$", source, re.DOTALL | re.MULTILINE)
+    taken = re.search(r"const \{(.*)\} = report;", reader[0]) if reader else None
+    assert reader is not None
+    assert taken is not None
+    fields = {name.partition(":")[0].strip() for name in taken[1].split(",")}
+    fields |= set(re.findall(r"\breport\.(\w+)", reader[0]))
+    assert fields <= SideReport().to_dict().keys()
+    assert f'"{SCHEMA}"' in reader[0]
 
 
 def test_the_hook_of_the_docs(tmp_path: Path) -> None:

@@ -1004,6 +1004,9 @@ export const DEADLINES = {answer: 30, path: 45, restoring: 40, silence: 2, court
 const REPEAT_FIRST = 2;
 const REPEAT_LAST = 10;
 const MAX_TOLD = 128;
+const MAX_TOLD_TEXT = 300;
+const MAX_SERVERS_TOLD = 8;
+const IS_CODE = /^(CALL|TURN|ICE)-?[A-Z0-9-]{1,40}$/;
 
 /** One peer connection: from the first offer to its end. Everything it does is done one after the other. */
 class Session {
@@ -1313,6 +1316,7 @@ export class Call {
   #channel;
   #options;
   #session = null;
+  #told = null;
   #listeners = new Set();
   #ticker = null;
   #onMessage = ({detail}) => this.#receive(detail);
@@ -1411,6 +1415,7 @@ export class Call {
       failed: (error, code) => this.#failed(session, error, code),
     });
     this.#session = session;
+    this.#told = null;
     this.#change({...NOTHING, state, peer, role, began: performance.now()});
     this.#ticker = setInterval(() => this.#readStats(session), 1000);
     return session;
@@ -1448,6 +1453,7 @@ export class Call {
     const session = this.#session;
     if (type === "presence") this.#takePresence(message);
     else if (type === "offer") this.#takeOffer(message, from);
+    else if (type === "report") this.#takeReport(message, from);
     else if (session === null || (session.peer !== null && from !== null && session.peer !== from)) return;
     else if (type === "answer") {
       this.#meet(session, from);
@@ -1455,8 +1461,8 @@ export class Call {
     } else if (type === "candidate") session.addCandidate(message.candidate);
     else if (type === "bye") {
       const {reason = null} = message;
-      const isCode = /^(CALL|TURN|ICE)-?[A-Z0-9-]+$/.test(reason ?? "");
-      const codes = isCode ? [{code: reason, evidence: ["so says the other side"]}] : [];
+      const isCode = IS_CODE.test(reason ?? "");
+      const codes = isCode ? withTold([{code: reason, evidence: ["so says the other side"]}], this.#told) : [];
       const why = reason && !isCode ? `: ${reason}` : "";
       this.#end({state: "idle", ended: `The other side hung up${why}.`, codes});
     }
@@ -1477,6 +1483,15 @@ export class Call {
     session ??= this.#begin("B", from, "answering");
     this.#meet(session, from);
     session.describe(offer);
+  }
+
+  // What the other side saw of the failure: it comes before its bye, or after ours.
+  #takeReport({report}, from) {
+    const {state, peer, codes} = this.snapshot;
+    const mine = this.#session !== null || state === "failed";
+    if (!mine || this.#told !== null || (peer !== null && from !== null && peer !== from)) return;
+    this.#told = readSideReport(report);
+    if (state === "failed") this.#change({codes: withTold(codes, this.#told)});
   }
 
   #meet(session, from) {
@@ -1514,9 +1529,9 @@ export class Call {
     const text = error === null ? null : error.message;
     const {candidates, errors} = this.snapshot;
     const {iceServers} = this.#options;
-    const codes = code === null ? [] : explainFailure({
+    const codes = code === null ? [] : withTold(explainFailure({
       code, iceServers, local: candidates, errors, remote: session.remoteCandidates.map(readCandidate), stale: session.stale,
-    });
+    }), this.#told);
     this.#send({type: "bye", reason: code ?? "error"}, session.peer);
     this.#end({state: "failed", problem: {code, text}, codes});
   }
@@ -1527,6 +1542,31 @@ export class Call {
     this.#session = null;
     this.#change({localStream: null, remoteStream: null, ...change});
   }
+}
+
+// What `icekit call` tells of a call that fails ("icekit/call-report/1"): {code, evidence}, null for other reports. It comes
+// from a stranger: what is not well-formed counts as not told.
+function readSideReport(report) {
+  if (report.schema !== "icekit/call-report/1") return null;
+  const told = (value) => (isText(value) ? value.slice(0, MAX_TOLD_TEXT).replace(/\p{C}/gu, "\ufffd") : "");
+  const listed = (counts) => ["host", "srflx", "prflx", "relay"].filter((kind) => isCount(counts?.[kind]) && counts[kind] > 0)
+    .map((kind) => `${counts[kind]} ${kind}`).join(", ") || "none";
+  const {local, remote, checks_sent: sent, answered, checks_received: received} = report;
+  const words = [told(report.reason) || told(report.phase) || "no reason given",
+    `candidates ${listed(local)}, of its peer ${listed(remote)}`];
+  if ([sent, answered, received].every(isCount)) words.push(`${sent} checks sent, ${answered} answered, ${received} received`);
+  const servers = (Array.isArray(report.servers) ? report.servers : []).map(told).filter(Boolean).slice(0, MAX_SERVERS_TOLD);
+  const code = isText(report.code) && IS_CODE.test(report.code) ? report.code : null;
+  return {code, evidence: [`the other side: ${words.join("; ")}`, ...servers.map((text) => `a server failed there: ${text}`)]};
+}
+
+// The codes of a failure with what the other side has told. Whoever was only hung up on does not know the cause.
+function withTold(codes, told) {
+  if (told === null) return codes;
+  const {code, evidence} = told;
+  const place = codes.findIndex((item) => item.code === code);
+  if (place < 0 && code !== null && code !== "CALL-BYE") return [...codes, told];
+  return codes.map((item, index) => (index === Math.max(place, 0) ? {...item, evidence: [...item.evidence, ...evidence]} : item));
 }
 
 /** What a failed call and its candidates tell: [{code, evidence}], the cause first. The catalogue has the texts. */

@@ -137,6 +137,48 @@ test("a code that the other side hangs up with is explained, any other reason is
   }
 });
 
+const sideReport = (change) => ({type: "report", from: "you", report: {
+  schema: "icekit/call-report/1", code: "CALL-PATH", phase: "connecting", reason: "no path within 45 s", local: {host: 2, relay: 1},
+  remote: {host: 1}, checks_sent: 9, checks_received: 4, answered: 0, refused: 0, servers: ["turn:t.example: 401"], ...change,
+}});
+
+test("what the other side has told of its failure stands beside the code that it hangs up with", async (t) => {
+  const {call, wire} = alone(t);
+  await call.initiateCall("you");
+  wire.hear({...sideReport({code: "CALL-LOST"}), from: "somebody else"});
+  wire.hear({type: "report", from: "you", report: {schema: "icekit/trace/1", code: "CALL-LOST"}});
+  wire.hear(sideReport());
+  assert.deepEqual(call.snapshot.codes, []);
+  wire.hear({type: "bye", reason: "CALL-PATH", from: "you"});
+  assert.deepEqual(call.snapshot.codes, [{code: "CALL-PATH", evidence: [
+    "so says the other side",
+    "the other side: no path within 45 s; candidates 2 host, 1 relay, of its peer 1 host; 9 checks sent, 0 answered, 4 received",
+    "a server failed there: turn:t.example: 401",
+  ]}]);
+  // Nothing of it is left in the next call.
+  await call.initiateCall("you");
+  wire.hear({type: "bye", reason: "CALL-PATH", from: "you"});
+  assert.deepEqual(call.snapshot.codes[0].evidence, ["so says the other side"]);
+});
+
+test("what the other side tells after a failure here is shown, too, and nothing in it is trusted", async (t) => {
+  const {call, wire} = alone(t, {deadlines: {answer: 0.01}});
+  for (const [change, codes, last] of [
+    [{code: "CALL-BYE"}, ["CALL-ANSWER"], /a server failed there/],
+    [{code: "CALL-PATH", servers: []}, ["CALL-ANSWER", "CALL-PATH"], /no path within/],
+    [{code: "<b>", reason: {}, phase: 7, local: [], remote: null, checks_sent: "9", servers: "x"}, ["CALL-ANSWER"],
+      /^the other side: no reason given; candidates none, of its peer none$/],
+    [{code: null, reason: `\u202e${"x".repeat(5000)}`, servers: [1, null]}, ["CALL-ANSWER"], /^the other side: \ufffdx{299};/],
+  ]) {
+    await call.initiateCall("you");
+    await until(() => call.snapshot.state === "failed");
+    wire.hear(sideReport(change));
+    wire.hear(sideReport({reason: "once is enough"}));
+    assert.deepEqual(call.snapshot.codes.map(({code}) => code), codes);
+    assert.match(call.snapshot.codes.at(-1).evidence.at(-1), last);
+  }
+});
+
 test("whoever joins later gets the offer, with its candidates, and an answer comes from one of them", async (t) => {
   const {call, wire, made} = alone(t);
   await call.initiateCall();
