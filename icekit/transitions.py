@@ -35,7 +35,6 @@ class Input(Enum):
 class Action(Enum):
     """What is done about it."""
 
-    NOTHING = "nothing"
     MAKE_OFFER = "ask the owner for an offer"
     MAKE_ANSWER = "ask the owner for an answer"
     ROLL_BACK = "ask for an answer in place of our offer"

@@ -78,7 +78,7 @@ def test_call(case: Case, request: pytest.FixtureRequest) -> None:
         reason = why_not(engine)
         if reason is not None:
             pytest.skip(reason)
-    chosen = (item.callspec.params["case"] for item in request.session.items if hasattr(item, "callspec"))
+    chosen = (item.callspec.params.get("case") for item in request.session.items if hasattr(item, "callspec"))
     outcomes = calls(case.network, tuple(item for item in chosen if can_run(item) and item.network == case.network))
     if isinstance(outcomes, Exception):
         raise outcomes

@@ -29,7 +29,7 @@ async def test_many_checks_leave_no_allocation(coturn: Coturn) -> None:
         for url, name, password in entries
     )
     trusted = ssl.create_default_context(cafile=str(coturn.ca_file))
-    before = made(coturn)
+    log, before = coturn.log(), made(coturn)
     codes: dict[str, set[tuple[str, str]]] = {}
     config = FleetConfig(servers=servers, interval=0.01, max_allocations=8)
     async with aclosing(Fleet(config, ssl_context=trusted).results()) as results:
@@ -41,4 +41,4 @@ async def test_many_checks_leave_no_allocation(coturn: Coturn) -> None:
                 assert result.certificate_expires > result.at
     assert codes == {**{url: {("OK", "")} for url in urls}, "wrong": {("TURN-401", "wrong")}}
     assert made(coturn) - before >= CHECKS // 2
-    assert left_over(coturn) == []
+    assert left_over(coturn, log) == []
