@@ -10,13 +10,8 @@ async function begin(url, publish, token) {
       connection.addTransceiver(track, { direction: "sendonly" });
     }
   } else {
-    const stream = new MediaStream();
-    connection.ontrack = (event) => stream.addTrack(event.track);
     connection.addTransceiver("audio", { direction: "recvonly" });
     connection.addTransceiver("video", { direction: "recvonly" });
-    const video = document.createElement("video");
-    Object.assign(video, { srcObject: stream, muted: true, autoplay: true });
-    document.body.append(video);
   }
   let session = null;
   let etag = null;
@@ -65,8 +60,22 @@ async function begin(url, publish, token) {
   window.whip = {
     connection,
     patched,
-    state: () => connection.connectionState,
-    frames: () => document.querySelector("video").getVideoPlaybackQuality().totalVideoFrames,
+    async sees() {
+      for (const item of (await connection.getStats()).values()) {
+        if (item.type === "inbound-rtp" && item.kind === "video") {
+          return item.framesDecoded;
+        }
+      }
+      return 0;
+    },
+    async hears() {
+      for (const item of (await connection.getStats()).values()) {
+        if (item.type === "inbound-rtp" && item.kind === "audio") {
+          return item.packetsReceived;
+        }
+      }
+      return 0;
+    },
     directions: () => connection.getTransceivers().map((item) => item.currentDirection),
     async restart() {
       const offer = await connection.createOffer({ iceRestart: true });
