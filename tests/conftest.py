@@ -9,11 +9,16 @@ from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.requirements import REQUIRE_VARIABLE, check_markers, skips_are_failures
 
 
 def pytest_configure() -> None:
+    # No test judges a clock: a busy machine may take its time over an example. The rest is hypothesis' own profile,
+    # which is another one where CI is set.
+    settings.register_profile("icekit", deadline=None)
+    settings.load_profile("icekit")
     # What a command prints must not depend on the terminal of whoever runs the tests.
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         os.environ.pop(name, None)
