@@ -162,6 +162,9 @@ class NatsLink:
 
         with contextlib.suppress(Error, OSError):
             await self._client.close()
+        # Where closing fails in the middle (a broken pipe), the library leaves the tasks of its subscriptions behind.
+        for subscription in self._client._subs.values():  # noqa: SLF001
+            subscription._stop_processing()  # noqa: SLF001
 
 
 class Parts:

@@ -53,8 +53,12 @@ async def main(offers: bool) -> None:
             if message["description"]["type"] == "offer":
                 await describe()
         elif "selected" in message:
-            report = await peer.getStats()
-            pairs = [item for item in report.values() if item.type == "candidate-pair" and item.nominated]
+            pairs: list[Any] = []
+            # Data flows before a pair is nominated; the test waits for a minute at most.
+            while not pairs:
+                await asyncio.sleep(0.01)
+                report = await peer.getStats()
+                pairs = [item for item in report.values() if item.type == "candidate-pair" and item.nominated]
             kinds = [(report[item.localCandidateId], report[item.remoteCandidateId]) for item in pairs]
             tell(selected=[[item.protocol for item in ends] for ends in kinds])
     await peer.close()
