@@ -12,7 +12,6 @@ from icekit.cli.options import JsonOutput, read_value
 from icekit.cli.text import printable
 from icekit.errors import ConfigError
 from icekit.servers import decode_username, make_credentials
-from icekit.tokens import RoomGrant, make_token, read_token
 
 app = typer.Typer(
     help="Make and decode time-limited TURN credentials, and tokens for rooms of the signaling server.",
@@ -74,7 +73,9 @@ def token(
     json: JsonOutput = False,
 ) -> None:
     """Print a token that opens one room of the signaling server for a limited time."""
+    # Every command loads this file; few make tokens.
     from icekit.signaling.room_terms import ROOM_NAME, is_member_name
+    from icekit.tokens import RoomGrant, make_token
 
     secret = read_value("--secret", secret)
     if secret is None:
@@ -128,6 +129,8 @@ def decode(
 
 
 def _decode_token(text: str, json: bool) -> None:
+    from icekit.tokens import read_token
+
     grant = read_token(text)
     left = int(grant.expires_at - time.time())
     if json:
