@@ -7,7 +7,6 @@ networks that let nothing else out.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import shutil
 import socket
@@ -26,6 +25,7 @@ from icekit.errors import ConfigError, IcekitError
 from icekit.lab.namespaces import Namespace
 from icekit.net import canonical_host
 from icekit.server import ServerConfig, TurnConfig
+from icekit.stun import Class, Message, Method
 
 USERNAME = "icekit"
 PORTS = (3478, 3479)
@@ -107,20 +107,38 @@ def _run_coturn(hosts: list[str], password: str) -> None:
         file.write_text(text, encoding="utf-8")
         with subprocess.Popen([program, "-c", str(file)], stdout=subprocess.DEVNULL) as process:  # noqa: S603
             try:
-                _await_coturn(hosts[0], process)
+                _await_coturn(hosts, process)
                 print(_READY, flush=True)  # noqa: T201
                 sys.stdin.read()
             finally:
                 process.terminate()
 
 
-def _await_coturn(host: str, process: subprocess.Popen[bytes]) -> None:
+def _await_coturn(hosts: list[str], process: subprocess.Popen[bytes]) -> None:
+    """Until every listener answers: they come up one by one, in an order of coturn's own."""
     deadline = time.monotonic() + _PATIENCE
+    missing = [(kind, host, port) for kind in ("udp", "tcp") for host in hosts for port in (*PORTS, WEB_PORTS[0])]
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError), socket.create_connection((host, WEB_PORTS[0]), timeout=1):
+        missing = [listener for listener in missing if not _answers(*listener)]
+        if not missing:
             return
         time.sleep(0.02)
-    raise ConfigError(f"coturn does not come up (exit code {process.poll()})")
+    where = ", ".join(f"{kind} {host}:{port}" for kind, host, port in missing)
+    raise ConfigError(f"coturn does not come up (exit code {process.poll()}); silent: {where}")
+
+
+def _answers(kind: str, host: str, port: int) -> bool:
+    try:
+        if kind == "tcp":
+            socket.create_connection((host, port), timeout=1).close()
+            return True
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as asking:
+            asking.settimeout(0.2)
+            asking.connect((host, port))
+            asking.send(Message(Method.BINDING, Class.REQUEST, os.urandom(12)).encode())
+            return bool(asking.recv(2048))
+    except OSError:
+        return False
 
 
 def main(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -55,6 +56,16 @@ async def joined(owner: Browser | BrowserContext, url: str, *, signaling: str | 
 async def calls(at: Page) -> None:
     """Call the one who is there."""
     await at.locator("#peers button:not([data-peer=''])").click()
+
+
+async def call_each_other(*pages: Page) -> None:
+    """All call at one moment. Whoever has heard of the other's call before that does not call any more."""
+    script = """() => new Promise((done) => setTimeout(() => {
+        const button = document.querySelector("#peers button:not([data-peer=''])");
+        if (button?.checkVisibility()) button.click();
+        done();
+    }, 500 - Date.now() % 500))"""
+    await asyncio.gather(*(at.evaluate(script) for at in pages))
 
 
 async def connected(*pages: Page) -> None:

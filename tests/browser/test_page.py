@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from tests.browser.pages import browser, fits_a_phone, page
-from tests.browser.serving import address, calls, connected, joined, sees_and_hears, serving
+from tests.browser.serving import address, call_each_other, calls, connected, joined, sees_and_hears, serving
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -46,7 +45,7 @@ async def test_a_page_calls_a_page_and_is_called() -> None:
                 await caller.locator("#status", has_text="The other side hung up.").wait_for()
                 assert not await caller.is_visible("#numbers")
             # Both call at once.
-            await asyncio.gather(calls(one), calls(other))
+            await call_each_other(one, other)
             await connected(one, other)
         # The other page is closed: it has left the room.
         await one.locator("#peers button[data-peer='']").wait_for(state="attached")
