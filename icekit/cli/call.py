@@ -9,8 +9,8 @@ import typer
 
 from icekit.cli.command import run
 from icekit.cli.options import Credential, JsonOutput, ServersFile, Username, read_servers, read_value
-from icekit.cli.text import printable
 from icekit.errors import CallFailed, ConfigError
+from icekit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

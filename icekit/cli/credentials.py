@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from icekit.cli.options import JsonOutput, read_value
-from icekit.cli.text import printable
 from icekit.errors import ConfigError
 from icekit.servers import decode_username, make_credentials
+from icekit.text import printable
 
 app = typer.Typer(
     help="Make and decode time-limited TURN credentials, and tokens for rooms of the signaling server.",

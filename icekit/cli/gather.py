@@ -17,7 +17,7 @@ from icekit.cli.options import (
     read_port_range,
     read_servers,
 )
-from icekit.cli.text import printable
+from icekit.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -1,84 +1,23 @@
-"""A report as one HTML file: nothing is loaded, nothing runs; light and dark, on a phone and on paper.
-
-The topology and the times are drawn as SVG, the rest is the page that the terminal shows.
-"""
+"""A probe report as one HTML file: the topology and the times are drawn, the rest is what the terminal shows."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from html import escape
-from importlib.resources import files
 
-from icekit.cli.page import MARKS, TONES, UNKNOWN, Body, Cell, FindingList, Lines, Page, Table, fix_of, milliseconds
-from icekit.cli.text import printable
+from icekit import html as document
+from icekit.html import text_of
 from icekit.outlook import families
-from icekit.report import Finding, ProbeReport, StageResult, TurnReport
+from icekit.page import UNKNOWN, Page, milliseconds
+from icekit.report import ProbeReport, StageResult, TurnReport
 
 
 def html(page: Page, report: ProbeReport | None = None) -> str:
     """One file. ``report`` is what ``page`` was made of: its topology and its times are drawn, where there is one."""
-    style = files("icekit.cli").joinpath("report.css").read_text("utf-8")
-    title = f"icekit probe: {page.code.text}"
-    parts = [
-        "<!DOCTYPE html>",
-        '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
-        # Whatever a server or a peer wrote: nothing of it is loaded or run.
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">",
-        f"<title>{_text(title)}</title><style>\n{style}</style></head><body>",
-        f"<h1>{_span(page.code, 'b')}{_text(page.summary)}</h1>",
-    ]
-    for section in page.sections:
-        parts.append(f"<h2>{_text(section.title)}</h2>")
-        if report is not None and section.title == "Servers":
-            parts.append(f"<figure>{topology(report)}</figure>")
-        for turn in () if report is None else report.turn:
-            if section.title == f"TURN {turn.url}":
-                parts.append(f"<figure>{stage_bars(turn)}</figure>")
-        parts += (_body(body) for body in section.bodies)
-    if page.footer:
-        parts.append(f'<footer class="dim">{_text(page.footer)}</footer>')
-    return "\n".join([*parts, "</body></html>"]) + "\n"
-
-
-def _text(text: str) -> str:
-    return escape(printable(text))
-
-
-def _row(cells: tuple[Cell, ...], labels: int) -> str:
-    # Short names stay whole; the others may be broken anywhere, as addresses must be on a phone.
-    shown = (
-        f'<td class="{cell.tone}{" label" if index < labels else ""}">{_text(cell.text)}</td>'
-        for index, cell in enumerate(cells)
-    )
-    return f"<tr>{''.join(shown)}</tr>"
-
-
-def _span(cell: Cell, tag: str = "span") -> str:
-    return f'<{tag} class="{cell.tone}">{_text(cell.text)}</{tag}>'
-
-
-def _body(body: Body) -> str:
-    match body:
-        case Table():
-            rows = "\n".join(_row(row, body.labels) for row in body.rows)
-            return f'<div class="scroll"><table>{rows}</table></div>'
-        case Lines():
-            tag = "code" if all(line.text.startswith("candidate:") for line in body.lines) else "span"
-            return "<ul>" + "\n".join(f"<li>{_span(line, tag)}</li>" for line in body.lines) + "</ul>"
-        case FindingList():
-            return '<ul class="findings">' + "\n".join(map(_finding, body.findings)) + "</ul>"
-
-
-def _finding(finding: Finding) -> str:
-    tone = TONES[finding.severity]
-    fix = fix_of(finding)
-    return (
-        f'<li class="{tone}"><span aria-hidden="true">{MARKS[tone]}</span> <b>{_text(finding.code)}</b>'
-        f" <span>{finding.severity}</span><p>{_text(finding.message)}</p>"
-        + (f"<p>→ {_text(fix)}</p>" if fix else "")
-        + "".join(f'<div class="evidence">{_text(item)}</div>' for item in finding.evidence)
-        + "</li>"
-    )
+    drawings = {}
+    if report is not None:
+        drawings["Servers"] = topology(report)
+        drawings |= {f"TURN {turn.url}": stage_bars(turn) for turn in report.turn}
+    return document.html(page, title=f"icekit probe: {page.code.text}", drawings=drawings)
 
 
 # --- drawings --------------------------------------------------------------------------------------------------------
@@ -139,7 +78,7 @@ def _box(x: float, middle: float, width: float, lines: list[str]) -> Iterator[st
 
 def _label(x: float, y: float, text: str, tone: str = "") -> str:
     shown = text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
-    return f'<text x="{x}" y="{y}" class="{tone}">{_text(shown)}<title>{_text(text)}</title></text>'
+    return f'<text x="{x}" y="{y}" class="{tone}">{text_of(shown)}<title>{text_of(text)}</title></text>'
 
 
 def stage_bars(turn: TurnReport) -> str:

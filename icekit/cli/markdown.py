@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from icekit.cli.page import MARKS, TONES, Body, Cell, FindingList, Lines, Page, Table, Tone, fix_of
-from icekit.cli.text import printable
+from icekit.page import MARKS, TONES, Body, Cell, FindingList, Lines, Page, Table, Tone, fix_of
 from icekit.report import Finding, Severity
+from icekit.text import printable
 
 # Only what would become markup where it stands: [2001:db8::1]:3478 stays readable as plain text.
 _SPECIAL = re.compile(r"([\\`*<>|]|(?<!\w)_|_(?!\w)|~(?=~)|\](?=\())")
@@ -64,7 +64,7 @@ def _table(table: Table) -> Iterator[str]:
     count = len(rows[0])
     head = rows.pop(0) if table.header else [""] * count
     yield _row(head)
-    yield _row(["---"] * count)
+    yield _row(["---:" if table.numbers and index >= table.labels else "---" for index in range(count)])
     for row in rows:
         yield _row(row)
 

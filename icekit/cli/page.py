@@ -1,4 +1,4 @@
-"""A report as a page: what stands where and what each thing means, once for the terminal, Markdown and HTML.
+"""The page of a probe, and that of a TURN test.
 
 The order is that of a reader in a hurry: the verdict, what to do, then the measurements that prove it.
 """
@@ -6,11 +6,23 @@ The order is that of a reader in a hurry: the verdict, what to do, then the meas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 
-from icekit.catalogue import NO_FIX
 from icekit.outlook import PEER_WORDS, families
+from icekit.page import (
+    MARKS,
+    TONES,
+    UNKNOWN,
+    Body,
+    Cell,
+    FindingList,
+    Lines,
+    Page,
+    Section,
+    Table,
+    Tone,
+    milliseconds,
+    table,
+)
 from icekit.report import (
     Behavior,
     DnsReport,
@@ -22,89 +34,8 @@ from icekit.report import (
     PortmapReport,
     ProbeReport,
     ServerReport,
-    Severity,
     TurnReport,
 )
-
-UNKNOWN = "–"
-
-
-class Tone(StrEnum):
-    """What a text is to its reader; each writer has its own way to show it."""
-
-    PLAIN = "plain"
-    STRONG = "strong"
-    DIM = "dim"
-    GOOD = "good"
-    NOTE = "note"
-    WARNING = "warning"
-    BAD = "bad"
-
-
-TONES = {
-    Severity.OK: Tone.GOOD,
-    Severity.INFO: Tone.NOTE,
-    Severity.WARNING: Tone.WARNING,
-    Severity.ERROR: Tone.BAD,
-}
-MARKS = {Tone.GOOD: "✓", Tone.NOTE: "i", Tone.WARNING: "!", Tone.BAD: "✗"}
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A piece of text."""
-
-    text: str
-    tone: Tone = Tone.PLAIN
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of cells. The first ``labels`` columns are short names; ``header``: so is the first row."""
-
-    rows: tuple[tuple[Cell, ...], ...]
-    labels: int = 0
-    header: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Lines:
-    """Texts one below the other, such as candidate lines."""
-
-    lines: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class FindingList:
-    """Findings, each with its fix (empty: there is nothing to do) and its evidence."""
-
-    findings: tuple[Finding, ...]
-
-
-Body = Table | Lines | FindingList
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A title and what stands below it."""
-
-    title: str
-    bodies: tuple[Body, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Page:
-    """One report: a word, the sentence beside it, sections, a last line (empty: none)."""
-
-    code: Cell
-    summary: str
-    sections: tuple[Section, ...]
-    footer: str = ""
-
-
-def fix_of(finding: Finding) -> str:
-    """What to do; empty if nothing is to be done."""
-    return "" if finding.fix == NO_FIX else finding.fix
 
 
 def probe_page(report: ProbeReport) -> Page:
@@ -151,23 +82,11 @@ def _probe_sections(report: ProbeReport) -> Iterator[Section]:
 # --- pieces ----------------------------------------------------------------------------------------------------------
 
 
-def table(rows: Iterable[Sequence[str | Cell]], labels: int = 0, *, header: bool = False) -> Table:
-    """A table of texts and cells, its short rows filled up."""
-    listed = [tuple(Cell(cell) if isinstance(cell, str) else cell for cell in row) for row in rows]
-    count = max(map(len, listed), default=0)
-    return Table(tuple(row + (Cell(""),) * (count - len(row)) for row in listed), labels, header)
-
-
 def _mark(ok: bool | None) -> Cell:
     if ok is None:
         return Cell(UNKNOWN, Tone.DIM)
     tone = Tone.GOOD if ok else Tone.BAD
     return Cell(MARKS[tone], tone)
-
-
-def milliseconds(seconds: float | None) -> str:
-    """A time for people; empty if it is not known."""
-    return "" if seconds is None else f"{seconds * 1000:.1f} ms" if seconds < 0.1 else f"{seconds * 1000:.0f} ms"
 
 
 PATHS = {

@@ -10,8 +10,9 @@ import typer
 
 from icekit.cli.command import run
 from icekit.cli.output import Form, Output, redactor_of
-from icekit.cli.page import MARKS, PATHS, TONES, Cell, FindingList, Lines, Page, Section, Tone, milliseconds, table
+from icekit.cli.page import PATHS
 from icekit.errors import ConfigError, ConnectivityError
+from icekit.page import MARKS, TONES, Cell, FindingList, Lines, Page, Section, Tone, milliseconds, table
 from icekit.report import PathKind, ProbeReport, Severity, from_dict, to_dict
 from icekit.two_sided import MergedPath, TwoSidedReport
 

@@ -14,7 +14,9 @@ from rich.status import Status
 from rich.table import Table as Grid
 from rich.text import Text
 
-from icekit.cli.page import (
+from icekit.explanation import Explanation, Kind
+from icekit.explanation import Table as ExplainedTable
+from icekit.page import (
     MARKS,
     TONES,
     Body,
@@ -27,10 +29,8 @@ from icekit.cli.page import (
     fix_of,
     table,
 )
-from icekit.cli.text import printable
-from icekit.explanation import Explanation, Kind
-from icekit.explanation import Table as ExplainedTable
 from icekit.report import Finding, Severity, to_dict
+from icekit.text import printable
 
 # Without a terminal: wide enough for most lines, narrow enough for a mail or a ticket.
 PIPE_WIDTH = 100
@@ -205,7 +205,8 @@ def _grid(content: Table) -> Grid:
     """Columns without lines; a cell that is too long goes on below, never cut. The labels stay whole."""
     grid = Grid.grid(padding=(0, 2, 0, 0))
     for index in range(max(map(len, content.rows), default=0)):
-        grid.add_column(overflow="fold", no_wrap=index < content.labels)
+        right = content.numbers and index >= content.labels
+        grid.add_column(overflow="fold", no_wrap=index < content.labels, justify="right" if right else "left")
     for row in content.rows:
         grid.add_row(*(_text(cell.text, _STYLES[cell.tone]) for cell in row))
     return grid

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from html.parser import HTMLParser
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,39 +11,8 @@ from icekit.cli.html import html, stage_bars, topology
 from icekit.cli.page import probe_page
 from icekit.report import Finding, Interface, NatReports, ProbeReport, Severity
 from tests.cli.reports import BAD, REPORT
+from tests.html_reader import Reader
 from tests.observations import server
-
-VOID = {"meta", "rect", "line", "path"}
-
-
-class Reader(HTMLParser):
-    """Checks that every element is closed; keeps names, attributes and text."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.names: set[str] = set()
-        self.attributes: set[str] = set()
-        self.texts: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attributes}
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
-        self.names.add(tag)
-        self.attributes |= {name for name, _ in attributes}
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.texts.append(data)
 
 
 def test_everything_of_the_page_is_there_and_nothing_is_loaded() -> None:

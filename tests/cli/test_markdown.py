@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icekit.cli.markdown import markdown
-from icekit.cli.page import Cell, FindingList, Lines, Page, Section, Table, Tone, probe_page, turn_page
+from icekit.cli.page import probe_page, turn_page
+from icekit.page import Cell, FindingList, Lines, Page, Section, Table, Tone, table
 from icekit.report import Finding, Severity
 from tests.cli.reports import BAD, REPORT
 
@@ -35,6 +36,11 @@ def test_a_page_as_text() -> None:
     assert "|  | **IPv4** |\n| --- | --- |\n| UDP | works |" in text
     assert "- `candidate:1 1 udp 2130706431 192.168.1.2 40112 typ host`" in text
     assert text.endswith("\n\nMeasured in 0.4 s\n")
+
+
+def test_numbers_stand_at_the_right() -> None:
+    page = Page(Cell("OK"), "t", (Section("s", (table([("", "ms"), ("a", "1")], 1, header=True, numbers=True),)),))
+    assert "|  | ms |\n| --- | ---: |\n| a | 1 |" in markdown(page)
 
 
 @pytest.mark.parametrize(

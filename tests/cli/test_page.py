@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from icekit.catalogue import NO_FIX
-from icekit.cli.page import Cell, FindingList, Lines, Table, Tone, fix_of, milliseconds, probe_page, table, turn_page
-from icekit.report import Finding, ProbeReport, Severity, TurnReport, Verdict, VerdictCode
+from icekit.cli.page import probe_page, turn_page
+from icekit.page import Cell, FindingList, Lines, Table, Tone
+from icekit.report import ProbeReport, Severity, TurnReport, Verdict, VerdictCode
 from tests.cli.reports import BAD, REPORT
 from tests.observations import TURN
 
@@ -40,16 +40,3 @@ def test_a_turn_server_that_fails_and_one_that_was_interrupted() -> None:
     interrupted = turn_page(TurnReport(TURN, False), ())
     assert interrupted.code == Cell("INTERRUPTED", Tone.BAD)
     assert interrupted.summary.endswith("was interrupted before it was tested to the end")
-
-
-def test_short_rows_are_filled_up() -> None:
-    assert table([("a",), ("b", Cell("c", Tone.DIM))], 1).rows == (
-        (Cell("a"), Cell("")),
-        (Cell("b"), Cell("c", Tone.DIM)),
-    )
-
-
-def test_times_and_fixes() -> None:
-    assert [milliseconds(value) for value in (None, 0.0214, 0.2149)] == ["", "21.4 ms", "215 ms"]
-    assert fix_of(Finding("ICE022", Severity.INFO, "m", NO_FIX)) == ""
-    assert fix_of(Finding("ICE001", Severity.INFO, "m", "Do it.")) == "Do it."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.cli.text import printable
+from icekit.text import printable
 
 
 @pytest.mark.parametrize(
