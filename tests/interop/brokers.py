@@ -5,6 +5,8 @@
     with rabbitmq() as broker:
         connect(f"stomp://guest:guest@127.0.0.1:{broker.ports['stomp']}/room")
         await broker.restart()                  # SIGKILL, then the same again on the same ports
+        await broker.kill()                     # SIGKILL: nobody listens until
+        await broker.start()
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import asyncio
 import os
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,12 +24,15 @@ from types import TracebackType
 
 from tests.requirements import find_program, require_program
 
+ROOT = Path(__file__).resolve().parents[2]
+
 STARTING = 90.0
 """How long a broker may take to listen, in seconds; RabbitMQ takes five where nothing else runs."""
 
-# Runs the broker; kills it and runs it again for each line that it reads, and ends with it at the end of its input,
-# also when the tests are killed. The broker is not our child, so that a test may end with another process than it began
-# with. RabbitMQ's program is a shell script with the broker inside: the whole group is killed, and waited for.
+# Runs the broker; the next line that it reads kills it, the one after that runs it again, and so on; at the end of its
+# input it kills it and ends, also when the tests are killed. The broker is not our child, so that a test may end with
+# another process than it began with. RabbitMQ's program is a shell script with the broker inside: the whole group is
+# killed, and waited for. The file "pid" is there while it runs.
 SUPERVISOR = """
 while :; do
     setsid "$@" >>log 2>&1 </dev/null &
@@ -37,7 +43,8 @@ while :; do
     kill -9 -$broker $broker
     wait $broker
     while kill -0 -$broker; do sleep 0.02; done
-    [ $last = 0 ] || exit 0
+    rm pid
+    [ $last = 0 ] && read -r again || exit 0
 done
 """
 
@@ -87,20 +94,34 @@ class Broker:
 
     async def restart(self) -> None:
         """Kill it, and start it again when it is dead."""
-        await asyncio.to_thread(self._restart)
+        await self.kill()
+        await self.start()
 
-    def _restart(self) -> None:
+    async def kill(self) -> None:
+        """Return when it is dead: everybody's connections are broken, and nobody listens."""
+        await asyncio.to_thread(self._command_supervisor, self._wait_until_dead)
+
+    async def start(self) -> None:
+        """Start it again after ``kill``; return when it listens."""
+        await asyncio.to_thread(self._command_supervisor, self._wait_until_up)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether there is a process, which may not listen yet."""
+        return (self.folder / "pid").exists()
+
+    def _command_supervisor(self, wait: Callable[[], None]) -> None:
         assert self._supervisor is not None
         assert self._supervisor.stdin is not None
-        pid = self.folder / "pid"
-        before = pid.read_text()
         self._supervisor.stdin.write(b"\n")
         self._supervisor.stdin.flush()
+        wait()
+
+    def _wait_until_dead(self) -> None:
         deadline = time.monotonic() + STARTING
-        while pid.read_text() == before:
+        while self.is_running:
             assert time.monotonic() < deadline, "the broker does not die"
             time.sleep(0.01)
-        self._wait_until_up()
 
     def _wait_until_up(self) -> None:
         assert self._supervisor is not None
@@ -172,6 +193,16 @@ def nats() -> Broker:
         return [require_program("nats-server"), "-a", "127.0.0.1", "-p", str(ports["nats"])]
 
     return Broker(["nats"], configure)
+
+
+def icekit_serve(*options: str) -> Broker:
+    """Port ``http``: ``icekit serve --signaling-only`` with more ``options``."""
+
+    def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        port = ["--host", "127.0.0.1", "--http-port", str(ports["http"])]
+        return [sys.executable, "-m", "icekit", "serve", "--signaling-only", *port, *options]
+
+    return Broker(["http"], configure, lambda folder, ports: {"PYTHONPATH": str(ROOT)})
 
 
 def rabbitmq() -> Broker:

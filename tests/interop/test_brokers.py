@@ -1,14 +1,22 @@
-"""The contract of signaling on real brokers; each is started once for this file and killed in the middle."""
+"""The contract of signaling on real brokers, and calls; each is started once for this file and killed in the middle."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
-from icekit.signaling import make_transport
+from icekit.call import Call
+from icekit.phases import Phase
+from icekit.signaling import Message, Presence, TrickledCandidate, connect, make_transport
+from icekit.signaling.channel import Channel
+from icekit.signaling.message import without_envelope
+from tests.call.calls import until
+from tests.call.rooms import Through, both, config
 from tests.interop import brokers
-from tests.signaling.contract import Place, RestartContract, RoomContract
+from tests.signaling.contract import RESTARTING, Place, RestartContract, RoomContract, new_room
 
 
 @pytest.fixture(scope="module")
@@ -120,3 +128,119 @@ class TestNats(RoomContract, RestartContract):
 
         url = f"nats://127.0.0.1:{nats.ports['nats']}"
         return Place(lambda room: f"{url}/{room}", inject=inject, restart=nats.restart)
+
+
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[brokers.Broker]:
+    with brokers.icekit_serve() as server:
+        yield server
+
+
+@dataclass(frozen=True, slots=True)
+class Meeting:
+    """A broker, and how each of two gets to a room there."""
+
+    broker: brokers.Broker
+    urls: tuple[str, str]
+
+
+# A fixture of the file, so that the broker that it starts counts as one that was there before the test.
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(("own_server", "ws://127.0.0.1:{http}/{room}"), id="ws"),
+        pytest.param(("redis", "redis://127.0.0.1:{redis}/{room}"), id="redis"),
+        pytest.param(("nats", "nats://127.0.0.1:{nats}/{room}"), id="nats"),
+        pytest.param(("mosquitto", "mqtt://127.0.0.1:{mqtt}/{room}"), id="mqtt"),
+        pytest.param(
+            (
+                "rabbitmq",
+                "stomp+ws://guest:guest@127.0.0.1:{web_stomp}/ws?topic={room}",
+                "stomp://guest:guest@127.0.0.1:{stomp}/{room}",
+            ),
+            id="stomp",
+        ),
+    ],
+)
+def meeting(request: pytest.FixtureRequest) -> Meeting:
+    name, *ways = request.param
+    broker: brokers.Broker = request.getfixturevalue(name)
+    place = {**broker.ports, "room": new_room()}
+    return Meeting(broker, (ways[0].format_map(place), ways[-1].format_map(place)))
+
+
+@pytest.mark.timeout(150)
+async def test_a_call_goes_on_without_its_broker(meeting: Meeting) -> None:
+    """While it is dead media flow both ways; what is said meanwhile arrives when it is back, once and in order."""
+    broker = meeting.broker
+    async with (
+        asyncio.timeout(RESTARTING),
+        connect(meeting.urls[0], name="alice") as one,
+        connect(meeting.urls[1], name="bob") as other,
+    ):
+        alice, bob = Recorder(one), Recorder(other)
+        async with (
+            Call(alice, media=["tone", "bars"], config=config()) as caller,
+            Call(bob, media=["tone", "bars"], config=config()) as callee,
+        ):
+            assert await both(caller.connected(), callee.connected()) == [None, None]
+            await until(lambda: len(frames(caller, callee)) == 4 and min(frames(caller, callee)) > 0)
+
+            await broker.kill()
+            before = frames(caller, callee)
+            caller.hold()
+            late = [f"candidate:{number} 1 udp {number} 127.0.0.1 9 typ host" for number in range(1, 21)]
+            assert callee.leg is not None
+            ufrag = callee.leg.connection.ice_transports[0].connection.local_username
+            for line in late:
+                await bob.send(TrickledCandidate(candidate=line, sdp_mid="0", username_fragment=ufrag, to="alice"))
+            # Sound has 50 frames a second, pictures have 15.
+            await until(lambda: all(now >= was + 8 for was, now in zip(before, frames(caller, callee), strict=True)))
+            assert not broker.is_running
+            assert [call.phase for call in (caller, callee)] == [Phase.CONNECTED] * 2
+            assert [direction(call) for call in (caller, callee)] == ["sendrecv"] * 2
+            await broker.start()
+
+            await until(lambda: [direction(call) for call in (caller, callee)] == ["inactive"] * 2)
+            caller.hold(False)
+            await until(lambda: [direction(call) for call in (caller, callee)] == ["sendrecv"] * 2)
+            before = frames(caller, callee)
+            await until(lambda: all(now > was for was, now in zip(before, frames(caller, callee), strict=True)))
+            await until(lambda: (len(alice.heard), len(bob.heard)) == (len(bob.sent), len(alice.sent)))
+            await caller.hang_up("done")
+            assert await callee.ended() == "the other side hung up: done"
+            assert bob.heard == alice.said
+            assert alice.heard == bob.said
+            assert [item.candidate for item in candidates(alice.heard) if item.candidate in late] == late
+            assert caller.findings == callee.findings == ()
+
+
+class Recorder(Through):
+    """A channel that remembers what was said and heard, but who comes and goes."""
+
+    def __init__(self, channel: Channel) -> None:
+        super().__init__(channel, self._hear)
+        self.heard: list[Message] = []
+
+    @property
+    def said(self) -> list[Message]:
+        return [without_envelope(message) for message in self.sent]
+
+    def _hear(self, message: Message) -> list[Message]:
+        if not isinstance(message, Presence):
+            self.heard.append(without_envelope(message))
+        return [message]
+
+
+def candidates(messages: list[Message]) -> list[TrickledCandidate]:
+    return [message for message in messages if isinstance(message, TrickledCandidate)]
+
+
+def frames(*calls: Call) -> list[int]:
+    """Decoded frames so far, for each track."""
+    return [level.frames for call in calls for level in call.levels]
+
+
+def direction(call: Call) -> str | None:
+    assert call.leg is not None
+    return next(item.currentDirection for item in call.leg.connection.getTransceivers() if item.kind == "audio")

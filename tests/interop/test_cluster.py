@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -26,8 +24,6 @@ from tests.signaling.contract import (
     take,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
-
 
 class Servers:
     """A broker and two servers, on ports that they keep when they are killed."""
@@ -40,12 +36,7 @@ class Servers:
         self.other = stack.enter_context(self._server())
 
     def _server(self) -> brokers.Broker:
-        def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
-            broker = f"{self.kind}://127.0.0.1:{self.broker.ports[self.kind]}"
-            options = ["--signaling-only", "--http-port", str(ports["http"]), "--broker", broker]
-            return [sys.executable, "-m", "icekit", "serve", "--host", "127.0.0.1", *options]
-
-        return brokers.Broker(["http"], configure, lambda folder, ports: {"PYTHONPATH": str(ROOT)})
+        return brokers.icekit_serve("--broker", f"{self.kind}://127.0.0.1:{self.broker.ports[self.kind]}")
 
     def url(self, room: str) -> str:
         return f"ws://127.0.0.1:{self.one.ports['http']}/{room}"
