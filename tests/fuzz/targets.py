@@ -8,14 +8,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from icekit import attributes as attr
 from icekit.attributes import Item
+from icekit.bench.lines import decode_event, decode_request
 from icekit.candidate import Candidate
 from icekit.checklist import LocalCandidate
-from icekit.errors import DecodeError, InvalidState
+from icekit.conversations import outcome, read_conversations
+from icekit.errors import ConfigError, DecodeError, InvalidState, SignalingError
 from icekit.explain import explain
+from icekit.framing import FrameDecoder
 from icekit.gathering_events import CandidateGathered
 from icekit.gathering_plan import GatherServer
 from icekit.ice import IceAgent, IceConfig
@@ -32,10 +36,16 @@ from icekit.net import (
     Transport,
 )
 from icekit.network_config import NetworkConfig
+from icekit.pcap import read_capture
 from icekit.resolution import ServerEndpoint
 from icekit.sdp import CandidateInit, read_sdp
-from icekit.servers import ServerUri
+from icekit.sdpfrag import read_fragment
+from icekit.servers import ServerUri, parse_servers
 from icekit.session import IceSession
+from icekit.signaling.message import Shape, without_envelope
+from icekit.signaling.message import decode as decode_message
+from icekit.signaling.message import encode as encode_message
+from icekit.signaling.stomp_frames import Frame, FrameReader
 from icekit.stun import (
     ChannelData,
     Class,
@@ -49,6 +59,7 @@ from icekit.stun import (
     short_term_key,
     success,
 )
+from icekit.tokens import read_token
 
 HOST = "192.0.2.1"
 SERVER = Address("203.0.113.10", 3478)
@@ -97,7 +108,7 @@ class Bytes:
 def readers(data: bytes) -> None:
     """Text from people and peers: candidates, SDP, JSON, logs, anything that is pasted."""
     text = data.decode("utf-8", "surrogateescape" if data[:1] == b"\xff" else "replace")
-    for read in (Candidate.parse, read_sdp, lambda text: CandidateInit.from_json(text)):
+    for read in (Candidate.parse, read_sdp, lambda text: CandidateInit.from_json(text), ServerUri.parse):
         try:
             value = read(text)
         except DecodeError as error:
@@ -105,8 +116,66 @@ def readers(data: bytes) -> None:
             continue
         if isinstance(value, Candidate):
             assert Candidate.parse(str(value)) == value
+        elif isinstance(value, ServerUri):
+            assert ServerUri.parse(str(value)) == value
+    with suppress(ConfigError):
+        parse_servers(text)
     explain(text)
     read_log(text)
+
+
+def signaling(data: bytes) -> None:
+    """What a peer, a room server, a broker or a WHIP client sends: the first byte says which."""
+    kind, data = data[:1], data[1:]
+    text = data.decode("utf-8", "replace")
+    if kind == b"s":
+        _stomp(data)
+        return
+    try:
+        if kind == b"f":
+            fragment = read_fragment(text)
+            assert read_fragment(str(fragment)) == fragment
+        elif kind == b"t":
+            read_token(text)
+        elif kind == b"b":
+            decode_event(data)
+            decode_request(data)
+        else:
+            message = decode_message(data)
+            for shape in Shape:
+                with suppress(SignalingError):
+                    assert without_envelope(decode_message(encode_message(message, shape))) is not None
+            assert decode_message(encode_message(message)) == message
+    except DecodeError as error:
+        str(error)
+
+
+def _stomp(data: bytes) -> None:
+    """All at once or in pieces, the frames are the same."""
+    read: list[list[Frame] | None] = []
+    for size in (len(data) or 1, 3):
+        reader, frames = FrameReader(200), []
+        try:
+            for start in range(0, len(data), size):
+                frames += reader.feed(data[start : start + size])
+        except DecodeError as error:
+            str(error)
+            read.append(None)
+        else:
+            read.append(frames)
+    assert read[0] == read[1]
+
+
+def capture(data: bytes) -> None:
+    """A file of packets, from the first byte to the conversations in it; and frames of RFC 4571."""
+    with suppress(DecodeError):
+        reading = read_capture(data)
+        for conversation in read_conversations(reading.packets):
+            outcome(conversation)
+    decoder = FrameDecoder(300)
+    with suppress(DecodeError):
+        for start in range(0, len(data), 5):
+            assert all(len(item) <= 300 for item in decoder.feed(data[start : start + 5]))
 
 
 def stun(data: bytes) -> None:
@@ -350,4 +419,6 @@ def session(data: bytes) -> list[IceState]:
     return world.run()
 
 
-TARGETS: dict[str, Callable[[bytes], object]] = {"readers": readers, "stun": stun, "agent": agent, "session": session}
+TARGETS: dict[str, Callable[[bytes], object]] = {
+    target.__name__: target for target in (readers, signaling, capture, stun, agent, session)
+}
