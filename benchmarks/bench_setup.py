@@ -3,8 +3,8 @@
     python benchmarks/bench_setup.py [--fast] [--no-aioice] [pacing] [silent] [loss-5] [loss-10]
 
 Virtual time. Five sets of round trips (signaling, server, direct), skews 0 to 300 ms in steps of 15, trickle, one host
-address a side; ``tests/ice_world.py`` drives two ``IceSession`` cores, ``setup_oracle.py`` is the limit under the same
-skew, stock aioice runs on ``icekit.sim`` over the same paths, driven as aiortc drives it (no trickle). For each set the
+address a side; ``tests/ice_world.py`` drives two ``IceSession`` cores, ``icekit.bench.limit`` is the limit under the
+same skew, stock aioice runs on ``icekit.sim`` over the same paths, as aiortc drives it (no trickle). For each set the
 median and the 99th percentile over the skews; printed are the worst of the five sets. ``--fast``: steps of 60 ms.
 Names choose parts: one address a side, two more that swallow packets, loss.
 """
@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import aioice
 
-from benchmarks.setup_oracle import Oracle, formulas
 from icekit.aio.server import serve
+from icekit.bench.limit import Oracle, formulas
 from icekit.errors import SimulationTimeLimit
 from icekit.ice import IceConfig
 from icekit.server import ServerConfig, TurnConfig

@@ -131,7 +131,7 @@ class Sample:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
-    """Where and with what samples were taken. ``versions`` by engine; ``date`` in ISO 8601; ``cores`` of the machine."""
+    """Where and with what the samples were taken; ``versions`` by engine, ``date`` in ISO 8601."""
 
     commit: str
     python: str
