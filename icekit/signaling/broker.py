@@ -10,6 +10,9 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from icekit.errors import ConfigError
 
+# X509_V_ERR_HOSTNAME_MISMATCH, …_EMAIL_…, …_IP_ADDRESS_… of OpenSSL.
+_NAME_ERRORS = (62, 63, 64)
+
 _is_room = re.compile(r"[A-Za-z0-9_~-]+(?:[./][A-Za-z0-9_~-]+)*").fullmatch
 
 CONNECT_TIMEOUT = 10.0
@@ -68,3 +71,23 @@ class BrokerUrl:
     def tls(self, *schemes: str) -> ssl.SSLContext | None:
         """A context that checks certificates, if the scheme is one of ``schemes``."""
         return ssl.create_default_context() if self.scheme in schemes else None
+
+
+def certificate_error(error: BaseException) -> ssl.SSLCertVerificationError | None:
+    """The bad certificate behind a client library's ``error``, if that is what it is."""
+    found: BaseException | None = error
+    while found is not None and not isinstance(found, ssl.SSLCertVerificationError):
+        found = found.__cause__ or found.__context__
+    return found
+
+
+def reason(error: OSError) -> str:
+    """Why there is no connection, for people."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        fix = (
+            "connect by a name or address that it was issued for"
+            if error.verify_code in _NAME_ERRORS
+            else "if it is right, name a file with the certificate of its authority in SSL_CERT_FILE"
+        )
+        return f"the certificate of the server is not accepted ({error.verify_message.rstrip('.')}): {fix}"
+    return error.strerror or str(error) or type(error).__name__

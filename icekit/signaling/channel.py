@@ -10,6 +10,7 @@ from collections import deque
 from types import TracebackType
 
 from icekit.errors import DecodeError, IcekitError, SignalingError
+from icekit.signaling.broker import reason
 from icekit.signaling.delivery import Delivery, DeliveryConfig
 from icekit.signaling.message import MAX_MESSAGE, Message, decode, encode
 from icekit.signaling.transport import Link, Transport
@@ -71,7 +72,7 @@ class Channel:
             async with asyncio.timeout(OPENING):
                 link = await self._transport.open()
         except OSError as error:
-            raise SignalingError(f"{self._where}: no connection: {_reason(error)}") from error
+            raise SignalingError(f"{self._where}: no connection: {reason(error)}") from error
         self._runner = asyncio.create_task(self._run(link), name=f"signaling {self._where}")
         return self
 
@@ -143,7 +144,7 @@ class Channel:
                     self._finish(None)
                     return
                 except OSError as error:
-                    logger.debug("= %s: connection lost: %s", self._where, _reason(error))
+                    logger.debug("= %s: connection lost: %s", self._where, reason(error))
                 finally:
                     self._delivery.disconnected()
                     await link.close()
@@ -173,7 +174,7 @@ class Channel:
                 if self._now() > end:
                     raise SignalingError(
                         f"{self._where}: the connection was lost, and for {PATIENCE:.0f} s none could be made: "
-                        f"{_reason(error)}"
+                        f"{reason(error)}"
                     ) from error
 
     async def _serve(self, link: Link) -> None:
@@ -248,10 +249,6 @@ class Channel:
             self._timer = None
         for event in (self._arrived, self._progress, self._taken):
             event.set()
-
-
-def _reason(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
 
 
 async def _cancel(*tasks: asyncio.Task[None]) -> None:

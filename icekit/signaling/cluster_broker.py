@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from icekit.errors import ConfigError, MissingExtra, SignalingError
 from icekit.signaling import without_secrets
+from icekit.signaling.broker import certificate_error, reason
 from icekit.signaling.cluster import BEAT, Cluster, Operation, Publish, Subscribe, Unsubscribe
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class ClusterLink:
         try:
             bound = await self._open()
         except OSError as error:
-            raise SignalingError(f"{self._where}: no connection to the broker: {error}") from None
+            raise SignalingError(f"{self._where}: no connection to the broker: {reason(error)}") from None
         self._task = asyncio.create_task(self._run(), name="icekit-signaling-broker")
         return bound
 
@@ -227,6 +228,8 @@ class RedisBroker:
             socket_timeout=3 * BEAT,
             retry=Retry(NoBackoff(), 0),
             protocol=2,
+            # Older releases of the library take any name.
+            **({"ssl_check_hostname": True} if self._url.lower().startswith("rediss:") else {}),
         )
         self._pubsub = self._client.pubsub()
         await _redis(self._client.ping())
@@ -291,7 +294,7 @@ async def _redis(asked: Awaitable[Any]) -> Any:
     try:
         return await asked
     except RedisError as error:
-        raise ConnectionError(str(error)) from None
+        raise certificate_error(error) or ConnectionError(str(error)) from None
 
 
 class NatsBroker:
@@ -303,7 +306,7 @@ class NatsBroker:
         self._subscriptions: dict[str, Subscription] = {}
         self._on_message: OnMessage | None = None
         self._lost = asyncio.Event()
-        self._failure = "NATS does not answer"
+        self._failure: Exception = ConnectionError("NATS does not answer")
 
     async def open(self, on_message: OnMessage) -> int | None:
         """Connect; a NATS server takes 1 MB at once unless ``max_payload`` says otherwise."""
@@ -316,7 +319,9 @@ class NatsBroker:
                 self._url,
                 # Where it reconnected by itself, nobody would know that messages are missing.
                 allow_reconnect=False,
-                max_reconnect_attempts=0,
+                # With 0 it would try for ever. It pauses before the second attempt, which must not be long.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 connect_timeout=round(CONNECT_SECONDS),
                 ping_interval=round(BEAT),
                 no_echo=True,
@@ -361,26 +366,31 @@ class NatsBroker:
     async def close(self) -> None:
         """Close the connection."""
         if self._client is not None:
+            # Where TLS could not be begun, the library waits for the end of a connection that has ended.
             with contextlib.suppress(Exception):
-                await self._client.close()
+                async with asyncio.timeout(1):
+                    await self._client.close()
 
     async def _receive(self, message: Msg) -> None:
         assert self._on_message is not None
         self._on_message(message.subject, message.data)
 
     async def _failed(self, error: Exception) -> None:
-        self._failure = str(error) or type(error).__name__
+        self._failure = error
 
     async def _is_lost(self) -> None:
         self._lost.set()
 
     async def _asked(self, asked: Awaitable[T]) -> T:
         """What NATS answers; every failure of it as an OSError, but a message that is too large."""
-        from nats.errors import Error, MaxPayloadError
+        from nats.errors import Error, MaxPayloadError, NoServersError
 
         try:
             return await asked
         except MaxPayloadError:
             raise
+        except NoServersError:
+            # It says nothing; the library has reported why.
+            raise certificate_error(self._failure) or ConnectionError(str(self._failure)) from None
         except Error as error:
-            raise ConnectionError(str(error) or self._failure) from None
+            raise certificate_error(error) or ConnectionError(str(error) or str(self._failure)) from None

@@ -7,7 +7,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from icekit.errors import MissingExtra
-from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl
+from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl, certificate_error
 from icekit.signaling.transport import Traits
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class MqttTransport:
             await client.__aenter__()
             await client.subscribe(self._topic, qos=1)
         except aiomqtt.MqttError as error:
-            raise ConnectionRefusedError(f"the broker refused: {error}") from error
+            raise certificate_error(error) or ConnectionRefusedError(f"the broker refused: {error}") from error
         return MqttLink(client, self._topic)
 
 

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from icekit.errors import ConfigError, MissingExtra
-from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl
+from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl, certificate_error
 from icekit.signaling.message import MAX_MESSAGE
 from icekit.signaling.transport import Traits
 
@@ -85,7 +85,9 @@ class NatsTransport:
                 no_echo=True,
                 # The channel does that, and knows when messages are missing.
                 allow_reconnect=False,
-                max_reconnect_attempts=0,
+                # With 0 it would try for ever. It pauses before the second attempt, which must not be long.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 connect_timeout=round(CONNECT_TIMEOUT),
                 error_cb=link.failed,
                 disconnected_cb=link.lost,
@@ -94,7 +96,9 @@ class NatsTransport:
             await link.subscribe()
         except (Error, TimeoutError) as error:
             await link.close()
-            raise ConnectionRefusedError(f"NATS refused: {str(error) or link.reason}") from error
+            # That no server is left says nothing; the library has reported why.
+            failure = link.failure or error
+            raise certificate_error(failure) or ConnectionRefusedError(f"NATS refused: {failure}") from error
         except OSError:
             await link.close()
             raise
@@ -106,6 +110,7 @@ class NatsLink:
 
     def __init__(self, client: Client, subject: str) -> None:
         self.reason = "the connection is lost"
+        self.failure: Exception | None = None
         self._client = client
         self._subject = subject
         self._messages: asyncio.Queue[Msg | None] = asyncio.Queue(QUEUE)
@@ -115,6 +120,7 @@ class NatsLink:
 
     async def failed(self, error: Exception) -> None:
         """The library reports."""
+        self.failure = error
         self.reason = str(error) or type(error).__name__
 
     async def lost(self) -> None:
@@ -160,8 +166,10 @@ class NatsLink:
         """Leave."""
         from nats.errors import Error
 
+        # Where TLS could not be begun, the library waits for the end of a connection that has ended.
         with contextlib.suppress(Error, OSError):
-            await self._client.close()
+            async with asyncio.timeout(1 if self._client.is_connected else 0.1):
+                await self._client.close()
         # Where closing fails in the middle (a broken pipe), the library leaves the tasks of its subscriptions behind.
         for subscription in self._client._subs.values():  # noqa: SLF001
             subscription._stop_processing()  # noqa: SLF001

@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from icekit.errors import MissingExtra
-from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl
+from icekit.signaling.broker import CONNECT_TIMEOUT, BrokerUrl, certificate_error
 from icekit.signaling.transport import Traits
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ class RedisTransport:
             username=self._place.username,
             password=self._place.password,
             ssl=self._place.scheme == "rediss",
+            # Older releases take any name.
+            ssl_check_hostname=True,
             socket_connect_timeout=CONNECT_TIMEOUT,
             # It would subscribe anew by itself, and nobody would know that messages are missing.
             retry=Retry(NoBackoff(), 0),
@@ -59,7 +61,7 @@ class RedisTransport:
             await pubsub.subscribe(self._channel)
         except RedisError as error:
             await link.close()
-            raise ConnectionRefusedError(f"Redis refused: {error}") from error
+            raise certificate_error(error) or ConnectionRefusedError(f"Redis refused: {error}") from error
         return link
 
 

@@ -22,6 +22,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 
+import trustme
+
 from tests.requirements import find_program, require_program
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -163,34 +165,52 @@ def free_ports(count: int) -> list[int]:
     return ports
 
 
+def issue_certificate(folder: Path) -> tuple[Path, Path]:
+    """The files with a certificate for 127.0.0.1, and with its key; ``authority.pem`` is whom to trust for it."""
+    authority = trustme.CA()
+    issued = authority.issue_cert("127.0.0.1")
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    authority.cert_pem.write_to_path(folder / "authority.pem")
+    issued.cert_chain_pems[0].write_to_path(certificate)
+    issued.private_key_pem.write_to_path(key)
+    return certificate, key
+
+
 def mosquitto() -> Broker:
-    """Port ``mqtt``; everybody may do everything."""
+    """Ports ``mqtt`` and, over TLS, ``mqtts``; everybody may do everything."""
 
     def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
+        certificate, key = issue_certificate(folder)
         (folder / "mosquitto.conf").write_text(
-            f"listener {ports['mqtt']} 127.0.0.1\nallow_anonymous true\npersistence false\nuser root\n"
+            "allow_anonymous true\npersistence false\nuser root\n"
+            f"listener {ports['mqtt']} 127.0.0.1\n"
+            f"listener {ports['mqtts']} 127.0.0.1\ncertfile {certificate}\nkeyfile {key}\n"
         )
         return [require_program("mosquitto"), "-c", folder / "mosquitto.conf"]
 
-    return Broker(["mqtt"], configure)
+    return Broker(["mqtt", "mqtts"], configure)
 
 
 def redis() -> Broker:
-    """Port ``redis``; nothing is saved."""
+    """Ports ``redis`` and, over TLS, ``rediss``; nothing is saved."""
 
     def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
         program = require_program("redis-server")
+        certificate, key = issue_certificate(folder)
         options = ["--port", str(ports["redis"]), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        return [program, *options, "--dir", folder]
+        tls = ["--tls-port", str(ports["rediss"]), "--tls-cert-file", certificate, "--tls-key-file", key]
+        return [program, *options, *tls, "--tls-auth-clients", "no", "--dir", folder]
 
-    return Broker(["redis"], configure)
+    return Broker(["redis", "rediss"], configure)
 
 
-def nats() -> Broker:
-    """Port ``nats``."""
+def nats(*, tls: bool = False) -> Broker:
+    """Port ``nats``, which speaks TLS if that is wanted."""
 
     def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
-        return [require_program("nats-server"), "-a", "127.0.0.1", "-p", str(ports["nats"])]
+        certificate, key = issue_certificate(folder)
+        options = ["--tls", "--tlscert", certificate, "--tlskey", key] if tls else []
+        return [require_program("nats-server"), "-a", "127.0.0.1", "-p", str(ports["nats"]), *options]
 
     return Broker(["nats"], configure)
 
@@ -206,16 +226,24 @@ def icekit_serve(*options: str) -> Broker:
 
 
 def rabbitmq() -> Broker:
-    """Ports ``stomp`` and ``web_stomp`` (plugin web_stomp, path ``/ws``); user and password ``guest``."""
+    """Ports ``stomp`` and ``web_stomp`` (plugin web_stomp, path ``/ws``), over TLS ``stomps`` and ``web_stomps``.
+
+    User and password are ``guest``.
+    """
     # Debian's script in sbin changes to a user of its own and to the system's folders.
     program = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 
     def configure(folder: Path, ports: Mapping[str, int]) -> list[str | Path]:
         require_program("rabbitmq-server")
+        certificate, key = issue_certificate(folder)
         (folder / "rabbitmq.conf").write_text(
             f"listeners.tcp.1 = 127.0.0.1:{ports['amqp']}\n"
             f"stomp.listeners.tcp.1 = 127.0.0.1:{ports['stomp']}\n"
             f"web_stomp.tcp.ip = 127.0.0.1\nweb_stomp.tcp.port = {ports['web_stomp']}\n"
+            f"stomp.listeners.ssl.1 = 127.0.0.1:{ports['stomps']}\n"
+            f"ssl_options.certfile = {certificate}\nssl_options.keyfile = {key}\n"
+            f"web_stomp.ssl.ip = 127.0.0.1\nweb_stomp.ssl.port = {ports['web_stomps']}\n"
+            f"web_stomp.ssl.certfile = {certificate}\nweb_stomp.ssl.keyfile = {key}\n"
         )
         (folder / "enabled_plugins").write_text("[rabbitmq_web_stomp].\n")
         return [program]
@@ -242,4 +270,6 @@ def rabbitmq() -> Broker:
         if epmd is not None:
             subprocess.run([epmd, "-kill"], env=dict(environment), capture_output=True, check=False, timeout=10)
 
-    return Broker(["stomp", "web_stomp", "amqp", "distribution"], configure, environment, stop_name_server)
+    return Broker(
+        ["stomp", "web_stomp", "stomps", "web_stomps", "amqp", "distribution"], configure, environment, stop_name_server
+    )

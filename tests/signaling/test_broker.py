@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import ssl
+
 import pytest
 
 from icekit.errors import ConfigError
-from icekit.signaling.broker import BrokerUrl
+from icekit.signaling.broker import BrokerUrl, certificate_error, reason
 
 
 def test_every_part() -> None:
@@ -43,3 +45,37 @@ def test_tls_checks_certificates() -> None:
     context = BrokerUrl.parse("mqtts://host/a").tls("mqtts")
     assert context is not None
     assert context.check_hostname
+
+
+def bad_certificate(code: int, message: str) -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError(1, "[SSL: CERTIFICATE_VERIFY_FAILED]")
+    error.verify_code, error.verify_message = code, message
+    return error
+
+
+def test_a_bad_certificate_is_found_behind_the_errors_of_a_library() -> None:
+    bad = bad_certificate(20, "unable to get local issuer certificate")
+
+    def connect() -> None:
+        try:
+            try:
+                raise bad
+            except OSError:
+                raise RuntimeError("connecting") from None
+        except RuntimeError as error:
+            raise ValueError("refused") from error
+
+    with pytest.raises(ValueError, match="refused") as caught:
+        connect()
+    assert certificate_error(caught.value) is bad
+    assert certificate_error(ValueError("refused")) is None
+
+
+def test_why_there_is_no_connection() -> None:
+    assert reason(bad_certificate(20, "no issuer")).endswith("(no issuer): if it is right, name a file with the "
+        "certificate of its authority in SSL_CERT_FILE")  # fmt: skip
+    assert reason(bad_certificate(62, "Hostname mismatch.")).endswith(
+        "(Hostname mismatch): connect by a name or address that it was issued for"
+    )
+    assert reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
+    assert reason(TimeoutError()) == "TimeoutError"

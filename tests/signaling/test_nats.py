@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icekit.errors import ConfigError
+from icekit.errors import ConfigError, SignalingError
 from icekit.signaling import connect
 from icekit.signaling.message import MAX_MESSAGE
 from icekit.signaling.nats import MAX_UNFINISHED, Parts
@@ -48,3 +48,9 @@ def test_urls_that_cannot_be() -> None:
     for url in ("nats://host", "nats://host/>", "nats://user@host/room"):
         with pytest.raises(ConfigError):
             connect(url)
+
+
+async def test_nobody_there() -> None:
+    with pytest.raises(SignalingError, match=r"no connection: NATS refused: .*Connect call failed"):
+        async with connect("nats://127.0.0.1:1/room"):
+            raise AssertionError
