@@ -22,7 +22,6 @@ app = typer.Typer(
     name="icekit",
     help="Why a call connects or does not: STUN, TURN and ICE, measured and explained.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

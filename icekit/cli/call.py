@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from icekit.cli.command import run
+from icekit.cli.completion import engines
 from icekit.cli.options import Credential, JsonOutput, ServersFile, Username, read_servers, read_value
 from icekit.errors import CallFailed, ConfigError
 from icekit.text import printable
@@ -51,7 +52,9 @@ Duration = Annotated[
 ]
 Wait = Annotated[float | None, typer.Option("--wait", metavar="S", help="Give up when nobody comes for so long.")]
 RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Use TURN servers only, whatever else would work.")]
-EngineName = Annotated[str, typer.Option("--engine", metavar="icekit|aioice", help="Whose ICE to use.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", metavar="icekit|aioice", help="Whose ICE to use.", autocompletion=engines)
+]
 OwnName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the other side knows us as.")]
 Token = Annotated[
     str | None,

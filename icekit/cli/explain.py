@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icekit.cli.completion import codes
 from icekit.cli.options import JsonOutput
 from icekit.errors import ConfigError
 
@@ -28,7 +29,11 @@ _GZIP = b"\x1f\x8b"
 
 TextOrFile = Annotated[
     list[str] | None,
-    typer.Argument(metavar="TEXT|FILE|-", help="A text (quotes are not needed), a file, or - for stdin."),
+    typer.Argument(
+        metavar="TEXT|FILE|-",
+        help="A text (quotes are not needed), a file, or - for stdin.",
+        autocompletion=codes,
+    ),
 ]
 
 

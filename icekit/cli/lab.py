@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from icekit.cli.completion import lab_nats
 from icekit.cli.options import JsonOutput
 from icekit.errors import ConfigError
 
@@ -36,7 +37,12 @@ _TERMINATION_PATIENCE = 5.0
 
 NatName = Annotated[
     str,
-    typer.Option("--nat", metavar="NAT", help="Which one, see icekit lab list; several with +, from the inside out."),
+    typer.Option(
+        "--nat",
+        metavar="NAT",
+        help="Which one, see icekit lab list; several with +, from the inside out.",
+        autocompletion=lab_nats,
+    ),
 ]
 Delay = Annotated[str, typer.Option("--delay", metavar="TIME", help="Of every packet, each way: 25ms, 0.1s.")]
 Jitter = Annotated[str, typer.Option("--jitter", metavar="TIME", help="At most this much more, by chance: 5ms.")]
@@ -76,7 +82,10 @@ def run(
 
 @app.command("up")
 def up(
-    nats: Annotated[list[str], typer.Argument(metavar="NAT…", help="One for every client; see icekit lab list.")],
+    nats: Annotated[
+        list[str],
+        typer.Argument(metavar="NAT…", help="One for every client; see icekit lab list.", autocompletion=lab_nats),
+    ],
     delay: Delay = "0ms",
     jitter: Jitter = "0ms",
     loss: Loss = "0%",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icekit.cli.completion import requirements
 from icekit.errors import ConfigError, UriError
 from icekit.servers import DEFAULT_SERVERS, IceServer, ServerUri, parse_servers
 
@@ -49,6 +50,7 @@ Require = Annotated[
         "--require",
         metavar="relay|direct|udp|ipv6",
         help="Exit with 1 when this does not work; may be given several times.",
+        autocompletion=requirements,
     ),
 ]
 JsonOutput = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]

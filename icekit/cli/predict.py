@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from icekit.cli.completion import presets
 from icekit.cli.options import JsonOutput, read_file
 from icekit.errors import ConfigError
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 Ends = Annotated[
     list[str] | None,
-    typer.Argument(metavar="A B", help="Each: a report of icekit probe --json, an SDP file, or the name of a preset."),
+    typer.Argument(
+        metavar="A B",
+        help="Each: a report of icekit probe --json, an SDP file, or the name of a preset.",
+        autocompletion=presets,
+    ),
 ]
 SignalingRtt = Annotated[
     float | None,

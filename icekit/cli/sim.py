@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from icekit.cli.completion import preset_pairs, scenario_settings
 from icekit.cli.options import JsonOutput, read_file
 from icekit.cli.sweep import Dask, Jobs, Out, SweepFile, run_sweep
 from icekit.errors import ConfigError
@@ -20,11 +21,21 @@ if TYPE_CHECKING:
     from icekit.sim.scenario import Outcome, PeerOutcome, Scenario
 
 Target = Annotated[
-    str | None, typer.Argument(metavar="FILE|PRESETxPRESET", help="A scenario file (TOML), or the NATs of both peers.")
+    str | None,
+    typer.Argument(
+        metavar="FILE|PRESETxPRESET",
+        help="A scenario file (TOML), or the NATs of both peers.",
+        autocompletion=preset_pairs,
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="A key of the scenario; may be given several times."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="A key of the scenario; may be given several times.",
+        autocompletion=scenario_settings,
+    ),
 ]
 WantTimeline = Annotated[bool, typer.Option("--timeline", help="The fate of every packet, a line each.")]
 Capture = Annotated[

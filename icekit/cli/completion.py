@@ -1,0 +1,61 @@
+"""What a shell offers after the tab key: codes, NATs, keys of a scenario, engines. An empty list means files."""
+
+from __future__ import annotations
+
+# Each loads what it needs by itself: commands that run never call these.
+
+
+def codes(incomplete: str) -> list[str]:
+    """Codes of findings. Nothing for nothing, because most people explain a file."""
+    from icekit.catalogue import CODES
+
+    return [code for code in CODES if incomplete and code.startswith(incomplete.upper())]
+
+
+def presets(incomplete: str) -> list[str]:
+    """Names of simulated NATs."""
+    from icekit.nat import PRESETS
+
+    return [name for name in PRESETS if name.startswith(incomplete)]
+
+
+def preset_pairs(incomplete: str) -> list[str]:
+    """Two names with an x between them; nothing for nothing, because a scenario may be a file."""
+    from icekit.nat import PRESETS
+
+    pairs = (f"{a}x{b}" for a in PRESETS for b in PRESETS)
+    return [pair for pair in pairs if incomplete and pair.startswith(incomplete)]
+
+
+def lab_nats(incomplete: str) -> list[str]:
+    """Names of the laboratory's NATs, the last one of a chain that is written with ``+``."""
+    from icekit.lab.kernel_nat import KernelNat
+    from icekit.lab.tun_lab import KERNEL
+    from icekit.nat import PRESETS
+
+    chain, plus, last = incomplete.rpartition("+")
+    names = (*PRESETS, *(f"{KERNEL}{nat}" for nat in KernelNat))
+    return [f"{chain}{plus}{name}" for name in names if name.startswith(last)]
+
+
+def scenario_settings(incomplete: str) -> list[str]:
+    """Keys of a scenario, with their values where these are words."""
+    from dataclasses import fields
+
+    from icekit.sim.scenario import Engine, Scenario, StunServer, TurnServer
+
+    words = {"engine": Engine, "stun": StunServer, "turn": TurnServer}
+    known = [f"{item.name}={word}" for item in fields(Scenario) for word in words.get(item.name, ("",))]
+    return [text for text in known if text.startswith(incomplete)]
+
+
+def engines(incomplete: str) -> list[str]:
+    """Engines of a call."""
+    return [name for name in ("icekit", "aioice") if name.startswith(incomplete)]
+
+
+def requirements(incomplete: str) -> list[str]:
+    """What ``--require`` can ask for."""
+    from icekit.outlook import Requirement
+
+    return [item.value for item in Requirement if item.value.startswith(incomplete)]
