@@ -18,6 +18,10 @@ OURS: Final = "icekit"
 OUTCOMES: Final = (Phase.FIRST_VALID, Phase.SELECTED, Phase.OPEN, Phase.MEDIA)
 """The phases that a user waits for: ``ratios`` compares engines by them."""
 
+# Each needs the one before it; candidates come beside them.
+_CHAIN: Final = (Phase.OFFER, Phase.ANSWER, Phase.FIRST_CHECK, *OUTCOMES[:2], Phase.DTLS, *OUTCOMES[2:])
+_SAME_LIMIT = 1e-6
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
@@ -64,7 +68,7 @@ class Block:
     """One condition: its engines, the fastest first, by ``goal``.
 
     ``phases``  those that any of them reached
-    ``goal``    the last phase that all of them reached, but those that only fail; with a limit if there is one
+    ``goal``    the last phase that all of them reached, but those that only fail, and that has one limit for all
     """
 
     label: str
@@ -90,7 +94,7 @@ class Loss:
 class Ratio:
     """The best of the other engines beside icekit: ``ratio`` is its median divided by ours, above 1 we are faster.
 
-    ``None``: both take no time, as they do without a delay in the simulator.
+    ``None``: we take no time, as it is without a delay in the simulator. Only engines with the same limit are compared.
     """
 
     label: str
@@ -166,13 +170,19 @@ def blocks(rows: Iterable[Row]) -> tuple[Block, ...]:
 
 def _block(entries: list[Entry]) -> Block:
     phases = tuple(phase for phase in Phase if any(entry.rows[phase].n for entry in entries))
-    working = [entry for entry in entries if any(row.n for row in entry.rows.values()) and not _only_fails(entry)]
+    working = [entry for entry in entries if not _only_fails(entry)]
     shared = [phase for phase in phases if all(entry.rows[phase].n for entry in working)]
-    limited = [phase for phase in shared if any(entry.rows[phase].limit is not None for entry in working)]
+    limited = [phase for phase in shared if _one_limit([entry.rows[phase] for entry in working])]
     goal = (limited or shared or [Phase.SELECTED])[-1]
     # Those that do not get there last, in their order.
     entries.sort(key=lambda entry: (entry.rows[goal].p50 is None, entry.rows[goal].p50 or 0.0))
     return Block(label=entries[0].setting.label, entries=tuple(entries), phases=phases, goal=goal)
+
+
+def _one_limit(rows: Sequence[Row]) -> bool:
+    """Whether these engines have one thing to do: where one encrypts and another does not, their limits differ."""
+    limits = [row.limit for row in rows if row.limit is not None]
+    return bool(limits) and len(limits) == len(rows) and max(limits) - min(limits) <= _SAME_LIMIT
 
 
 def _only_fails(entry: Entry) -> bool:
@@ -182,11 +192,12 @@ def _only_fails(entry: Entry) -> bool:
 def losses(entry: Entry, goal: Phase) -> tuple[Loss, ...]:
     """Where the engine loses what it takes above the limit until ``goal``; empty when it loses nothing.
 
-    A delay that is made up later is no loss: a relay that comes late does not matter where packets go directly. So of
-    every phase counts the smallest delay that it and the later ones have, and a loss is what that grows by.
+    Only phases that need the one before them are asked: offer, answer, first check, and what follows it. A delay that
+    is made up later is no loss: of every phase counts the smallest delay that it and the later ones have, and a loss
+    is what that grows by.
     """
     found: list[tuple[Phase, float]] = []
-    for phase in Phase:
+    for phase in _CHAIN:
         if (over := entry.rows[phase].over) is not None:
             found.append((phase, over))
         if phase is goal:
@@ -210,12 +221,23 @@ def ratios(rows: Iterable[Row]) -> tuple[Ratio, ...]:
     for block in blocks(rows):
         fit = [entry for entry in block.entries if 2 * entry.counts.failures < entry.counts.runs]
         for phase in OUTCOMES:
-            medians = {entry.setting.engine: p50 for entry in fit if (p50 := entry.rows[phase].p50) is not None}
-            others = {name: p50 for name, p50 in medians.items() if not name.startswith(OURS)}
-            if OURS in medians and others:
-                ours = medians[OURS]
+            by_engine = {entry.setting.engine: entry.rows[phase] for entry in fit if entry.rows[phase].n}
+            ours = by_engine.get(OURS)
+            if ours is None or ours.p50 is None:
+                continue
+            others = {
+                name: row.p50
+                for name, row in by_engine.items()
+                if not name.startswith(OURS) and row.p50 is not None and _same_limit(row, ours)
+            }
+            if others:
                 name = min(others, key=others.__getitem__)
-                theirs = others[name]
-                ratio = theirs / ours if ours else None
-                found.append(Ratio(label=block.label, phase=phase, ours=ours, other=name, theirs=theirs, ratio=ratio))
+                ratio = others[name] / ours.p50 if ours.p50 else None
+                found.append(
+                    Ratio(label=block.label, phase=phase, ours=ours.p50, other=name, theirs=others[name], ratio=ratio)
+                )
     return tuple(found)
+
+
+def _same_limit(one: Row, other: Row) -> bool:
+    return (one.limit is None and other.limit is None) or _one_limit([one, other])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
@@ -123,7 +123,7 @@ def _page(page: Page) -> RenderableType:
     line = Text(page.code.text, style=f"bold {_STYLES[page.code.tone]}") + _text(f"  {page.summary}", "bold")
     parts: list[RenderableType] = [line]
     for section in page.sections:
-        parts += _section(section.title, Group(*(_body(body) for body in section.bodies)))
+        parts += _section(section.title, Group(*_bodies(section.bodies)))
     if page.footer:
         parts += [Text(), Text(page.footer, style="dim")]
     return Group(*parts)
@@ -189,6 +189,14 @@ def _text(value: str, style: str = "", *, no_wrap: bool = False) -> Text:
 
 def _section(title: str, body: RenderableType) -> list[RenderableType]:
     return [Text(), _text(title, "bold"), Padding(body, (0, 0, 0, 2))]
+
+
+def _bodies(bodies: Sequence[Body]) -> Iterator[RenderableType]:
+    for index, body in enumerate(bodies):
+        # Two tables would look like one.
+        if index and isinstance(body, Table) and isinstance(bodies[index - 1], Table):
+            yield Text()
+        yield _body(body)
 
 
 def _body(body: Body) -> RenderableType:

@@ -32,6 +32,7 @@ STEPS = {
     Phase.SELECTED: 0.175,
 }
 ORDER = list(Phase)
+VALID = ORDER.index(Phase.FIRST_VALID)
 
 
 def sample(setting: Setting = SETTING, run: int = 0, **values: object) -> Sample:
@@ -83,7 +84,7 @@ def some_results(
                 }
                 one = sample(replace(setting, engine=engine), run, phases=phases)
                 if engine == list(engines)[-1] and run % 10 == 9:
-                    early = {phase: time for phase, time in phases.items() if phase < Phase.FIRST_VALID}
+                    early = {phase: time for phase, time in phases.items() if ORDER.index(phase) < VALID}
                     one = replace(one, phases=early, failure="no pair works", path="none", same_pair=None)
                 elif engine == list(engines)[-1] and run % 10 == 8:
                     one = replace(one, path="relay", same_pair=False)

@@ -108,18 +108,22 @@ def lost(over: dict[Phase, float]) -> list[tuple[Phase, float]]:
 
 
 def test_a_loss_belongs_to_the_phase_that_it_came_with() -> None:
-    assert lost({Phase.SRFLX: 0.0, Phase.FIRST_CHECK: 0.48, Phase.SELECTED: 0.5}) == [
+    assert lost({Phase.OFFER: 0.0, Phase.FIRST_CHECK: 0.48, Phase.SELECTED: 0.5}) == [
         (Phase.FIRST_CHECK, 0.48),
         (Phase.SELECTED, 0.02),
     ]
 
 
 def test_what_is_made_up_later_is_no_loss() -> None:
-    assert lost({Phase.RELAY: 0.4, Phase.FIRST_CHECK: 0.0, Phase.SELECTED: 0.01}) == [(Phase.SELECTED, 0.01)]
-    assert lost({Phase.RELAY: 0.4, Phase.SELECTED: -0.01}) == []
+    assert lost({Phase.ANSWER: 0.4, Phase.FIRST_CHECK: 0.0, Phase.SELECTED: 0.01}) == [(Phase.SELECTED, 0.01)]
+    assert lost({Phase.ANSWER: 0.4, Phase.SELECTED: -0.01}) == []
 
 
-@given(st.dictionaries(st.sampled_from(list(Phase)[:9]), st.floats(-1, 1)))
+def test_a_late_candidate_is_no_loss_by_itself() -> None:
+    assert lost({Phase.RELAY: 0.4, Phase.SELECTED: 0.4}) == [(Phase.SELECTED, 0.4)]
+
+
+@given(st.dictionaries(st.sampled_from(list(Phase)[4:9]), st.floats(-1, 1)))
 def test_losses_add_up_to_what_is_over_the_limit(over: dict[Phase, float]) -> None:
     found = losses(entry_over(over), Phase.SELECTED)
     assert all(loss.seconds > 0 for loss in found)
@@ -144,6 +148,18 @@ def test_who_mostly_fails_and_who_is_ours_is_no_rival() -> None:
     assert len(beside("aioice", [0.1, 0.1])) == 1
     assert beside("aioice", [0.1, None]) == ()
     assert beside("icekit_ice", [0.1, 0.1]) == ()
+
+
+def test_engines_that_have_more_to_do_are_not_compared() -> None:
+    phases = {Phase.SELECTED: 0.2, Phase.MEDIA: 0.3}
+    full, raw = ({Phase.SELECTED: 0.1, Phase.MEDIA: media} for media in (0.2, 0.1))
+    runs = [
+        sample(phases=phases, limits=full),
+        sample(replace(SETTING, engine="aioice"), phases=phases, limits=raw),
+    ]
+    rows = summarise(runs)
+    assert [ratio.phase for ratio in ratios(rows)] == [Phase.SELECTED]
+    assert blocks(rows)[0].goal is Phase.SELECTED
 
 
 def test_no_time_has_no_ratio() -> None:
