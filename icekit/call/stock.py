@@ -1,4 +1,4 @@
-"""The one file that touches aiortc's private names: its peer connection on ICE transports of ours.
+"""What touches aiortc's private names: its peer connection on ICE transports of ours; with icekit.call.association.
 
 ``IceGatherer`` and ``IceTransport`` are aiortc's classes around an ``IceConnection``; ``StockPeerConnection`` has the
 doors that ``icekit.call.PeerConnection`` goes through. ``PRIVATE_NAMES`` is what all of it stands on: if a release of
@@ -26,6 +26,7 @@ from aiortc.exceptions import InvalidStateError
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 
 from icekit.aio.connection import IceConnection
+from icekit.call import association
 from icekit.call.convert import to_aiortc
 from icekit.call.states import connection_state, ice_state
 from icekit.errors import ConfigError, IceFailed
@@ -33,10 +34,11 @@ from icekit.ice_events import IceState
 
 log = logging.getLogger(__name__)
 
-PRIVATE_NAMES: Final = {
+PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
     RTCPeerConnection: (
         "_RTCPeerConnection__connect",
         "_RTCPeerConnection__createDtlsTransport",
+        "_RTCPeerConnection__createSctpTransport",
         "_RTCPeerConnection__gather",
         "_RTCPeerConnection__localDescription",
         "_RTCPeerConnection__updateConnectionState",
@@ -46,10 +48,11 @@ PRIVATE_NAMES: Final = {
     RTCIceGatherer: ("_RTCIceGatherer__setState",),
     RTCIceTransport: ("_RTCIceTransport__setState",),
     RTCDtlsTransport: ("_get_stats", "_validate_peer_identity"),
+    **association.PRIVATE_NAMES,
 }
 """Methods of aiortc's classes."""
 
-PRIVATE_ATTRIBUTES: Final = {
+PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
     RTCPeerConnection: (
         "_RTCPeerConnection__certificates",
         "_RTCPeerConnection__closeTask",
@@ -58,10 +61,12 @@ PRIVATE_ATTRIBUTES: Final = {
         "_RTCPeerConnection__iceConnectionState",
         "_RTCPeerConnection__iceTransports",
         "_RTCPeerConnection__isClosed",
+        "_RTCPeerConnection__sctp",
     ),
     RTCIceGatherer: ("_connection", "_remote_candidates_end"),
     RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
     RTCRtpTransceiver: ("_offerDirection",),
+    **association.PRIVATE_ATTRIBUTES,
 }
 """Attributes of their objects."""
 
@@ -262,6 +267,11 @@ class StockPeerConnection(RTCPeerConnection):
         raise NotImplementedError
 
     @property
+    def canTrickleIceCandidates(self) -> bool | None:
+        """Whether the peer takes candidates that come later (W3C WebRTC §4.4.2); ``None`` before its description."""
+        raise NotImplementedError
+
+    @property
     def ice_transports(self) -> list[IceTransport]:
         """Those in use: one if everything is bundled."""
         return [item for item in _private(self)._RTCPeerConnection__iceTransports if isinstance(item, IceTransport)]
@@ -344,9 +354,25 @@ class StockPeerConnection(RTCPeerConnection):
         self._RTCPeerConnection__updateConnectionState()
         return dtls
 
+    def _RTCPeerConnection__createSctpTransport(self) -> None:
+        private = _private(self)
+        stock: Any = super()
+        stock._RTCPeerConnection__createSctpTransport()
+        if self.stock:
+            return
+        made = private._RTCPeerConnection__sctp
+        sctp = association.SctpTransport(made.transport)
+        sctp._bundled = made._bundled
+        sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
+        private._RTCPeerConnection__sctp = sctp
+
     async def _RTCPeerConnection__connect(self) -> None:
         stock: Any = super()
         if not self.stock:
+            if isinstance(self.sctp, association.SctpTransport):
+                # A program on aiortc may have a coroutine for a handler, which hears nothing of the packet that
+                # announces the channel; aiortc has no trickle.
+                self.sctp.opens_early = self.canTrickleIceCandidates is not False
             # aiortc connects only what has a candidate.
             await asyncio.gather(*(item.gatherer.first_candidate() for item in self.ice_transports))
         try:

@@ -7,6 +7,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import aiortc
@@ -532,3 +533,67 @@ async def test_pacing_is_ours_until_the_peer_has_proposed_something() -> None:
         sdp = callee.localDescription.sdp.replace("a=ice-pacing:5\r\n", "")
         await caller.setRemoteDescription(RTCSessionDescription(sdp, "answer"))
         assert used(caller) == {0.02}
+
+
+def test_a_channel_is_open_three_round_trips_after_ice() -> None:
+    """Two for DTLS 1.2, of which its server needs one and a half, and as many for SCTP with all that it carries."""
+    delay = 0.025
+    moments: dict[str, float] = {}
+
+    def note(name: str, *_: object) -> None:
+        moments.setdefault(name, asyncio.get_running_loop().time())
+
+    async def make(name: str) -> PeerConnection:
+        connection = PeerConnection(RTCConfiguration(iceServers=[]))
+        connection.on(
+            "iceconnectionstatechange", lambda: connection.iceConnectionState == "connected" and note(f"{name} ice")
+        )
+        return connection
+
+    async def main() -> None:
+        caller, callee = [await host.run(make(name)) for host, name in zip(hosts, "ab", strict=True)]
+        try:
+            with hosts[0]:
+                channel = caller.createDataChannel("chat")
+            channel.on("open", lambda: (note("a open"), channel.send("hello")))
+            callee.on("datachannel", lambda heard: (note("b open"), heard.on("message", partial(note, "b heard"))))
+            await negotiate_on(caller, callee, hosts)
+            await asyncio.sleep(1)
+        finally:
+            await asyncio.gather(caller.close(), callee.close())
+
+    net = Internet(seed=3, link=Link(delay=delay))
+    hosts = net.host("alice"), net.host("bob")
+    net.run(main())
+    # The callee, which is the DTLS client, was there first; both share the 5 ms of all agents of a process.
+    began = moments["b ice"]
+    assert 0 <= moments["a ice"] - began <= 0.0051
+    passed = {name: round((moment - began) / delay, 6) for name, moment in moments.items() if name != "a ice"}
+    assert passed == {"b ice": 0, "a open": 5, "b open": 6, "b heard": 6}
+
+
+async def test_the_loss_of_any_flight_of_dtls_costs_no_more_than_a_timeout() -> None:
+    """OpenSSL repeats them after a second."""
+
+    async def call(loser: int, lost: int) -> None:
+        connections = ours(), ours()
+        async with closing(*connections):
+            echo = Echo(*connections)
+            await connections[0].setLocalDescription(await connections[0].createOffer())
+            await connections[1].setRemoteDescription(connections[0].localDescription)
+            transport = connections[loser].sctp.transport.transport
+            send, sent = transport._send, 0
+
+            async def lossy(data: bytes) -> None:
+                nonlocal sent
+                sent += 1
+                if sent - 1 != lost:
+                    await send(data)
+
+            transport._send = lossy
+            await connections[1].setLocalDescription(await connections[1].createAnswer())
+            await connections[0].setRemoteDescription(connections[1].localDescription)
+            await echo.say("hello")
+            assert sent > lost
+
+    await asyncio.gather(*(call(loser, lost) for loser in (0, 1) for lost in range(4)))

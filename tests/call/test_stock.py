@@ -6,7 +6,15 @@ import inspect
 
 import aiortc
 import pytest
-from aiortc import RTCConfiguration, RTCDtlsTransport, RTCIceGatherer, RTCIceTransport, RTCPeerConnection
+from aiortc import (
+    RTCConfiguration,
+    RTCDtlsTransport,
+    RTCIceGatherer,
+    RTCIceTransport,
+    RTCPeerConnection,
+    RTCSctpTransport,
+)
+from aiortc.rtcsctptransport import DataChunk
 
 from icekit.call import stock
 from icekit.call.stock import PRIVATE_ATTRIBUTES, PRIVATE_NAMES, check_names
@@ -35,7 +43,8 @@ def test_who_calls_what() -> None:
     calls = {
         "setLocalDescription": ("gather", "connect"),
         "setRemoteDescription": ("connect", "updateIceConnectionState", "updateConnectionState"),
-        f"{OWN}createSctpTransport": ("createDtlsTransport",),
+        f"{OWN}createSctpTransport": ("createDtlsTransport", "sctp"),
+        "createDataChannel": ("createSctpTransport", "sctp"),
         f"{OWN}createTransceiver": ("createDtlsTransport",),
         f"{OWN}gather": ("iceTransports",),
         f"{OWN}localDescription": ("pendingLocalDescription", "currentLocalDescription"),
@@ -52,12 +61,44 @@ def test_who_calls_what() -> None:
     assert {"_send"} <= set(RTCDtlsTransport._write_ssl.__code__.co_names), WHY
 
 
+def test_who_calls_what_in_an_association() -> None:
+    calls = {
+        "_handle_data": ("_receive_chunk",),
+        "_receive_chunk": ("_send_chunk", "_t1_start", "_set_state", "_last_received_tsn"),
+        "_t1_expired": ("_send_chunk", "_t1_chunk", "_t1_failures"),
+        "_data_channel_flush": ("_send", "_transmit_reconfig", "_association_state", "_outbound_queue"),
+        "_send": ("_transmit", "_local_tsn", "_outbound_queue"),
+        "_transmit": ("_send_chunk", "_sent_queue", "_flight_size_increase", "_t3_start"),
+        "_send_chunk": ("_remote_verification_tag", "_send_data"),
+    }
+    for method, names in calls.items():
+        code = vars(RTCSctpTransport)[method].__code__
+        for name in names:
+            assert name in code.co_names, f"{method} does not use {name}: {WHY}"
+    chunk = DataChunk()
+    assert {"_sent_count", "_sent_time"} <= set(type(chunk).__annotations__), WHY
+
+
 def test_signatures() -> None:
     expected = {
         RTCIceTransport.start: ["self", "remoteParameters"],
         RTCIceTransport.stop: ["self"],
         RTCIceTransport.addRemoteCandidate: ["self", "candidate"],
         RTCIceGatherer.gather: ["self"],
+        RTCSctpTransport.__init__: ["self", "transport", "port"],
+        RTCSctpTransport._receive_chunk: ["self", "chunk"],
+        RTCSctpTransport._send_chunk: ["self", "chunk"],
+        RTCSctpTransport._t1_start: ["self", "chunk"],
+        RTCSctpTransport._send: [
+            "self",
+            "stream_id",
+            "pp_id",
+            "user_data",
+            "expiry",
+            "max_retransmits",
+            "ordered",
+        ],
+        RTCSctpTransport._data_channel_receive: ["self", "stream_id", "pp_id", "data"],
         RTCIceGatherer.getLocalCandidates: ["self"],
         RTCDtlsTransport.__init__: ["self", "transport", "certificates"],
         RTCPeerConnection.setLocalDescription: ["self", "sessionDescription"],
@@ -72,7 +113,7 @@ async def test_attributes_are_there() -> None:
     async with closing(connection):
         connection.createDataChannel("x")
         transport = connection.sctp.transport.transport
-        for item in (connection, transport, transport.iceGatherer):
+        for item in (connection, transport, transport.iceGatherer, connection.sctp):
             for name in PRIVATE_ATTRIBUTES[type(item)]:
                 assert name in vars(item), f"{type(item).__name__}.{name}: {WHY}"
         dtls = connection.sctp.transport
