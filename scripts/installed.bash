@@ -59,7 +59,7 @@ with warnings.catch_warnings():
             import_module(module.name)
         except MissingExtra:
             pass
-for name in ("py.typed", "web/static/index.html", "web/static/icekit.js", "cli/report.css"):
+for name in ("py.typed", "web/static/index.html", "web/static/icekit.js"):
     assert (files("icekit") / name).is_file(), name
 assert "<style>" in Path("report.html").read_text(encoding="utf-8")
 PYTHON

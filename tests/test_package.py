@@ -52,7 +52,7 @@ def test_it_has_every_file_of_the_package_and_nothing_else(contents: dict[str, s
         "icekit/py.typed",
         "icekit/web/static/icekit.js",
         "icekit/web/static/index.html",
-        "icekit/cli/report.css",
+        "icekit/report.css",
     } < files
     added = {f"{DIST_INFO}/{name}" for name in ("METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE")}
     assert set(contents) == files | added
