@@ -123,12 +123,14 @@ class Generation:
         due = (pair for pair in self._unanswered() if pair.retry_at <= now)
         return min(due, key=lambda pair: pair.last_check, default=None)
 
-    def check_due(self) -> float | None:
-        """When the next check wants a slot; minus infinity: at once."""
+    def check_due(self, *, only_urgent: bool = False) -> float | None:
+        """When the next check (``only_urgent``: the next triggered one) wants a slot; minus infinity: at once."""
         if self.remote_key is None:
             return None
-        if self.checklist.triggered or self.has_new_pair:
+        if self.checklist.triggered or (not only_urgent and self.has_new_pair):
             return float("-inf")
+        if only_urgent:
+            return None
         return min((pair.retry_at for pair in self._unanswered()), default=None)
 
     def _unanswered(self) -> Iterable[CandidatePair]:

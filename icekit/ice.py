@@ -353,7 +353,9 @@ class IceAgent:
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return
         generation = self._now_generation
-        while self.pacer.free_at() <= now and (pair := generation.next_check(now, only_urgent=only_urgent)) is not None:
+        while (due := generation.check_due(only_urgent=only_urgent)) is not None and due <= now:
+            if not self.pacer.may_start(now) or (pair := generation.next_check(now, only_urgent=only_urgent)) is None:
+                return
             self.pacer.take(now)
             generation.pace(pair, now, self.pacer.ta)
             self._transmit_check(generation, pair, now, nominating=generation.selection.is_nominating(pair))
@@ -399,6 +401,7 @@ class IceAgent:
         if self.state is not IceState.CLOSED:
             self._set_state(IceState.CLOSED)
             self._out.clear()
+            self.pacer.leave()
 
     # Requests of the peer.
 
@@ -681,6 +684,7 @@ class IceAgent:
         for generation in self._generations:
             generation.selection.clear()
         self._set_state(IceState.FAILED)
+        self.pacer.leave()
 
     def _set_state(self, state: IceState) -> None:
         if state is not self.state:

@@ -460,7 +460,7 @@ class Transactions:
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = self._fresh_due(opened)
-        if due is None or due > now or self._pacer.free_at() > now or self._pacer.is_claimed():
+        if due is None or due > now or self._pacer.is_claimed() or not self._pacer.may_start(now):
             return
         self._pacer.take(now)
         twin = self._token_bytes(12)
