@@ -213,7 +213,7 @@ class Gatherer:
             return None
         due = [self._bindings.get_timer()]
         if any(leg.base.local is not None for leg in self._queue):
-            due.append(self._pacer.free_at())
+            due.append(self._pacer.slot_at())
         for leg in self._legs:
             due.append(leg.deadline)
             if leg.allocation is not None:
@@ -319,7 +319,7 @@ class Gatherer:
             self._fail(stuck, "the local address cannot be used", now)
         # RFC 8445 §14.2: new transactions are at least Ta apart.
         leg = next((leg for leg in self._queue if leg.base.local is not None), None)
-        if leg is not None and self._pacer.may_start(now):
+        if leg is not None and self._pacer.slot_at() <= now:
             self._pacer.take(now)
             self._queue.remove(leg)
             leg.deadline = leg.deadline or now + self._config.patience + _GRACE

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from icekit.candidate import Candidate
 from icekit.checklist import CandidatePair, Checklist, PairKey, PairState
 from icekit.ice_config import IceConfig
+from icekit.pacing import AT_ONCE
 from icekit.selection import Selection
 from icekit.stun import IntegrityKey, short_term_key
 
@@ -124,11 +125,11 @@ class Generation:
         return min(due, key=lambda pair: pair.last_check, default=None)
 
     def check_due(self, *, only_urgent: bool = False) -> float | None:
-        """When the next check (``only_urgent``: the next triggered one) wants a slot; minus infinity: at once."""
+        """When the next check (``only_urgent``: the next triggered one) wants a slot; AT_ONCE for one that is new."""
         if self.remote_key is None:
             return None
         if self.checklist.triggered or (not only_urgent and self.has_new_pair):
-            return float("-inf")
+            return AT_ONCE
         if only_urgent:
             return None
         return min((pair.retry_at for pair in self._unanswered()), default=None)

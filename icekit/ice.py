@@ -44,7 +44,7 @@ from icekit.ice_events import (
     StateChanged,
 )
 from icekit.net import Address, Datagram
-from icekit.pacing import Floor, Pacer
+from icekit.pacing import AT_ONCE, Floor, Pacer
 from icekit.selection import Chosen, Improvable
 from icekit.stun import (
     Class,
@@ -354,9 +354,12 @@ class IceAgent:
             return
         generation = self._now_generation
         while (due := generation.check_due(only_urgent=only_urgent)) is not None and due <= now:
-            if not self.pacer.may_start(now) or (pair := generation.next_check(now, only_urgent=only_urgent)) is None:
+            again = due > AT_ONCE
+            if self.pacer.slot_at(due, again=again) > now:
                 return
-            self.pacer.take(now)
+            if (pair := generation.next_check(now, only_urgent=only_urgent)) is None:
+                return
+            self.pacer.take(now, again=again)
             generation.pace(pair, now, self.pacer.ta)
             self._transmit_check(generation, pair, now, nominating=generation.selection.is_nominating(pair))
 
@@ -376,7 +379,7 @@ class IceAgent:
         if generation.started is not None:
             check = generation.check_due()
             if check is not None:
-                due.append(max(check, self.pacer.free_at()))
+                due.append(self.pacer.slot_at(check, again=check > AT_ONCE))
             if len(used) < len(generation.components):
                 due.append(generation.started + self.config.patience)
         return min(due, default=None)
@@ -401,7 +404,6 @@ class IceAgent:
         if self.state is not IceState.CLOSED:
             self._set_state(IceState.CLOSED)
             self._out.clear()
-            self.pacer.leave()
 
     # Requests of the peer.
 
@@ -684,7 +686,6 @@ class IceAgent:
         for generation in self._generations:
             generation.selection.clear()
         self._set_state(IceState.FAILED)
-        self.pacer.leave()
 
     def _set_state(self, state: IceState) -> None:
         if state is not self.state:

@@ -4,34 +4,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Final
+
+AT_ONCE: Final = float("-inf")
+
+
+@dataclass(slots=True)
+class Line:
+    """Who waits for a slot, in order: ``given`` counts the places, ``served`` those whose turn is over."""
+
+    given: int = 0
+    served: int = 0
+
+    def ahead_of(self, place: int | None) -> int:
+        """How many come before this place, before the next newcomer without one."""
+        return max(0, (self.given if place is None else place) - self.served)
+
+    def join(self) -> int:
+        """A place at the end."""
+        self.given += 1
+        return self.given - 1
+
+    def serve(self, place: int | None) -> None:
+        """The turn of this place is over, and of those before it; without one, of all."""
+        self.served = max(self.served, self.given if place is None else place + 1)
 
 
 @dataclass(slots=True)
 class Floor:
     """What all agents of a process share: ``interval`` seconds between two new transactions; 0 switches it off.
 
-    Who finds it taken stands in line, so that 1,000 agents do not all wake up for each slot, and none is overtaken.
-    ``given`` counts the places of the line, ``served`` those whose turn is over.
+    Who finds it taken stands in line, so that 1,000 agents do not all wake up for each slot and none is overtaken.
+    ``again`` is the line of repetitions, which use what those in ``first`` leave: most are answered before their turn.
     """
 
     interval: float = 0.005
-    next_at: float = float("-inf")
-    given: int = 0
-    served: int = 0
+    next_at: float = AT_ONCE
+    first: Line = field(default_factory=Line)
+    again: Line = field(default_factory=Line)
 
-    def turn_of(self, place: int) -> float:
-        """When the turn of a place comes, if all before it use theirs; one that is not used delays no further."""
-        return self.next_at + max(0, place - self.served) * self.interval
+    def turn_of(self, place: int | None, *, again: bool) -> float:
+        """When the turn of a place comes, if all before it use theirs; who lets it pass delays nobody further."""
+        ahead = self.first.ahead_of(None) + self.again.ahead_of(place) if again else self.first.ahead_of(place)
+        return self.next_at + ahead * self.interval
 
-    def take(self, now: float, place: int | None = None) -> None:
+    def take(self, now: float) -> None:
         """A transaction starts now."""
         self.next_at = max(self.next_at, now) + self.interval if self.interval else now
-        if place is not None:
-            self.served = max(self.served, place + 1)
-
-    def leave(self) -> None:
-        """One of those in line will not come: the others move up."""
-        self.served = min(self.served + 1, self.given)
 
 
 @dataclass(slots=True)
@@ -41,44 +60,45 @@ class Pacer:
     ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
     that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
     swallows packets must not slow down what works. ``mapped``: those that have learned their mapped address, and are
-    given none to ask another server for it. ``place``: where the agent stands in the line of the floor.
+    given none to ask another server for it. ``place`` and ``place_again``: where the agent stands in the lines of the
+    floor.
     """
 
     ta: float
     floor: Floor
-    next_at: float = float("-inf")
+    next_at: float = AT_ONCE
     is_claimed: Callable[[], bool] = lambda: False
     reached: set[str] = field(default_factory=set)
     mapped: set[str] = field(default_factory=set)
     place: int | None = None
+    place_again: int | None = None
 
-    def may_start(self, now: float) -> bool:
-        """Whether a transaction that waits may start now; if others come first, the agent stands in line."""
-        if self.next_at > now:
-            return False
-        turn = self.floor.turn_of(self.floor.given if self.place is None else self.place)
-        if turn > now and self.place is None:
-            self.place = self.floor.given
-            self.floor.given += 1
-        return turn <= now
+    def slot_at(self, due: float = AT_ONCE, *, again: bool = False) -> float:
+        """When what is due then may start; if others come first, the agent stands in line from now on.
 
-    def free_at(self) -> float:
-        """When to ask ``may_start`` again, if something waits."""
-        return max(self.next_at, self.floor.next_at if self.place is None else self.floor.turn_of(self.place))
+        ``again``: it repeats what was asked before.
+        """
+        place = self.place_again if again else self.place
+        wanted, turn = max(due, self.next_at), self.floor.turn_of(place, again=again)
+        if place is None and turn > wanted:
+            if again:
+                self.place_again = self.floor.again.join()
+            else:
+                self.place = self.floor.first.join()
+        return max(wanted, turn)
 
-    def take(self, now: float) -> None:
+    def take(self, now: float, *, again: bool = False) -> None:
         """A transaction starts now."""
         self.next_at = now + self.ta
-        self.floor.take(now, self.place)
+        self.floor.take(now)
+        if again:
+            self.floor.again.serve(self.place_again)
+            self.place_again = None
+        # A repetition starts only when the turns of all others are over.
+        self.floor.first.serve(None if again else self.place)
         self.place = None
 
     def give_back(self, now: float) -> None:
         """The last transaction did not leave: another one may start in its place."""
         self.next_at = now
         self.floor.next_at = min(self.floor.next_at, now)
-
-    def leave(self) -> None:
-        """Nothing will start any more."""
-        if self.place is not None:
-            self.place = None
-            self.floor.leave()

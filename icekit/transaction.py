@@ -414,7 +414,7 @@ class Transactions:
         due = [item.due() for item in self._open.values()]
         fresh = [when for item in self._open.values() if (when := self._fresh_due(item)) is not None]
         if fresh:
-            due.append(max(min(fresh), self._pacer.free_at()))
+            due.append(self._pacer.slot_at(min(fresh), again=True))
         return min(due, default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -460,9 +460,9 @@ class Transactions:
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = self._fresh_due(opened)
-        if due is None or due > now or self._pacer.is_claimed() or not self._pacer.may_start(now):
+        if due is None or due > now or self._pacer.is_claimed() or self._pacer.slot_at(due, again=True) > now:
             return
-        self._pacer.take(now)
+        self._pacer.take(now, again=True)
         twin = self._token_bytes(12)
         data = self._encode(opened, twin)
         opened.twins[twin] = now

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,29 +13,29 @@ from icekit.pacing import Floor, Pacer
 
 
 def test_the_first_slot_is_free() -> None:
-    assert Pacer(0.02, Floor(0.005)).free_at() == float("-inf")
+    assert Pacer(0.02, Floor(0.005)).slot_at() == float("-inf")
 
 
 def test_slots_of_one_agent_are_ta_apart() -> None:
     pacer = Pacer(0.02, Floor(0.005))
     pacer.take(1.0)
-    assert pacer.free_at() == 1.02
+    assert pacer.slot_at() == 1.02
 
 
 def test_agents_of_one_process_share_the_floor() -> None:
     floor = Floor(0.005)
     one, other = Pacer(0.02, floor), Pacer(0.02, floor)
     one.take(1.0)
-    assert (one.free_at(), other.free_at()) == (1.02, 1.005)
+    assert (one.slot_at(), other.slot_at()) == (1.02, 1.005)
     other.take(1.005)
-    assert one.free_at() == 1.02
+    assert one.slot_at() == 1.02
 
 
 def test_without_a_floor_agents_do_not_meet() -> None:
     floor = Floor(0.0)
     one, other = Pacer(0.005, floor), Pacer(0.005, floor)
     one.take(1.0)
-    assert other.free_at() == 1.0
+    assert other.slot_at() == 1.0
 
 
 def test_a_slot_that_was_not_used_is_given_back() -> None:
@@ -41,9 +43,9 @@ def test_a_slot_that_was_not_used_is_given_back() -> None:
     pacer = Pacer(0.05, floor)
     pacer.take(1.0)
     pacer.give_back(1.0)
-    assert pacer.free_at() == 1.0
+    assert pacer.slot_at() == 1.0
     pacer.take(1.0)
-    assert (pacer.free_at(), floor.next_at) == (1.05, 1.005)
+    assert (pacer.slot_at(), floor.next_at) == (1.05, 1.005)
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.03)), max_size=60))
@@ -52,10 +54,89 @@ def test_a_process_never_starts_two_transactions_within_the_floor(turns: list[tu
     pacers = [Pacer(ta, floor) for ta in (0.005, 0.02, 0.02, 0.05)]
     now, started, own = 0.0, [], [[] for _ in pacers]  # type: ignore[var-annotated]
     for index, pause in turns:
-        now = max(now + pause, pacers[index].free_at())
+        now = max(now + pause, pacers[index].slot_at())
         pacers[index].take(now)
         started.append(now)
         own[index].append(now)
     assert all(later - earlier >= 0.005 - 1e-9 for earlier, later in itertools.pairwise(started))
     for pacer, times in zip(pacers, own, strict=True):
         assert all(later - earlier >= pacer.ta - 1e-9 for earlier, later in itertools.pairwise(times))
+
+
+def waiting(count: int, floor: Floor) -> list[Pacer]:
+    """Agents that wait in line behind a transaction that has started at 1.0."""
+    Pacer(0.005, floor).take(1.0)
+    return [Pacer(0.02, floor) for _ in range(count)]
+
+
+def test_agents_that_wait_stand_in_line() -> None:
+    first, second, third = waiting(3, Floor(0.005))
+    assert [pacer.slot_at() for pacer in (first, second, third)] == pytest.approx([1.005, 1.01, 1.015])
+    # Asking again is no second place.
+    assert second.slot_at() == pytest.approx(1.01)
+    first.take(1.005)
+    assert [pacer.slot_at() for pacer in (second, third)] == pytest.approx([1.01, 1.015])
+    # Whoever starts late makes the others late, and its next one comes after theirs.
+    second.take(1.1)
+    assert (third.slot_at(), second.slot_at()) == (pytest.approx(1.105), pytest.approx(1.12))
+
+
+def test_a_newcomer_does_not_overtake() -> None:
+    floor = Floor(0.005)
+    first, second, newcomer = waiting(3, floor)
+    first.slot_at(), second.slot_at()
+    assert newcomer.slot_at() == pytest.approx(1.015)
+
+
+def test_who_does_not_come_costs_one_slot_and_nothing_later() -> None:
+    floor = Floor(0.005)
+    gone, second, third = waiting(3, floor)
+    assert [pacer.slot_at() for pacer in (gone, second, third)] == pytest.approx([1.005, 1.01, 1.015])
+    second.take(1.01)
+    assert third.slot_at() == pytest.approx(1.015)
+    # It comes after all: the next slot is its own.
+    assert gone.slot_at() == pytest.approx(1.015)
+    third.take(1.015)
+    assert Pacer(0.02, floor).slot_at() <= 1.02
+
+
+def test_a_repetition_waits_for_what_is_new_wherever_it_stands() -> None:
+    floor = Floor(0.005)
+    repeating, first, second = waiting(3, floor)
+    assert repeating.slot_at(again=True) == pytest.approx(1.005)
+    assert [pacer.slot_at() for pacer in (first, second)] == pytest.approx([1.005, 1.01])
+    assert repeating.slot_at(again=True) == pytest.approx(1.015)
+    first.take(1.005)
+    second.take(1.01)
+    repeating.take(1.015, again=True)
+    assert repeating.slot_at(again=True) == pytest.approx(1.035)
+
+
+def test_a_place_is_taken_only_for_what_is_due_before_its_turn() -> None:
+    floor = Floor(0.005)
+    early, late = waiting(2, floor)
+    assert late.slot_at(1.2) == 1.2
+    assert early.slot_at() == pytest.approx(1.005)
+    assert late.place is None
+
+
+def test_a_thousand_agents_at_once_wake_up_for_their_own_slots() -> None:
+    floor = Floor(0.005)
+    agents = [Pacer(0.02, floor) for _ in range(1000)]
+    timers = [(0.0, number) for number in range(1000)]
+    started: list[float] = []
+    woken = 0
+    while timers:
+        now, number = heapq.heappop(timers)
+        # Each turn of the loop is a little late, as on a machine that does other things, too.
+        now += 0.001
+        woken += 1
+        if agents[number].slot_at() <= now:
+            agents[number].take(now)
+            started.append(now)
+        else:
+            heapq.heappush(timers, (agents[number].slot_at(), number))
+    assert len(started) == 1000
+    assert all(later - earlier >= 0.005 - 1e-9 for earlier, later in itertools.pairwise(started))
+    assert started[-1] <= 1000 * 0.006 + 0.001
+    assert woken <= 5 * 1000
