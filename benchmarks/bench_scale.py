@@ -10,10 +10,10 @@ gather, exchange everything through memory and connect; its setup time ends when
 3. *steady*: nobody does anything; what is left are the consent checks (RFC 7675), each 4 to 6 s for each agent.
 4. *in company*: pairs arrive at 10 a second as in 1, and all agents of 2 must still be connected afterwards.
 
-RFC 8445 §14.2 lets all agents of a process together start a transaction each 5 ms. A pair of host candidates needs three: a
-check of each side, and the nomination. So n pairs at once take 15 ms × n at least, and 10 pairs a second use 15 % of
-the slots. Consent checks are outside of it: §14 paces gathering and connectivity checks, RFC 7675 §5.1 has its own
-interval, randomised.
+RFC 8445 §14.2 lets all agents of a process together start a transaction each 5 ms. A pair of host candidates needs
+three: a check of each side, and the nomination. So n pairs at once take 15 ms × n at least, and 10 pairs a second use
+15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity checks, RFC 7675 §5.1 has its
+own interval, randomised. aioice paces each agent by itself, so that many at once are faster than the RFC allows.
 """
 
 from __future__ import annotations

@@ -200,11 +200,9 @@ class IceSession:
 
     def handle_timer(self, now: float) -> None:
         """Let all parts do what is due. Order of a free slot: triggered checks, gathering, other checks."""
-        due = self._earliest()
-        if due is None or due > now:
-            # Where agents of a process wait for its slots in line, a slot can come later than it was told.
-            self.timer_moved = True
-            return
+        self.timer_moved = True
+        if (due := self._earliest()) is None or due > now:
+            return  # a slot that all agents of a process wait for can come later than it was told
         self.agent.send_checks(now, only_urgent=True)
         for item in self._gatherings():
             item.gatherer.handle_timer(now)

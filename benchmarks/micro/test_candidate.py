@@ -1,30 +1,18 @@
-"""Candidate lines: icekit's parse with full validation against aioice's from_sdp without any, in one run.
-
-    python benchmarks/bench_candidate.py
-
-Every round times both on the same distinct lines, one directly after the other, in alternating order; the ratio is the
-median over the rounds, so that a machine that slows down half-way slows both.
-"""
+"""Candidate lines and descriptions: read with full validation, beside aioice and aiortc, which validate nothing."""
 
 from __future__ import annotations
 
 import random
-import statistics
-import time
 import uuid
-from typing import TYPE_CHECKING
 
 import aioice
+import aiortc.sdp
 
+from benchmarks.micro.conftest import Beside
 from icekit.candidate import Candidate
 from icekit.sdp import read_sdp
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-LINES = 2000
-ROUNDS = 60
-BAR = 2.0
+LINES = 1000
 
 
 def ipv4(source: random.Random) -> str:
@@ -60,49 +48,6 @@ def line(source: random.Random) -> str:
     )
 
 
-def seconds(work: Callable[[str], object], lines: list[str]) -> float:
-    """How long ``work`` takes for all lines."""
-    start = time.perf_counter()
-    for text in lines:
-        work(text)
-    return time.perf_counter() - start
-
-
-def compare(ours: Callable[[str], object], theirs: Callable[[str], object], ours_in: list, theirs_in: list) -> None:
-    """Print the microseconds of both and the median ratio."""
-    samples: list[tuple[float, float]] = []
-    for number in range(ROUNDS):
-        if number % 2:
-            left = seconds(ours, ours_in)
-            samples.append((left, seconds(theirs, theirs_in)))
-        else:
-            right = seconds(theirs, theirs_in)
-            samples.append((seconds(ours, ours_in), right))
-    ratio = statistics.median(left / right for left, right in samples)
-    micro = [1e6 * statistics.median(column) / LINES for column in zip(*samples, strict=True)]
-    print(f"icekit {micro[0]:.2f} µs, aioice {micro[1]:.2f} µs, ratio {ratio:.2f}", end="")
-
-
-def main() -> None:
-    """Print the three comparisons."""
-    source = random.Random(1)
-    lines = list({line(source): None for _ in range(2 * LINES)})[:LINES]
-    print("parse:  ", end="")
-    compare(Candidate.parse, aioice.Candidate.from_sdp, lines, lines)
-    print(f" (bar: at most {BAR})")
-    print("format: ", end="")
-    compare(
-        Candidate.__str__,
-        aioice.Candidate.to_sdp,
-        [Candidate.parse(text) for text in lines],
-        [aioice.Candidate.from_sdp(text) for text in lines],
-    )
-    print(" (aioice drops what it does not know)")
-    sdp = session_description(lines)
-    read = [seconds(read_sdp, [sdp] * 100) for _ in range(10)]
-    print(f"SDP:    {len(sdp.splitlines())} lines with 12 candidates in {1e4 * statistics.median(read):.0f} µs")
-
-
 def session_description(lines: list[str]) -> str:
     """Sixty lines: one audio section with codecs and twelve candidates."""
     top = ["v=0", "o=- 1 2 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0", "a=ice-options:trickle"]
@@ -113,5 +58,48 @@ def session_description(lines: list[str]) -> str:
     return "\r\n".join([*top, *media, *codecs, *candidates, ""])
 
 
-if __name__ == "__main__":
-    main()
+_source = random.Random(1)
+TEXTS = list({line(_source): None for _ in range(2 * LINES)})[:LINES]
+
+
+def test_parse_a_candidate(beside: Beside) -> None:
+    def ours() -> None:
+        for text in TEXTS:
+            Candidate.parse(text)
+
+    def theirs() -> None:
+        for text in TEXTS:
+            aioice.Candidate.from_sdp(text)
+
+    beside(ours, theirs, units=LINES, rival="aioice", unit="line", bar=2.0)
+
+
+def test_format_a_candidate(beside: Beside) -> None:
+    """aioice leaves out the attributes that it does not know."""
+    mine = [Candidate.parse(text) for text in TEXTS]
+    stock = [aioice.Candidate.from_sdp(text) for text in TEXTS]
+
+    def ours() -> None:
+        for candidate in mine:
+            str(candidate)
+
+    def theirs() -> None:
+        for candidate in stock:
+            candidate.to_sdp()
+
+    beside(ours, theirs, units=LINES, rival="aioice", unit="line")
+
+
+def test_read_a_description(beside: Beside) -> None:
+    """Sixty lines with twelve candidates; aiortc reads the media, too, and icekit what ICE needs."""
+    sdp = session_description([text for text in TEXTS if ".local" not in text])
+
+    def ours() -> None:
+        for _ in range(10):
+            read_sdp(sdp)
+
+    def theirs() -> None:
+        for _ in range(10):
+            aiortc.sdp.SessionDescription.parse(sdp)
+
+    beside(ours, theirs, units=10, rival="aiortc", unit="SDP")

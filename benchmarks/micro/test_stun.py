@@ -1,29 +1,27 @@
-"""One ICE check and its answer: icekit against aioice in the same run. ``python benchmarks/bench_stun.py``
+"""One ICE check and its answer, and ChannelData: beside aioice, and beside the floor that no codec can avoid.
 
 Both sides build a Binding request (USERNAME, PRIORITY, ICE-CONTROLLING, USE-CANDIDATE) and its success response
 (XOR-MAPPED-ADDRESS), protect both with MESSAGE-INTEGRITY and FINGERPRINT, read them back, verify them and read every
-attribute. The two are measured in turns, in CPU time, so that other load on the machine meets both; the median of the
-ratios counts. The floor is what no STUN codec can avoid: two HMAC and two CRC for each of the two messages' ends.
+attribute. The floor is ``hmac``, ``crc32`` and ``struct`` alone: for each message a HMAC and a CRC at either end, and
+one header packed and unpacked.
 """
 
 from __future__ import annotations
 
-import sys
+import hmac
 from collections.abc import Callable
 from itertools import cycle
-from statistics import median
-from time import process_time
+from struct import Struct
 from zlib import crc32
 
 import aioice.stun
 
+from benchmarks.micro.conftest import Beside
 from icekit import stun
 from icekit.attributes import ICE_CONTROLLING, PRIORITY, USE_CANDIDATE, USERNAME, XOR_MAPPED_ADDRESS
 from icekit.net import Address
 
-REQUIRED = 2.5
-ROUNDS = 120
-REPEATS = 60
+REPEATS = 100
 
 PASSWORD = "VOkJxbRl1RmTxUk/WvJxBt"
 USER, RANK, TIE_BREAKER = "evtj:h6vY", 0x6E0001FF, 0x932FF9B151263B36
@@ -96,54 +94,61 @@ def aioice_check() -> None:
 
 
 REQUEST = icekit_request(CHECKS[0][0])
+RESPONSE = stun.success(stun.decode(REQUEST), XOR_MAPPED_ADDRESS(CHECKS[0][1])).encode(KEY, fingerprint=True)
+HEADER = Struct("!HHI12s")
+CHANNEL = Struct("!HH")
 
 
 def floor() -> None:
-    """A request and a response, each written and read: a HMAC and a CRC every time."""
-    for data in (REQUEST, REQUEST, REQUEST[:80], REQUEST[:80]):
-        KEY.digest(data[:-8])
-        crc32(data)
+    for data in (REQUEST, RESPONSE):
+        for _ in range(2):
+            hmac.digest(PASSWORD.encode(), data[:-8], "sha1")
+            crc32(data)
+        HEADER.pack(*HEADER.unpack_from(data))
 
 
-def channel_data() -> None:
-    stun.ChannelData.decode(stun.ChannelData(0x4001, REQUEST).encode(padded=False))
+def repeated(work: Callable[[], object]) -> Callable[[], None]:
+    def run() -> None:
+        for _ in range(REPEATS):
+            work()
+
+    return run
 
 
-def seconds(work: Callable[[], object]) -> float:
-    """CPU seconds of one call."""
-    start = process_time()
-    for _ in range(REPEATS):
-        work()
-    return (process_time() - start) / REPEATS
+def test_a_check_and_its_answer(beside: Beside) -> None:
+    beside(repeated(icekit_check), repeated(aioice_check), units=REPEATS, rival="aioice", unit="check", bar=0.4)
 
 
-def compare(ours: Callable[[], object], theirs: Callable[[], object]) -> tuple[float, float, float]:
-    """Medians: our seconds, their seconds, and how many times as fast ours is (the ratio of each round)."""
-    pairs = [(seconds(ours), seconds(theirs)) for _ in range(ROUNDS)]
-    return (
-        median(mine for mine, _ in pairs),
-        median(other for _, other in pairs),
-        median(other / mine for mine, other in pairs),
+def test_encode_a_check(beside: Beside) -> None:
+    ours = repeated(lambda: icekit_request(CHECKS[0][0]))
+    theirs = repeated(lambda: aioice_request(CHECKS[0][0]))
+    beside(ours, theirs, units=REPEATS, rival="aioice", unit="message")
+
+
+def test_decode_verify_and_read_a_check(beside: Beside) -> None:
+    ours, theirs = repeated(lambda: icekit_read(REQUEST)), repeated(lambda: aioice_read(REQUEST))
+    beside(ours, theirs, units=REPEATS, rival="aioice", unit="message")
+
+
+def test_integrity_of_a_check(beside: Beside) -> None:
+    ours, theirs = (
+        repeated(lambda: KEY.digest(REQUEST[:-32])),
+        repeated(lambda: hmac.digest(b"key", REQUEST[:-32], "sha1")),
     )
+    beside(ours, theirs, units=REPEATS, rival="hmac.digest", unit="message")
 
 
-def main() -> int:
-    rows: list[tuple[str, Callable[[], object], Callable[[], object]]] = [
-        ("check and answer", icekit_check, aioice_check),
-        ("  encode request", lambda: icekit_request(CHECKS[0][0]), lambda: aioice_request(CHECKS[0][0])),
-        ("  decode, verify, read", lambda: icekit_read(REQUEST), lambda: aioice_read(REQUEST)),
-    ]
-    ratio = 0.0
-    print(f"{'':24}{'icekit µs':>10}{'aioice µs':>10}{'times as fast':>15}")
-    for name, ours, theirs in rows:
-        mine, other, times = compare(ours, theirs)
-        ratio = ratio or times
-        print(f"{name:24}{mine * 1e6:10.2f}{other * 1e6:10.2f}{times:15.2f}")
-    for name, work in (("floor: 4 HMAC, 4 CRC", floor), ("ChannelData both ways", channel_data)):
-        print(f"{name:24}{median(seconds(work) for _ in range(ROUNDS)) * 1e6:10.2f}")
-    print(f"stun_check_ratio {ratio:.2f} (at least {REQUIRED})")
-    return 0 if ratio >= REQUIRED else 1
+def test_a_check_and_its_answer_over_the_floor(beside: Beside) -> None:
+    beside(repeated(icekit_check), repeated(floor), units=REPEATS, rival="hmac+crc32+struct", unit="check")
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def test_channel_data(beside: Beside) -> None:
+    def ours() -> None:
+        stun.ChannelData.decode(stun.ChannelData(0x4001, REQUEST).encode(padded=False))
+
+    def theirs() -> None:
+        data = CHANNEL.pack(0x4001, len(REQUEST)) + REQUEST
+        _, length = CHANNEL.unpack_from(data)
+        assert data[4 : 4 + length] == REQUEST
+
+    beside(repeated(ours), repeated(theirs), units=REPEATS, rival="struct", unit="message")
