@@ -32,6 +32,8 @@ from icekit.signaling.message import Answer, Bye, Message, Offer, TrickledCandid
 log = logging.getLogger(__name__)
 
 _MAX_ARRIVED = 16
+# Seconds for the farewell of a peer whose connection is closed: it says why, and a broker may be slower than media.
+_FAREWELL = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +75,7 @@ class Exchange:
         self._worker: asyncio.Task[None] | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._farewell: asyncio.TimerHandle | None = None
         self._arrived: dict[str, float] = {}
         self._closed = False
 
@@ -278,6 +281,9 @@ class Exchange:
 
     def _drop_leg(self) -> None:
         """Close the connection, behind the back of what comes next."""
+        if self._farewell is not None:
+            self._farewell.cancel()
+            self._farewell = None
         if self.leg is not None:
             task = asyncio.get_running_loop().create_task(self.leg.close())
             self.leg = None
@@ -291,8 +297,8 @@ class Exchange:
         if failure is not None:
             core.security_failed(*failure, now)
         elif connection.connectionState == "closed":
-            # The peer has closed its connection without a word over the signaling channel.
-            core.receive_bye("it closed the connection", now)
+            if self._farewell is None:
+                self._farewell = asyncio.get_running_loop().call_later(_FAREWELL, self._miss_farewell, leg)
         else:
             core.path_changed(connection.iceConnectionState, now)
             if connection.iceConnectionState in ("connected", "completed") and not self._is_marked(Mark.PATH):
@@ -300,6 +306,13 @@ class Exchange:
             if connection.connectionState == "connected":
                 core.secured(now)
         self.pump()
+
+    def _miss_farewell(self, leg: Leg) -> None:
+        """The peer has closed its connection without a word over the signaling channel."""
+        self._farewell = None
+        if self.leg is leg and not self._closed:
+            self.negotiation.receive_bye("it closed the connection", self._now())
+            self.pump()
 
     # The trace.
 

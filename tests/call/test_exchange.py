@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
+import pytest
+
 from icekit.call.exchange import Exchange, Owner
 from icekit.call.trace import Mark, Trace
 from icekit.errors import SignalingError
-from icekit.negotiation_events import NegotiationEvent, NegotiationFailed
+from icekit.negotiation_events import NegotiationEvent, NegotiationFailed, PeerLeft
 from icekit.signaling import Answer, Bye, Message, Offer, TrickledCandidate
 from tests.call.calls import until
 from tests.call.rooms import SECONDS, config
@@ -107,3 +109,21 @@ async def test_what_cannot_be_sent_or_read() -> None:
         alice.exchange.offer()
         await until(lambda: bool(alice.lost))
         assert alice.lost[0] == "nobody listens"
+
+
+@pytest.mark.parametrize("farewell", [True, False])
+async def test_a_farewell_may_be_slower_than_the_end_of_the_connection(farewell: bool) -> None:
+    async with two() as (alice, bob):
+        alice.exchange.offer()
+        await until(lambda: alice.exchange.is_connected and bob.exchange.is_connected)
+        assert alice.exchange.leg is not None
+        assert bob.exchange.leg is not None
+        connection = bob.exchange.leg.connection
+        await alice.exchange.leg.connection.close()
+        await until(lambda: connection.connectionState == "closed")
+        assert bob.exchange.is_connected
+        if farewell:
+            bob.exchange.take(Bye(reason="done"))
+        await until(lambda: not bob.exchange.is_connected)
+        reasons = [event.reason for event in bob.told if isinstance(event, PeerLeft)]
+        assert reasons == ["done" if farewell else "it closed the connection"]
