@@ -1,4 +1,4 @@
-"""What the README shows is what happens: its snippets run, its output is that of the commands."""
+"""What the README begins with is what happens, and it names every command. Its other blocks: ``test_pages.py``."""
 
 from __future__ import annotations
 
@@ -7,28 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from tests.pages import shown
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-SNIPPETS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-
-
-def shown(name: str) -> str:
-    found = re.search(rf"<!-- output: {re.escape(name)} -->\n```\n(.*?)```", README, re.DOTALL)
-    assert found is not None, name
-    return found[1]
-
-
-def test_there_are_five_snippets() -> None:
-    assert len(SNIPPETS) == 5
-
-
-@pytest.mark.parametrize("number", range(len(SNIPPETS)))
-def test_a_snippet_runs(number: int) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", "-c", SNIPPETS[number]], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_explained_candidate() -> None:
@@ -42,7 +23,7 @@ def test_the_explained_candidate() -> None:
         timeout=60,
         check=False,
     )
-    assert done.stdout == shown("explain")
+    assert done.stdout == shown("README.md", "tests/test_readme.py::test_the_explained_candidate")
 
 
 def test_every_command_is_in_the_table() -> None:

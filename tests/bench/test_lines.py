@@ -32,6 +32,7 @@ from icekit.bench.lines import (
     encode,
 )
 from icekit.errors import DecodeError
+from tests.pages import shown
 
 SIGNALED = [
     Description(kind="offer", sdp="v=0\r\n"),
@@ -174,8 +175,8 @@ def test_any_bytes_are_refused_or_read(line: bytes) -> None:
 
 
 def test_the_example_of_the_documentation_is_a_conversation() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "programs.md").read_text(encoding="utf-8")
-    example = page.partition("<!-- example -->")[2].partition("<!-- end -->")[0].strip().strip("`").strip()
+    this = "tests/bench/test_lines.py::test_the_example_of_the_documentation_is_a_conversation"
+    example = shown("docs/programs.md", this)
     decoders = {"<": decode_event, ">": decode_request}
     items = [decoders[line[0]](line[2:].encode()) for line in example.splitlines()]
     assert None not in items

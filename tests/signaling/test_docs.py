@@ -1,14 +1,8 @@
-"""``docs/signaling.md``: its examples print what it says, its tables have every message and scheme."""
+"""``docs/signaling.md``: its tables have every message and scheme."""
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-import textwrap
 from pathlib import Path
-
-import pytest
 
 from icekit import signaling
 from icekit.signaling.channel import LINGER, PATIENCE
@@ -19,20 +13,6 @@ from icekit.signaling.stdio import GATHERING
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "signaling.md").read_text(encoding="utf-8")
-EXAMPLES = re.findall(r"```python\n(.*?)```\n\nprints\n\n((?:    [^\n]*\n)+)", TEXT, re.DOTALL)
-
-
-def test_there_are_three_examples() -> None:
-    assert len(EXAMPLES) == TEXT.count("```python") == 3
-
-
-@pytest.mark.parametrize("number", range(3))
-def test_an_example_prints_what_is_said(number: int) -> None:
-    program, printed = EXAMPLES[number]
-    command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=50, cwd=ROOT)
-    assert done.stderr == ""
-    assert done.stdout == textwrap.dedent(printed)
 
 
 def test_every_message_and_scheme_is_in_a_table() -> None:

@@ -1,0 +1,94 @@
+"""The blocks of code in README and docs, and what ties each of them to the program.
+
+- A ``python`` block is run. It holds ``assert``, or a block marked ``<!-- printed -->`` follows with what it prints.
+- A ``console`` block is run: behind ``$`` stands a command of icekit, below it what that prints. ``…`` alone on a
+  line is any number of lines. Times and ports of the real world count as some number, those of a simulation exactly.
+- A block marked ``<!-- file: NAME -->`` is there as a file of this name for the commands below it.
+- Any other block says which test holds it against the program: ``<!-- test: tests/x/test_y.py::test_z -->``. That test
+  reads the page, or runs what the block shows.
+- ``<!-- drawing -->`` is a picture made of characters. It holds no command and no code.
+
+The mark is a line of its own right before the block.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        ROOT / "examples" / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
+_MARK = re.compile(r"^ *<!-- (?P<kind>test|file|printed|drawing)(?:: (?P<argument>.+?))? -->$")
+_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>\w*)")
+_ITEM = re.compile(r"^ *(?:[-*+]|\d+[.)]) +")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block; ``kind`` and ``argument`` are those of its mark."""
+
+    page: Path
+    line: int
+    language: str
+    text: str
+    kind: str | None
+    argument: str | None
+
+    @property
+    def name(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    """Fenced and indented blocks, in order."""
+    lines = page.read_text(encoding="utf-8").split("\n")
+    found = []
+    number, margin = 0, 4  # an indented block has four spaces more than the text around it
+    while number < len(lines):
+        first, begin = number, lines[number]
+        fence = _FENCE.match(begin)
+        if fence is not None:
+            number += 1
+            while not lines[number].startswith(fence["indent"] + fence["fence"]):
+                number += 1
+            text, language = lines[first + 1 : number], fence["language"]
+            text = [line.removeprefix(fence["indent"]) for line in text]
+        elif begin[:margin].isspace() and len(begin) > margin and (first == 0 or _ends_text(lines[first - 1])):
+            while number + 1 < len(lines) and (not lines[number + 1] or lines[number + 1].startswith(" " * margin)):
+                number += 1
+            text, language = [line[margin:] for line in lines[first : number + 1]], ""
+        else:
+            if begin and not begin[0].isspace():
+                margin = 6 if _ITEM.match(begin) else 4
+            number += 1
+            continue
+        mark = _MARK.match(lines[first - 1]) or (_MARK.match(lines[first - 2]) if not lines[first - 1] else None)
+        found.append(
+            Block(
+                page=page,
+                line=first + 1,
+                language=language,
+                text="\n".join(text).rstrip("\n") + "\n",
+                kind=mark["kind"] if mark else None,
+                argument=mark["argument"] if mark else None,
+            )
+        )
+        number += 1
+    return found
+
+
+def _ends_text(line: str) -> bool:
+    return not line.strip() or _MARK.match(line) is not None
+
+
+def shown(page: str, test: str) -> str:
+    """The one block of a page that says that this test (``tests/…::test_…``) holds it against the program."""
+    (block,) = [block for block in blocks(ROOT / page) if block.kind == "test" and block.argument == test]
+    return block.text
