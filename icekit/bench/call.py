@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 from icekit.bench.lines import (
     AskPair,
@@ -19,12 +18,14 @@ from icekit.bench.lines import (
     Opened,
     PairEnd,
     PairTold,
+    Ready,
+    Request,
+    Selected,
     Send,
     Start,
     StateChanged,
     TrickledCandidate,
 )
-from icekit.bench.program import Program
 from icekit.candidate import Candidate
 from icekit.errors import DecodeError, ProgramError
 from icekit.net import Address
@@ -40,32 +41,58 @@ _MAX_RELAYS = 256
 class CallConfig:
     """What both sides are told, and deadlines in seconds.
 
-    ``signaling_delay`` is what a line is under way. ``settles_within``: how long to wait after the echo for pairs that
-    stay for ``settled_after``. ``answers_within``: a program that is slower to tell its pair or its end is broken.
+    ``signaling_delay`` is what a line is under way. ``checks_again``: a second text must come back after the pairs have
+    settled (ICE alone does not repeat one that is lost). ``settles_within``: how long to wait after the echo for pairs
+    that stay for ``settled_after``. ``answers_within``: a program that is slower to tell its pair or its end is broken.
     """
 
     ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     trickle: bool = True
     relay_only: bool = False
     signaling_delay: float = 0.0
+    checks_again: bool = True
     fails_after: float = 20.0
     settled_after: float = 0.5
     settles_within: float = 5.0
     answers_within: float = 10.0
 
 
+class Speaker(Protocol):
+    """What ``Program`` is to a call."""
+
+    @property
+    def name(self) -> str:
+        """For errors."""
+
+    @property
+    def ready(self) -> Ready:
+        """What it has said of itself."""
+
+    async def send(self, request: Request) -> None:
+        """Say something to it."""
+
+    async def next_event(self) -> Event:
+        """The next thing that it says; ProgramError if it has failed."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SideReport:
-    """One side; times in seconds since both were told to start, ``None`` for what did not happen.
+    """One side; times in seconds since both were told to start, ``None`` for what did not happen or is not told.
 
+    ``told``: when its first candidate of each type was. ``selected``: when it sent on the pair that it stayed with.
+    ``secured``: when DTLS was connected. ``heard``: when the first text had come to it (of the offering side: back).
     ``relays``: the addresses that it has called its relayed candidates.
     """
 
     engine: str
     version: str
     described: float | None
+    told: Mapping[str, float]
     connected: float | None
+    selected: float | None
+    secured: float | None
     opened: float | None
+    heard: float | None
     local: PairEnd | None
     remote: PairEnd | None
     relays: frozenset[Address]
@@ -73,17 +100,32 @@ class SideReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallReport:
-    """``echoed``: when the first text was back at the offering side. ``failure`` is ``None`` when data flowed."""
+    """``began``: on the clock of all, when both were told to start. ``failure`` is ``None`` when data flowed."""
 
     offerer: SideReport
     answerer: SideReport
-    echoed: float | None
+    began: float
     failure: str | None
+
+    @property
+    def echoed(self) -> float | None:
+        """When the first text was back at the offering side."""
+        return self.offerer.heard
 
     @property
     def connected(self) -> float | None:
         """When ICE was connected on both sides."""
         return _later(self.offerer.connected, self.answerer.connected)
+
+    @property
+    def selected(self) -> float | None:
+        """When both sides sent on the pair that they stayed with."""
+        return _later(self.offerer.selected, self.answerer.selected)
+
+    @property
+    def secured(self) -> float | None:
+        """When DTLS was connected on both sides."""
+        return _later(self.offerer.secured, self.answerer.secured)
 
     @property
     def opened(self) -> float | None:
@@ -140,7 +182,7 @@ def _later(one: float | None, other: float | None) -> float | None:
     return None if one is None or other is None else max(one, other)
 
 
-async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallReport:
+async def call(offerer: Speaker, answerer: Speaker, config: CallConfig) -> CallReport:
     """``offerer`` calls ``answerer``. What goes wrong between them is in the report; ProgramError if a program breaks.
 
     After a report both may be used again.
@@ -150,7 +192,7 @@ async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallR
     echo = sides[0].echo
     carrying = [asyncio.create_task(_carry(one, other, config)) for one, other in (sides, tuple(reversed(sides)))]
     try:
-        began = time.monotonic()
+        began = _now()
         for side, role in ((sides[1], "answer"), (sides[0], "offer")):
             await side.program.send(
                 Start(role=role, ice_servers=config.ice_servers, trickle=config.trickle, relay_only=config.relay_only)
@@ -162,11 +204,7 @@ async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallR
             went_wrong = f"no echo after {config.fails_after:g} s"
         else:
             await _settle(carrying, sides, config)
-            await offerer.send(Send(text=_SECOND_TEXT))
-            try:
-                async with asyncio.timeout(config.answers_within):
-                    await _first(carrying, sides[0].second_echo)
-            except TimeoutError:
+            if config.checks_again and not await _echoes_again(carrying, sides[0], config):
                 went_wrong = f"no echo {config.answers_within:g} s after the pairs had settled"
         await _end(carrying, sides, config)
     finally:
@@ -174,8 +212,22 @@ async def call(offerer: Program, answerer: Program, config: CallConfig) -> CallR
             task.cancel()
         await asyncio.gather(*carrying, return_exceptions=True)
     first, second = (side.report(began) for side in sides)
-    echoed = echo.result() - began if echo.done() else None
-    return CallReport(offerer=first, answerer=second, echoed=echoed, failure=went_wrong)
+    return CallReport(offerer=first, answerer=second, began=began, failure=went_wrong)
+
+
+def _now() -> float:
+    # CLOCK_MONOTONIC, as all programs have it; in a simulation its own.
+    return asyncio.get_running_loop().time()
+
+
+async def _echoes_again(carrying: list[asyncio.Task[None]], offerer: _Side, config: CallConfig) -> bool:
+    await offerer.program.send(Send(text=_SECOND_TEXT))
+    try:
+        async with asyncio.timeout(config.answers_within):
+            await _first(carrying, offerer.second_echo)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _first(carrying: list[asyncio.Task[None]], *wanted: asyncio.Future[float]) -> None:
@@ -193,9 +245,9 @@ async def _first(carrying: list[asyncio.Task[None]], *wanted: asyncio.Future[flo
 
 async def _settle(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], config: CallConfig) -> None:
     """Ask both for their pairs until they have stayed the same for a while."""
-    began = since = time.monotonic()
+    began = since = _now()
     last: Any = None
-    while (now := time.monotonic()) < began + config.settles_within:
+    while (now := _now()) < began + config.settles_within:
         for side in sides:
             side.pair = asyncio.get_running_loop().create_future()
             await side.program.send(AskPair())
@@ -215,7 +267,7 @@ async def _end(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], c
 
 
 async def _answered(
-    carrying: list[asyncio.Task[None]], answers: Mapping[Program, asyncio.Future[float]], config: CallConfig
+    carrying: list[asyncio.Task[None]], answers: Mapping[Speaker, asyncio.Future[float]], config: CallConfig
 ) -> None:
     """Wait for what every program can tell at once."""
     try:
@@ -233,7 +285,7 @@ async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
     async def deliver() -> None:
         while True:
             due, item = await lines.get()
-            await asyncio.sleep(max(0.0, due - time.monotonic()))
+            await asyncio.sleep(max(0.0, due - _now()))
             await target.program.send(item)
 
     delivering = asyncio.create_task(deliver())
@@ -242,7 +294,7 @@ async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
             event = await source.program.next_event()
             source.note(event)
             if isinstance(event, Description | TrickledCandidate) and not target.ended.done():
-                await lines.put((time.monotonic() + config.signaling_delay, _untimed(event)))
+                await lines.put((_now() + config.signaling_delay, _untimed(event)))
     finally:
         # If it has failed, its target does not read any more, which that one's own events show.
         delivering.cancel()
@@ -268,9 +320,13 @@ def _future() -> asyncio.Future[float]:
 class _Side:
     """What one program has told so far; times on the clock of all."""
 
-    program: Program
+    program: Speaker
     described: float | None = None
+    told: dict[str, float] = field(default_factory=dict)
     connected: float | None = None
+    completed: float | None = None
+    selected: float | None = None
+    secured: float | None = None
     ends: tuple[PairEnd | None, PairEnd | None] = (None, None)
     relays: set[Address] = field(default_factory=set)
     opened: asyncio.Future[float] = field(default_factory=_future)
@@ -286,12 +342,18 @@ class _Side:
                 with contextlib.suppress(DecodeError):
                     for section in read_sdp(sdp, strict=False).media:
                         for candidate in section.candidates:
-                            self._note_candidate(candidate)
+                            self._note_candidate(candidate, event.time)
             case TrickledCandidate(candidate=text) if text:
                 with contextlib.suppress(DecodeError):
-                    self._note_candidate(Candidate.parse(text, strict=False))
-            case StateChanged(of="ice", state=state) if state in CONNECTED and self.connected is None:
-                self.connected = event.time
+                    self._note_candidate(Candidate.parse(text, strict=False), event.time)
+            case StateChanged(of="ice", state=state) if state in CONNECTED:
+                self.connected = event.time if self.connected is None else self.connected
+                if state == "completed" and self.completed is None:
+                    self.completed = event.time
+            case StateChanged(of="dtls", state="connected") if self.secured is None:
+                self.secured = event.time
+            case Selected():
+                self.selected = event.time
             case Opened():
                 _set(self.opened, event.time)
             case Echoed(text=text):
@@ -302,7 +364,9 @@ class _Side:
             case Ended():
                 _set(self.ended, event.time)
 
-    def _note_candidate(self, candidate: Candidate) -> None:
+    def _note_candidate(self, candidate: Candidate, now: float | None) -> None:
+        if now is not None:
+            self.told.setdefault(str(candidate.type), now)
         if candidate.type == "relay" and len(self.relays) < _MAX_RELAYS:
             self.relays.add(Address(candidate.address, candidate.port))
 
@@ -315,8 +379,12 @@ class _Side:
             engine=ready.engine,
             version=ready.version,
             described=since(self.described),
+            told={kind: moment - began for kind, moment in self.told.items()},
             connected=since(self.connected),
+            selected=since(self.completed if self.selected is None else self.selected),
+            secured=since(self.secured),
             opened=since(self.opened.result() if self.opened.done() else None),
+            heard=since(self.echo.result() if self.echo.done() else None),
             local=self.ends[0],
             remote=self.ends[1],
             relays=frozenset(self.relays),

@@ -84,10 +84,17 @@ class TrickledCandidate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StateChanged:
-    """``of`` is ``"ice"`` (the W3C's iceConnectionState), ``"connection"`` or ``"gathering"``."""
+    """``of`` is ``"ice"`` (the W3C's iceConnectionState), ``"connection"``, ``"gathering"`` or ``"dtls"``."""
 
     of: str
     state: str
+    time: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Selected:
+    """This side sends on another pair from now on."""
+
     time: float
 
 
@@ -140,7 +147,7 @@ class Failed:
 
 
 Request = Start | Send | AskPair | End | Description | TrickledCandidate
-Event = Ready | Description | TrickledCandidate | StateChanged | Opened | Echoed | PairTold | Ended | Failed
+Event = Ready | Description | TrickledCandidate | StateChanged | Selected | Opened | Echoed | PairTold | Ended | Failed
 
 
 def encode(item: Request | Event) -> bytes:
@@ -183,6 +190,8 @@ def decode_event(line: bytes) -> Event | None:
             return Ready(engine=engine, version=version, clock=clock, time=time)
         case "state":
             return StateChanged(of=_text(fields, "of"), state=_text(fields, "state"), time=time)
+        case "selected":
+            return Selected(time=time)
         case "open":
             return Opened(time=time)
         case "echo":
@@ -221,6 +230,8 @@ def _to_json(item: Request | Event) -> dict[str, Any]:
             return _timed(fields | {"clock": item.clock}, item.time)
         case StateChanged():
             return _timed({"type": "state", "of": item.of, "state": item.state}, item.time)
+        case Selected():
+            return _timed({"type": "selected"}, item.time)
         case Opened():
             return _timed({"type": "open"}, item.time)
         case Echoed():

@@ -37,7 +37,7 @@ class Phase(StrEnum):
     ``OFFER``            the offer is told, ``ANSWER``: the answer is told
     ``FIRST_CHECK``      the first connectivity check of either side leaves, also through a relay
     ``FIRST_VALID``      both sides have a pair over which data may flow (RFC 8445 §12.1)
-    ``SELECTED``         both sides have the pair that they settle on (nominated)
+    ``SELECTED``         both sides send on the pair that they stay with
     ``DTLS``             the handshake is done on both sides, ``OPEN``: the data channel is open on both sides
     ``MEDIA``            the first data of the offering side has come to the other one
     """

@@ -32,6 +32,7 @@ from icekit.gathering_events import CandidateGathered, ServerFailed
 from icekit.gathering_plan import gather_servers
 from icekit.ice import IceConfig
 from icekit.network_config import NetworkConfig
+from icekit.pacing import Floor
 from icekit.sdp import read_sdp
 from icekit.servers import IceServer
 
@@ -66,7 +67,8 @@ class PeerConnection(StockPeerConnection):
     if nobody restarts it. All URLs of all ICE servers are used; ConfigError for one that cannot be.
 
     ``engine="aioice"`` is aiortc as it is. ``local_addresses`` are used instead of the machine's interfaces.
-    ``network`` has filters, the port range, announced addresses and TCP; ``ssl_context`` is for ``turns:``.
+    ``network`` has filters, the port range, announced addresses and TCP; ``ssl_context`` is for ``turns:``; ``floor``
+    as of ``IceConnection``.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class PeerConnection(StockPeerConnection):
         network: NetworkConfig | None = None,
         config: IceConfig | None = None,
         ssl_context: ssl.SSLContext | None = None,
+        floor: Floor | None = None,
     ) -> None:
         if engine not in ("icekit", "aioice"):
             raise ConfigError(f"no engine is called {engine!r}; choose icekit or aioice")
@@ -87,6 +90,7 @@ class PeerConnection(StockPeerConnection):
         self._local_addresses = local_addresses
         self._network = network
         self._ssl_context = ssl_context
+        self._floor = floor
         self._servers = () if self.stock else ice_servers(configuration.iceServers)
         self._relay_only = configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY
         self._peer_trickles: bool | None = None
@@ -111,6 +115,7 @@ class PeerConnection(StockPeerConnection):
             network=self._network,
             config=self._config,
             ssl_context=self._ssl_context,
+            floor=self._floor,
         )
         connection.set_pacing(self._peer_pacing)
         connection.set_renomination(self._peer_renominates)

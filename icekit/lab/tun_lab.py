@@ -13,8 +13,9 @@ Between two NATs of a chain lies a carrier's network, 100.64.0.0/10.
 
 from __future__ import annotations
 
+import ipaddress
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from types import TracebackType
@@ -43,7 +44,8 @@ _FILES = {
     "hosts": f"127.0.0.1 localhost\n::1 localhost\n{SERVER_ADDRESSES[0]} {SERVER_NAME}\n",
     "resolv.conf": "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n",
 }
-_HOST, _INSIDE, _OUTSIDE = "eth0", "inside", "outside"
+_HOST, _INSIDE, _OUTSIDE, _DEAD = "eth0", "inside", "outside", "dead0"
+_DEAD_ADDRESS = "10.99.0.2"
 
 
 def nat_names() -> tuple[str, ...]:
@@ -85,13 +87,24 @@ class Client:
 class TunLab:
     """One client for each of ``nats`` (as ``read_chain`` reads them); a context manager that leaves nothing behind.
 
-    ``link`` lies between every client's outermost NAT and the Internet, in each direction. Equal seeds draw equal
-    losses, jitters and ports. ``ipv6``: the clients have public IPv6 addresses, too, which the NATs filter and do not
-    translate. ConfigError tells in one sentence why it cannot be built.
+    ``link`` lies between every client's outermost NAT and the Internet, in each direction; ``server_link``: between the
+    server and the Internet. Equal seeds draw equal losses, jitters and ports. ``ipv6``: the clients have public IPv6
+    addresses, too, which the NATs filter and do not translate. ``dead_interface``: the clients have an address more,
+    from which nothing is reached (a bridge for containers, a dead VPN). ``see`` gets every packet that a client sends,
+    with its time on the clock of ``time.monotonic``, on a thread of the laboratory. ConfigError tells in one sentence
+    why it cannot be built.
     """
 
     def __init__(
-        self, nats: Sequence[str], *, link: Link | None = None, seed: int | None = None, ipv6: bool = False
+        self,
+        nats: Sequence[str],
+        *,
+        link: Link | None = None,
+        server_link: Link | None = None,
+        seed: int | None = None,
+        ipv6: bool = False,
+        dead_interface: bool = False,
+        see: Callable[[bytearray, float], None] | None = None,
     ) -> None:
         if len(nats) > MAX_CLIENTS:
             raise ConfigError(f"{len(nats)} clients are too many; {MAX_CLIENTS} are possible")
@@ -99,6 +112,11 @@ class TunLab:
         if ipv6 and any(isinstance(stage, KernelNat) for _, chain in self._nats for stage in chain):
             raise ConfigError("the kernel's NATs have no IPv6 here: choose a NAT without kernel:, or no IPv6")
         self._link = link or Link()
+        self._server_link = server_link or Link()
+        self._dead_interface = dead_interface
+        self._see = see
+        self._channels: list[Channel] = []
+        self._server_channels: list[Channel] = []
         self._seed = random.randrange(2**32) if seed is None else seed  # noqa: S311  # dice, no secret
         self._ipv6 = ipv6
         self._stack = ExitStack()
@@ -109,6 +127,12 @@ class TunLab:
     def clients(self) -> tuple[Client, ...]:
         """In the order of the NATs; none outside of the ``with`` block."""
         return self._clients
+
+    def set_links(self, link: Link, server_link: Link) -> None:
+        """Other links from now on; what is on its way arrives as it would have."""
+        for channels, new in ((self._channels, link), (self._server_channels, server_link)):
+            for channel in channels:
+                channel.link, channel.is_plain = new, new.is_plain
 
     @property
     def server(self) -> Namespace:
@@ -130,7 +154,8 @@ class TunLab:
             self._server.ip(f"route add 198.51.100.0/24 dev {_HOST}")
             if self._ipv6:
                 self._server.ip(f"-6 route add 2001:db8:2::/48 dev {_HOST}")
-            wire.add_server(device, self.server_addresses)
+            self._server_channels = [self._channel(self._server_link, f"server/{way}") for way in ("up", "down")]
+            wire.add_server(device, self.server_addresses, *self._server_channels)
             self._clients = tuple(
                 self._build(stack, wire, number, name, chain) for number, (name, chain) in enumerate(self._nats)
             )
@@ -143,6 +168,8 @@ class TunLab:
     ) -> None:
         self._clients = ()
         self._server = None
+        self._channels.clear()
+        self._server_channels.clear()
         self._stack.close()
 
     def _build(self, stack: ExitStack, wire: Wire, number: int, name: str, chain: tuple[Stage, ...]) -> Client:
@@ -161,12 +188,32 @@ class TunLab:
             own.append(f"2001:db8:2:{number:x}::2")
             hosts.append(own[1])
         _configure(namespace, _HOST, own, gateway=_gateway(inside))
-        up, down = (
-            Channel(self._link, random.Random(f"{self._seed}/{number}/{way}"))  # noqa: S311  # dice, no secret
-            for way in ("up", "down")
-        )
-        wire.add_site(Site(device, stages, up, down), hosts)
+        if self._dead_interface:
+            namespace.ip(
+                f"link add {_DEAD} type dummy", f"addr add {_DEAD_ADDRESS}/24 dev {_DEAD}", f"link set {_DEAD} up"
+            )
+        up, down = (self._channel(self._link, f"{number}/{way}") for way in ("up", "down"))
+        self._channels += [up, down]
+        wire.add_site(Site(device, stages, up, down, self._watcher()), hosts)
         return Client(nat=name, namespace=namespace, address=inside, external=external)
+
+    def _channel(self, link: Link, label: str) -> Channel:
+        return Channel(link, random.Random(f"{self._seed}/{label}"))  # noqa: S311  # dice, no secret
+
+    def _watcher(self) -> Callable[[bytearray, float], bool] | None:
+        see, dead = self._see, ipaddress.ip_address(_DEAD_ADDRESS).packed if self._dead_interface else None
+        if see is None and dead is None:
+            return None
+
+        def watch(data: bytearray, now: float) -> bool:
+            # The system sends what comes from such an address by its default route, too.
+            if dead is not None and bytes(data[12:16]) == dead:
+                return False
+            if see is not None:
+                see(data, now)
+            return True
+
+        return watch
 
     def _stage(self, stack: ExitStack, stage: Stage, label: str, inside: str, outside: str) -> Gateway | KernelRouter:
         if isinstance(stage, NatConfig):

@@ -31,13 +31,24 @@ class KernelRouter:
 
 
 class Site:
-    """A client device behind ``stages``, from the inside out; ``up`` and ``down``: its link to the Internet."""
+    """A client device behind ``stages``, from the inside out; ``up`` and ``down``: its link to the Internet.
 
-    def __init__(self, client: Tun, stages: Sequence[Gateway | KernelRouter], up: Channel, down: Channel) -> None:
+    ``see`` gets every packet that the client sends, with its time; the wire takes those for which it is true.
+    """
+
+    def __init__(
+        self,
+        client: Tun,
+        stages: Sequence[Gateway | KernelRouter],
+        up: Channel,
+        down: Channel,
+        see: Callable[[bytearray, float], bool] | None = None,
+    ) -> None:
         self.client = client
         self.stages = tuple(stages)
         self.up = up
         self.down = down
+        self.see = see
 
 
 class Wire:
@@ -53,11 +64,15 @@ class Wire:
         self._numbers = itertools.count()
         self._thread = threading.Thread(target=self._run, name="icekit-wire", daemon=True)
 
-    def add_server(self, device: Tun, hosts: Sequence[str]) -> None:
-        """A device with public addresses."""
-        self._readers[device] = self._route
+    def add_server(self, device: Tun, hosts: Sequence[str], up: Channel, down: Channel) -> None:
+        """A device with public addresses; ``up`` and ``down``: its link to the Internet."""
+
+        def arrived(data: bytearray, now: float) -> None:
+            device.write(data)
+
+        self._readers[device] = lambda data, now: self._send(up, data, now, self._route)
         for host in hosts:
-            self._owners[_packed(host)] = lambda data, now: device.write(data)
+            self._owners[_packed(host)] = lambda data, now: self._send(down, data, now, arrived)
 
     def add_site(self, site: Site, hosts: Sequence[str]) -> None:
         """``hosts``: the addresses by which the Internet reaches it."""
@@ -65,7 +80,11 @@ class Wire:
         def entered(data: bytearray, now: float) -> None:
             self._inward(site, len(site.stages) - 1, data, now)
 
-        self._readers[site.client] = lambda data, now: self._outward(site, 0, data, now)
+        def left(data: bytearray, now: float) -> None:
+            if site.see is None or site.see(data, now):
+                self._outward(site, 0, data, now)
+
+        self._readers[site.client] = left
         for level, stage in enumerate(site.stages):
             if isinstance(stage, KernelRouter):
                 self._read_router(site, level, stage)

@@ -73,6 +73,10 @@ def channel(link: Link) -> Channel:
     return Channel(link, random.Random(1))
 
 
+def direct() -> tuple[Channel, Channel]:
+    return channel(Link()), channel(Link())
+
+
 def site(client: Device, number: int, *stages: Gateway | KernelRouter, link: Link | None = None) -> Site:
     link = link or Link()
     return Site(cast(Tun, client), stages, channel(link), channel(link))
@@ -86,7 +90,7 @@ def gateway(name: str, number: int) -> Gateway:
 def test_two_clients_and_a_server() -> None:
     with devices(3) as (server, *clients):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         for number, client in enumerate(clients):
             wire.add_site(site(client, number, gateway("port-restricted", number)), [OUTSIDE[number].host])
         with wire:
@@ -106,7 +110,7 @@ def test_two_clients_and_a_server() -> None:
 def test_the_kernel_is_between_two_devices() -> None:
     with devices(4) as (server, client, inside, outside):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         router = KernelRouter(cast(Tun, inside), cast(Tun, outside))
         wire.add_site(site(client, 0, router, gateway("symmetric", 0)), [OUTSIDE[0].host])
         with wire:
@@ -125,7 +129,7 @@ def test_the_kernel_is_between_two_devices() -> None:
 def test_hairpinning_does_not_leave() -> None:
     with devices(2) as (server, client):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         wire.add_site(site(client, 0, gateway("full-cone", 0), link=Link(loss=1.0)), [OUTSIDE[0].host])
         with wire:
             client.send(INSIDE[0], OUTSIDE[0])
@@ -135,7 +139,7 @@ def test_hairpinning_does_not_leave() -> None:
 def test_delay_each_way_in_order() -> None:
     with devices(2) as (server, client):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         wire.add_site(site(client, 0, link=Link(delay=0.03, jitter=0.02)), [OUTSIDE[0].host])
         with wire:
             started = time.monotonic()
@@ -153,7 +157,7 @@ def test_loss_is_drawn_from_the_channel(seed: int) -> None:
     expected = [number for number in range(200) if survives(seed, number)]
     with devices(2) as (server, client):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         up = Channel(Link(loss=0.3), random.Random(seed))
         wire.add_site(Site(cast(Tun, client), (), up, channel(Link())), [OUTSIDE[0].host])
         with wire:
@@ -172,7 +176,7 @@ def survives(seed: int, number: int) -> bool:
 def test_nobody_has_that_address() -> None:
     with devices(2) as (server, client):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         wire.add_site(site(client, 0), [OUTSIDE[0].host])
         with wire:
             client.send(OUTSIDE[0], Address("192.0.2.1", 1))
@@ -184,7 +188,7 @@ def test_nobody_has_that_address() -> None:
 def test_a_device_that_goes_takes_nothing_with_it() -> None:
     with devices(3) as (server, client, other):
         wire = Wire()
-        wire.add_server(cast(Tun, server), [SERVER.host])
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
         wire.add_site(site(client, 0), [OUTSIDE[0].host])
         wire.add_site(site(other, 1), [OUTSIDE[1].host])
         with wire:

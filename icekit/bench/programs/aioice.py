@@ -55,7 +55,8 @@ class AioicePeer:
     async def start(self, start: Start) -> None:
         """Make it; if it offers, tell the offer."""
         self.start_ = start
-        self.connection = self.make_connection(start.role == "offer", start)
+        if self.connection is None:
+            self.connection = self.make_connection(start.role == "offer", start)
         if start.role == "offer":
             await self.tell_description("offer")
 
@@ -64,7 +65,7 @@ class AioicePeer:
         (section,) = read_sdp(sdp, strict=False).media
         self.connection.remote_username, self.connection.remote_password = section.ufrag, section.pwd
         await self.add_described(section)
-        self._spawn(self._answer() if kind == "offer" else self._connect())
+        self.spawn(self._answer() if kind == "offer" else self._connect())
 
     async def add_described(self, section: SdpMedia) -> None:
         """The candidates of a description."""
@@ -82,13 +83,17 @@ class AioicePeer:
 
     def send(self, text: str) -> None:
         """Send over the connection."""
-        self._spawn(self.connection.send(text.encode()))
+        self.spawn(self.connection.send(text.encode()))
 
     async def pair(self) -> Pair | None:
         """The pair in use."""
         # There is no public way to ask for it.
         pair = self.connection._nominated.get(1)
         return None if pair is None else (_end(pair.local_candidate), _end(pair.remote_candidate))
+
+    def tell_selected(self) -> None:
+        """It nominates with its first checks, so the pair is chosen when it is connected."""
+        self.voice.selected()
 
     async def close(self) -> None:
         """End it."""
@@ -114,7 +119,8 @@ class AioicePeer:
     async def _add(self, text: str) -> None:
         await self.connection.add_remote_candidate(aioice.Candidate.from_sdp(text.removeprefix("candidate:")))
 
-    def _spawn(self, work: Any) -> None:
+    def spawn(self, work: Any) -> None:
+        """Run something until the end."""
         self._tasks.append(asyncio.ensure_future(work))
 
     async def _answer(self) -> None:
@@ -134,11 +140,12 @@ class AioicePeer:
         self.voice.state("ice", "checking")
         await self.connection.connect()
         self.voice.state("ice", "connected")
+        self.tell_selected()
         self.voice.opened()
         offers = self.start_.role == "offer"
         if offers:
             # libnice drops what comes before its own check is answered, and over ICE alone nobody else repeats it.
-            self._spawn(self._greet())
+            self.spawn(self._greet())
         while True:
             data = await self.connection.recv()
             if not offers:

@@ -27,6 +27,11 @@ class AiortcPeer:
         """The connection."""
         return aiortc.RTCPeerConnection(configuration)
 
+    def watch_transport(self) -> None:
+        """Tell what becomes of DTLS; called when the transport has been made."""
+        dtls = self.connection.sctp.transport
+        dtls.on("statechange", lambda: self.voice.state("dtls", dtls.state))
+
     async def start(self, start: Start) -> None:
         """Make it; if it offers, open the channel and tell the offer."""
         policy = RTCIceTransportPolicy.RELAY if start.relay_only else RTCIceTransportPolicy.ALL
@@ -47,7 +52,9 @@ class AiortcPeer:
         self.channel = connection.createDataChannel(LABEL)
         self.channel.on("open", self._greet)
         self.channel.on("message", self.voice.echoed)
-        await connection.setLocalDescription(await connection.createOffer())
+        offer = await connection.createOffer()
+        self.watch_transport()
+        await connection.setLocalDescription(offer)
         self.voice.described("offer", connection.localDescription.sdp)
 
     async def describe(self, kind: str, sdp: str) -> None:
@@ -84,6 +91,7 @@ class AiortcPeer:
 
     async def _answer(self) -> None:
         try:
+            self.watch_transport()
             await self.connection.setLocalDescription(await self.connection.createAnswer())
         except Exception as error:  # noqa: BLE001  # the driver is told
             self.voice.failed(f"{type(error).__name__}: {error}")

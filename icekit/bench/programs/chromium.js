@@ -12,6 +12,12 @@
     });
   };
 
+  const watchTransport = () => {
+    const dtls = connection.sctp.transport;
+    dtls.onstatechange = () => event({type: "state", of: "dtls", state: dtls.state});
+    dtls.iceTransport.onselectedcandidatepairchange = () => event({type: "selected"});
+  };
+
   const describe = async (trickle) => {
     const gathered = new Promise((resolve) => {
       connection.addEventListener("icegatheringstatechange", ({target}) => {
@@ -19,6 +25,7 @@
       });
     });
     await connection.setLocalDescription();
+    watchTransport();
     if (!trickle) await gathered;
     const {type, sdp} = connection.localDescription;
     event({type, sdp});

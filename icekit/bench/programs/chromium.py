@@ -100,6 +100,8 @@ def _hear(voice: Voice, clock: Clock, fields: dict[str, Any]) -> None:
     match fields["type"]:
         case "state":
             voice.state(fields["of"], fields["state"], at)
+        case "selected":
+            voice.selected(at)
         case "open":
             voice.opened(at)
         case "echo":

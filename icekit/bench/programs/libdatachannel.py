@@ -28,6 +28,7 @@ class LibdatachannelPeer:
         self.connection: Any = None
         self.channel: Any = None
         self._trickle = False
+        self._used: Pair | None = None
 
     async def start(self, start: Start) -> None:
         """Make it; if it offers, open the channel, which makes the offer."""
@@ -41,7 +42,7 @@ class LibdatachannelPeer:
             configuration.ice_transport_policy = rtc.TransportPolicy.Relay
         connection = rtc.PeerConnection(configuration)
         self.connection, self._trickle = connection, start.trickle
-        connection.on_ice_state_change(lambda state: self.voice.state("ice", _word(state)))
+        connection.on_ice_state_change(self._ice_changed)
         connection.on_state_change(lambda state: self.voice.state("connection", _word(state)))
         connection.on_gathering_state_change(self._gathering)
         if start.trickle:
@@ -69,6 +70,9 @@ class LibdatachannelPeer:
 
     async def pair(self) -> Pair | None:
         """The pair in use."""
+        return self._pair()
+
+    def _pair(self) -> Pair | None:
         local, remote = rtc.Candidate(), rtc.Candidate()
         if not self.connection.get_selected_candidate_pair(local, remote):
             return None
@@ -77,6 +81,14 @@ class LibdatachannelPeer:
     async def close(self) -> None:
         """End it."""
         self.connection.close()
+
+    def _ice_changed(self, state: Any) -> None:
+        self.voice.state("ice", _word(state))
+        # There is no event of its own for it: the states in which it may have changed.
+        pair = self._pair() if _word(state) in ("connected", "completed") else None
+        if pair is not None and pair != self._used:
+            self._used = pair
+            self.voice.selected()
 
     def _gathering(self, state: Any) -> None:
         self.voice.state("gathering", _word(state))

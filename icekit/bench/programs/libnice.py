@@ -80,6 +80,7 @@ _free_candidate = _declare(_nice, "nice_candidate_free", None, _pointer)
 _Gathered = ctypes.CFUNCTYPE(None, _pointer, _number, _pointer)
 _Found = ctypes.CFUNCTYPE(None, _pointer, _pointer, _pointer)
 _Changed = ctypes.CFUNCTYPE(None, _pointer, _number, _number, _number, _pointer)
+_Paired = ctypes.CFUNCTYPE(None, _pointer, _number, _number, _pointer, _pointer, _pointer)
 _Received = ctypes.CFUNCTYPE(None, _pointer, _number, _number, _number, _pointer, _pointer)
 
 
@@ -111,6 +112,7 @@ class LibnicePeer:
             _Gathered(self._gathered),
             _Found(self._found),
             _Changed(self._changed),
+            _Paired(self._paired),
             _Received(self._received),
         )
 
@@ -135,11 +137,12 @@ class LibnicePeer:
             else:
                 self._set("stun-server", uri.host.encode())
                 self._set("stun-server-port", port)
-        gathered, found, changed, received = self._callbacks
+        gathered, found, changed, paired, received = self._callbacks
         for name, callback in (
             ("candidate-gathering-done", gathered),
             ("new-candidate-full", found),
             ("component-state-changed", changed),
+            ("new-selected-pair-full", paired),
         ):
             _connect(self._agent, name.encode(), callback, None, None, 0)
         _attach(self._agent, self._stream, _COMPONENT, self._context, received, None)
@@ -242,6 +245,9 @@ class LibnicePeer:
             self.voice.opened()
             if self._start.role == "offer":
                 self.send(GREETING)
+
+    def _paired(self, agent: int, stream: int, component: int, local: int, remote: int, _: int) -> None:
+        self.voice.selected()
 
     def _received(self, agent: int, stream: int, component: int, length: int, data: int, _: int) -> None:
         text = ctypes.string_at(data, length).decode()

@@ -27,6 +27,8 @@ from icekit.bench.lines import (
     PairEnd,
     PairTold,
     Ready,
+    Request,
+    Selected,
     Send,
     Start,
     StateChanged,
@@ -44,11 +46,12 @@ GREETING: Final = "is it there?"
 class Voice:
     """The events of one connection; from any thread. A candidate waits for the description that it belongs to.
 
-    ``at`` is the time of an event on CLOCK_MONOTONIC, if it is not now.
+    ``clock`` is CLOCK_MONOTONIC, in a simulation its own; ``at`` is the time of an event on it, if that is not now.
     """
 
-    def __init__(self, write: Callable[[bytes], None]) -> None:
+    def __init__(self, write: Callable[[bytes], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._write = write
+        self._clock = clock
         self._lock = threading.Lock()
         self._early: list[TrickledCandidate] | None = []
 
@@ -60,7 +63,7 @@ class Voice:
 
     def described(self, kind: str, sdp: str, at: float | None = None) -> None:
         """An offer or an answer."""
-        description = Description(kind=kind, sdp=sdp, time=_moment(at))
+        description = Description(kind=kind, sdp=sdp, time=self._moment(at))
         with self._lock:
             early, self._early = self._early or (), None
             for item in (description, *early):
@@ -71,7 +74,7 @@ class Voice:
     ) -> None:
         """A candidate, or the empty text for their end."""
         text = text.removeprefix("a=")
-        now = _moment(at)
+        now = self._moment(at)
         item = TrickledCandidate(candidate=text, sdp_mid=sdp_mid, sdp_mline_index=sdp_mline_index, time=now)
         with self._lock:
             if self._early is None:
@@ -80,24 +83,27 @@ class Voice:
                 self._early.append(item)
 
     def state(self, of: str, state: str, at: float | None = None) -> None:
-        """``of`` is ice, connection or gathering."""
-        self.tell(StateChanged(of=of, state=state, time=_moment(at)))
+        """``of`` is ice, connection, gathering or dtls."""
+        self.tell(StateChanged(of=of, state=state, time=self._moment(at)))
+
+    def selected(self, at: float | None = None) -> None:
+        """Another pair is used from now on."""
+        self.tell(Selected(time=self._moment(at)))
 
     def opened(self, at: float | None = None) -> None:
         """The data channel is open."""
-        self.tell(Opened(time=_moment(at)))
+        self.tell(Opened(time=self._moment(at)))
 
     def echoed(self, text: str, at: float | None = None) -> None:
         """A text has come."""
-        self.tell(Echoed(text=text, time=_moment(at)))
+        self.tell(Echoed(text=text, time=self._moment(at)))
 
     def failed(self, message: str) -> None:
         """Something went wrong."""
-        self.tell(Failed(message=message, time=time.monotonic()))
+        self.tell(Failed(message=message, time=self._clock()))
 
-
-def _moment(at: float | None) -> float:
-    return time.monotonic() if at is None else at
+    def _moment(self, at: float | None) -> float:
+        return self._clock() if at is None else at
 
 
 Pair = tuple[PairEnd, PairEnd]
@@ -152,46 +158,66 @@ def _write_all(file: int, data: bytes) -> None:
         data = data[os.write(file, data) :]
 
 
+class Attendant:
+    """Does what the driver says, one connection at a time; ``clock`` as of ``Voice``."""
+
+    def __init__(
+        self,
+        write: Callable[[bytes], None],
+        make_peer: Callable[[Voice], Peer],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._write = write
+        self._make_peer = make_peer
+        self._clock = clock
+        self._voice = Voice(write, clock)
+        self._peer: Peer | None = None
+
+    async def heed(self, line: bytes) -> None:
+        """One request; what goes wrong is told."""
+        try:
+            await self._do(decode_request(line))
+        except Exception as error:  # noqa: BLE001  # the driver is told, and may go on
+            self._voice.failed(f"{type(error).__name__}: {error}")
+
+    async def close(self) -> None:
+        """End the connection if there is one."""
+        peer, self._peer = self._peer, None
+        if peer is not None:
+            await peer.close()
+
+    async def _do(self, request: Request) -> None:
+        peer = self._peer
+        match request:
+            case Start():
+                await self.close()
+                self._voice = Voice(self._write, self._clock)
+                self._peer = self._make_peer(self._voice)
+                await self._peer.start(request)
+            case _ if peer is None:
+                self._voice.failed("no connection is started")
+            case End():
+                await self.close()
+                self._voice.tell(Ended(time=self._clock()))
+            case Description():
+                await peer.describe(request.kind, request.sdp)
+            case TrickledCandidate():
+                await peer.add_candidate(request)
+            case Send():
+                peer.send(request.text)
+            case AskPair():
+                pair = await peer.pair()
+                local, remote = (None, None) if pair is None else pair
+                self._voice.tell(PairTold(local=local, remote=remote, time=self._clock()))
+
+
 async def serve(write: Write, engine: str, version: str, make_peer: Callable[[Voice], Peer]) -> None:
     """Tell that it is ready, and do what the driver says until it closes stdin."""
-    voice = Voice(write)
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    voice.tell(Ready(engine=engine, version=version, clock="monotonic", time=time.monotonic()))
-    peer: Peer | None = None
+    Voice(write).tell(Ready(engine=engine, version=version, clock="monotonic", time=time.monotonic()))
+    attendant = Attendant(write, make_peer)
     while line := await reader.readline():
-        try:
-            match decode_request(line):
-                case Start() as start:
-                    if peer is not None:
-                        await peer.close()
-                    voice = Voice(write)
-                    peer = make_peer(voice)
-                    await peer.start(start)
-                case _ if peer is None:
-                    voice.failed("no connection is started")
-                case End():
-                    await peer.close()
-                    peer = None
-                    voice.tell(Ended(time=time.monotonic()))
-                case request:
-                    await _heed(voice, peer, request)
-        except Exception as error:  # noqa: BLE001  # the driver is told, and may go on
-            voice.failed(f"{type(error).__name__}: {error}")
-    if peer is not None:
-        await peer.close()
-
-
-async def _heed(voice: Voice, peer: Peer, request: Send | AskPair | Description | TrickledCandidate) -> None:
-    match request:
-        case Description():
-            await peer.describe(request.kind, request.sdp)
-        case TrickledCandidate():
-            await peer.add_candidate(request)
-        case Send():
-            peer.send(request.text)
-        case AskPair():
-            pair = await peer.pair()
-            local, remote = (None, None) if pair is None else pair
-            voice.tell(PairTold(local=local, remote=remote, time=time.monotonic()))
+        await attendant.heed(line)
+    await attendant.close()

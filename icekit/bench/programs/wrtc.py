@@ -81,6 +81,9 @@ class WrtcPeer:
 
     async def _tell_description(self) -> None:
         await self.connection.set_local_description()
+        dtls = self.connection.sctp.transport
+        dtls.on("statechange", lambda _: self._tell_state("dtls", dtls.state))
+        dtls.ice_transport.on("selectedcandidatepairchange", lambda _: self.voice.selected())
         if not self._trickle:
             await self._gathered.wait()
         description = self.connection.local_description
