@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from icekit.bench.call import CallConfig, call
 from icekit.bench.engines import ENGINES
-from icekit.bench.measure import Observed, call_config, sample
+from icekit.bench.measure import Observed, Orders, by_condition, call_config, sample
 from icekit.bench.networks import Network, read_network
 from icekit.bench.packets import Watch
 from icekit.bench.program import Program
@@ -25,8 +26,8 @@ from icekit.sim.link import Link
 NOBODY: Final = "203.0.113.99"
 _PASSWORD = "password"  # noqa: S105  # of a server that exists only here
 # Seconds: until a call has failed; how long a pair has to stay.
-_FAILS_AFTER, _SETTLED_AFTER = 15.0, 0.25
-_GIVES_UP_AFTER = 2
+_FAILS_AFTER, _FAILS_SOON, _SETTLED_AFTER = 15.0, 8.0, 0.25
+_GIVES_UP_AFTER, _LEAST_RUNS = 2, 3
 
 
 def check(settings: Iterable[Setting]) -> None:
@@ -40,48 +41,35 @@ def check(settings: Iterable[Setting]) -> None:
             raise ConfigError("--gathered: programs gather when a call begins; the simulator can do it before")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Run:
-    """One sample to take."""
+def measure_all(settings: Sequence[Setting], orders: Orders) -> None:
+    """Take the samples, laboratory by laboratory; settings that ``check`` has passed.
 
-    setting: Setting
-    number: int
-
-
-def measure(
-    runs: Sequence[Run], *, seed: int, take: Callable[[Sample], None], told: Callable[[Mapping[str, str]], None]
-) -> None:
-    """Take the samples in their order, laboratory by laboratory; ``take`` gets each, ``told`` the engines' versions.
-
-    The programs of a laboratory stay for all its calls; before those, each makes one that is not counted. An engine
-    that fails twice in a row in a setting is not asked for it again.
+    The programs of a laboratory stay for all its calls; before those, each makes one that is not counted. Engines take
+    turns, so that those of one condition meet the same machine. One that fails twice in a row in a condition is not
+    asked for it again.
     """
-    for (network, dead_interface), share in _by_laboratory(runs).items():
-        _measure_one(read_network(network), dead_interface, share, seed, take, told)
+    began, conditions = time.monotonic(), len({setting.condition for setting in settings})
+    done = 0
+    for (network, dead_interface), share in _by_laboratory(settings).items():
+        bench = _Bench(read_network(network), orders)
+        with ExitStack() as stack:
+            bench.lab = stack.enter_context(
+                TunLab(bench.nats, seed=orders.seed, dead_interface=dead_interface, see=bench.see)
+            )
+            stack.enter_context(running_servers(bench.lab.server, SERVER_ADDRESSES, _PASSWORD, coturn=True))
+            parts = by_condition(share)
+            ends = [
+                began + (orders.until - began) * (done + number) / conditions for number in range(1, len(parts) + 1)
+            ]
+            asyncio.run(bench.run(list(zip(parts, ends, strict=True))))
+            done += len(parts)
 
 
-def _by_laboratory(runs: Sequence[Run]) -> dict[tuple[str, bool], list[Run]]:
-    shares: dict[tuple[str, bool], list[Run]] = {}
-    for run in runs:
-        shares.setdefault((run.setting.network, run.setting.dead == "interface"), []).append(run)
+def _by_laboratory(settings: Sequence[Setting]) -> dict[tuple[str, bool], list[Setting]]:
+    shares: dict[tuple[str, bool], list[Setting]] = {}
+    for setting in settings:
+        shares.setdefault((setting.network, setting.dead == "interface"), []).append(setting)
     return shares
-
-
-def _measure_one(
-    network: Network,
-    dead_interface: bool,
-    runs: Sequence[Run],
-    seed: int,
-    take: Callable[[Sample], None],
-    told: Callable[[Mapping[str, str]], None],
-) -> None:
-    bench = _Bench(network, seed, take)
-    with ExitStack() as stack:
-        bench.lab = stack.enter_context(
-            TunLab((network.a, network.b), seed=seed, dead_interface=dead_interface, see=bench.see)
-        )
-        stack.enter_context(running_servers(bench.lab.server, SERVER_ADDRESSES, _PASSWORD, coturn=True))
-        asyncio.run(bench.run(runs, told))
 
 
 @dataclass(eq=False, slots=True)
@@ -117,53 +105,63 @@ class _Bench:
 
     lab: TunLab
 
-    def __init__(self, network: Network, seed: int, take: Callable[[Sample], None]) -> None:
+    def __init__(self, network: Network, orders: Orders) -> None:
+        self.nats = (network.a, network.b)
         self._network = network
-        self._seed = seed
-        self._take = take
+        self._orders = orders
         self._watch = Watch(servers=())
-        self._link: float | None = None
 
     def see(self, packet: bytearray, now: float) -> None:
         """A client sends a packet."""
         self._watch.see_packet(packet, now)
 
-    async def run(self, runs: Sequence[Run], told: Callable[[Mapping[str, str]], None]) -> None:
-        pairs = {name: _Pair(name, self) for name in dict.fromkeys(run.setting.engine for run in runs)}
-        failed: dict[Setting, int] = {}
+    async def run(self, conditions: Sequence[tuple[Sequence[Setting], float]]) -> None:
+        """All settings of each condition, and until when it gets more than the least number of runs."""
+        names = dict.fromkeys(setting.engine for settings, _ in conditions for setting in settings)
+        pairs = {name: _Pair(name, self) for name in names}
         try:
             # Most of it is loading the stacks, for which there are as many cores as there are.
             await asyncio.gather(*(pair.start() for pair in pairs.values()))
-            for name, pair in pairs.items():
-                await self._warm_up(pair, next(run.setting for run in runs if run.setting.engine == name))
-            told({name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs is not None})
-            for run in runs:
-                if failed.get(run.setting, 0) >= _GIVES_UP_AFTER:
-                    continue
-                found = await self._measure(pairs[run.setting.engine], run)
-                failed[run.setting] = 0 if found.failure is None else failed.get(run.setting, 0) + 1
-                self._take(found)
+            for pair in pairs.values():
+                await self._warm_up(pair, conditions[0][0][0])
+            versions = {name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs}
+            self._orders.told(versions)
+            for settings, until in conditions:
+                self._orders.begins(settings[0])
+                await self._take_turns(settings, pairs, until)
         finally:
             await asyncio.gather(*(pair.stop() for pair in pairs.values()), return_exceptions=True)
 
+    async def _take_turns(self, settings: Sequence[Setting], pairs: Mapping[str, _Pair], until: float) -> None:
+        failed = dict.fromkeys(settings, 0)
+        for number in range(self._orders.runs):
+            if number >= _LEAST_RUNS and time.monotonic() > until:
+                return
+            for setting in settings:
+                if failed[setting] < _GIVES_UP_AFTER:
+                    found = await self._measure(pairs[setting.engine], setting, number)
+                    failed[setting] = 0 if found.failure is None else failed[setting] + 1
+                    self._orders.take(found)
+
     async def _warm_up(self, pair: _Pair, setting: Setting) -> None:
         """What a stack does once in its life is not a part of a call."""
-        easy = replace(setting, rtt=0.0, loss=0.0, dead=None, signaling=0.0, trickle=True)
+        easy = replace(setting, engine=pair.engine, rtt=0.0, loss=0.0, dead=None, signaling=0.0, trickle=True)
         self._set_links(easy)
         try:
             await call(*await pair.start(), replace(self._config(easy), fails_after=2.0, settled_after=0.0))
         except ProgramError:
             await pair.stop()
 
-    async def _measure(self, pair: _Pair, run: Run) -> Sample:
-        self._set_links(run.setting)
+    async def _measure(self, pair: _Pair, setting: Setting, number: int) -> Sample:
+        programs = await pair.start()
+        self._set_links(setting)
         self._watch = Watch(servers=(*SERVER_ADDRESSES, NOBODY))
         try:
-            observed = Observed(await call(*await pair.start(), self._config(run.setting)), self._watch)
+            observed = Observed(await call(*programs, self._config(setting)), self._watch)
         except ProgramError as error:
             observed = Observed(str(error), self._watch)
             await pair.stop()
-        return sample(run.setting, run.number, self._seed, observed)
+        return sample(setting, number, self._orders.seed, observed)
 
     def _config(self, setting: Setting) -> CallConfig:
         config = call_config(setting, self._network, SERVER_ADDRESSES[0], NOBODY, USERNAME, _PASSWORD)
@@ -173,14 +171,3 @@ class _Bench:
         # Every path, to the peer or to a server, crosses two links.
         link = Link(delay=setting.rtt / 4, loss=1 - math.sqrt(1 - setting.loss))
         self.lab.set_links(link, link)
-
-
-def interleaved(settings: Sequence[Setting], runs: int) -> Iterator[Run]:
-    """Every setting ``runs`` times: those of one condition take turns, so that they meet the same machine."""
-    conditions: dict[str, list[Setting]] = {}
-    for setting in settings:
-        conditions.setdefault(setting.condition, []).append(setting)
-    for share in conditions.values():
-        for number in range(runs):
-            for setting in share:
-                yield Run(setting=setting, number=number)

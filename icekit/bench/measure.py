@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,6 +17,30 @@ ICE_ONLY: Final = frozenset({"icekit_ice", "aioice", "libnice"})
 """Engines that are ICE without a call on top."""
 
 _PATHS: Final[dict[str, Path]] = {"direct": "direct", "relay": "relay", "none": "none"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Orders:
+    """``take`` gets each sample, ``told`` the engines' versions, ``begins`` each condition.
+
+    ``runs`` of each setting. In the laboratory conditions share the time ``until`` (of ``time.monotonic``): one that
+    has had its part gets no more than three runs.
+    """
+
+    runs: int
+    seed: int
+    take: Callable[[Sample], None]
+    told: Callable[[Mapping[str, str]], None] = lambda _: None
+    begins: Callable[[Setting], None] = lambda _: None
+    until: float = math.inf
+
+
+def by_condition(settings: Sequence[Setting]) -> list[list[Setting]]:
+    """Those whose engines can be compared, together."""
+    found: dict[str, list[Setting]] = {}
+    for setting in settings:
+        found.setdefault(setting.condition, []).append(setting)
+    return list(found.values())
 
 
 @dataclass(frozen=True, slots=True)

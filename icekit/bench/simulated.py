@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Final
@@ -12,7 +12,7 @@ from typing import Any, Final
 from icekit.aio.server import serve
 from icekit.bench.call import CallConfig, CallReport, call
 from icekit.bench.lines import Event, Failed, Ready, Request, Start, decode_event, encode
-from icekit.bench.measure import Observed, call_config, sample
+from icekit.bench.measure import Observed, Orders, by_condition, call_config, sample
 from icekit.bench.networks import Network, read_network
 from icekit.bench.packets import Watch
 from icekit.bench.programs.stdio import Attendant, Voice
@@ -36,19 +36,40 @@ _LIMIT, _FAILS_AFTER = 600.0, 60.0
 
 def check(setting: Setting) -> None:
     """ConfigError for what the simulator cannot do."""
+    reason = reason_against(setting)
+    if reason is not None:
+        raise ConfigError(reason)
+
+
+def reason_against(setting: Setting) -> str | None:
+    """Why the simulator cannot do this, in a sentence; ``None``: it can."""
     if setting.engine not in ENGINES:
-        raise ConfigError(f"the simulator has no engine {setting.engine}; it has {', '.join(ENGINES)}")
-    if setting.loss and not _is_ice_only(setting.engine):
-        raise ConfigError(
-            f"{setting.engine} with loss: OpenSSL repeats a lost record of DTLS by the real clock; measure it with "
-            "--lab, or icekit_ice and aioice in the simulator"
+        return f"{setting.engine} is no engine of the simulator, which has {', '.join(ENGINES)}; --lab has all"
+    if _is_ice_only(setting.engine):
+        return None
+    if setting.loss:
+        return (
+            f"{setting.engine} with loss: OpenSSL repeats a lost record of DTLS by the real clock; measure it "
+            "with --lab, or take icekit_ice and aioice"
         )
-    if setting.gathered and not _is_ice_only(setting.engine):
-        raise ConfigError(f"{setting.engine} cannot gather before the call; icekit_ice and aioice can")
+    if setting.gathered:
+        return f"{setting.engine} cannot gather before the call; icekit_ice and aioice can"
+    return None
 
 
 def _is_ice_only(engine: str) -> bool:
     return engine in ("icekit_ice", "aioice")
+
+
+def measure_all(settings: Sequence[Setting], orders: Orders) -> None:
+    """Take the samples, engines in turns. ConfigError as of ``check``, before anything is measured."""
+    for setting in settings:
+        check(setting)
+    for share in by_condition(settings):
+        orders.begins(share[0])
+        for run in range(orders.runs):
+            for setting in share:
+                orders.take(measure(setting, run, orders.seed + run))
 
 
 def measure(setting: Setting, run: int, seed: int) -> Sample:

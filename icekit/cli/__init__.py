@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import call, credentials, explain, gather, lab, predict, probe, serve, sim, turn, watch
+from icekit.cli import bench, call, credentials, explain, gather, lab, predict, probe, serve, sim, turn, watch
 from icekit.cli.command import INTERRUPTED, CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -31,6 +31,7 @@ app.command("gather")(gather.gather)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)
 app.command("sim")(sim.sim)
+app.command("bench")(bench.bench)
 app.command("call")(call.call)
 app.command("serve")(serve.serve)
 app.command("watch")(watch.watch)

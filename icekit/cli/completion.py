@@ -59,3 +59,22 @@ def requirements(incomplete: str) -> list[str]:
     from icekit.outlook import Requirement
 
     return [item.value for item in Requirement if item.value.startswith(incomplete)]
+
+
+def bench_engines(incomplete: str) -> list[str]:
+    """Engines of a benchmark."""
+    from icekit.bench.engines import ENGINES
+
+    return [name for name in ENGINES if name.startswith(incomplete)]
+
+
+def bench_networks(incomplete: str) -> list[str]:
+    """Networks of a benchmark; after dashes the NAT of the other side."""
+    from icekit.bench.networks import BETWEEN, NETWORKS
+    from icekit.nat import PRESETS
+
+    first, dashes, last = incomplete.partition(BETWEEN)
+    names = {**NETWORKS, **PRESETS}
+    if dashes:
+        return [f"{first}{dashes}{name}" for name in PRESETS if name.startswith(last)]
+    return [name for name in names if name.startswith(incomplete)]

@@ -1,0 +1,138 @@
+"""What is measured: every combination of what was asked for, and the full comparison."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from icekit.bench import simulated
+from icekit.bench.engines import ENGINES
+from icekit.bench.measure import ICE_ONLY
+from icekit.bench.networks import NETWORKS, read_network
+from icekit.bench.samples import Dead, Medium, Setting
+from icekit.errors import ConfigError
+
+RTTS: Final = (0.0, 0.05, 0.3)
+
+# Seconds: of a call, of the programs of a laboratory until they are ready; as measured on two cores.
+_SIMULATED, _REAL, _BUILT = 0.1, 1.0, 15.0
+# Round trips with 25 ms one way, and none.
+_COMPARED = (0.0, 0.05)
+_LOSSES = (0.05, 0.2)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Share:
+    """Settings that are measured ``runs`` times each.
+
+    ``seconds``: when this much time is over, a condition that has had its part of it gets no more than three runs.
+    """
+
+    settings: tuple[Setting, ...]
+    runs: int
+    seconds: float | None = None
+
+
+def combine(
+    *,
+    medium: Medium,
+    engines: Sequence[str] = (),
+    networks: Sequence[str] = (),
+    rtts: Sequence[float] = (0.05,),
+    trickle: Sequence[bool] = (True,),
+    relay_only: bool = False,
+    dead: Sequence[Dead | None] = (None,),
+    losses: Sequence[float] = (0.0,),
+    signaling: Sequence[float] = (0.0,),
+    gathered: bool = False,
+) -> tuple[Setting, ...]:
+    """All combinations, those of one condition together. No engines: those that can; no networks: all with a name.
+
+    ConfigError for what there is not, and for an engine that was named and cannot do it.
+    """
+    places = [read_network(name) for name in networks] or list(NETWORKS.values())
+    check_engines(engines)
+    found: list[Setting] = []
+    for place, rtt, tells, gone, loss, delay in itertools.product(places, rtts, trickle, dead, losses, signaling):
+        condition = Setting(
+            engine="",
+            network=place.name,
+            rtt=rtt,
+            medium=medium,
+            trickle=tells,
+            relay_only=relay_only or place.relay_only,
+            dead=gone,
+            loss=loss,
+            signaling=delay,
+            gathered=gathered,
+        )
+        all_engines = [replace(condition, engine=engine) for engine in engines or default_engines(medium)]
+        if medium == "sim" and not engines:
+            all_engines = [setting for setting in all_engines if simulated.reason_against(setting) is None]
+        found += all_engines
+    if medium == "sim":
+        for setting in found:
+            simulated.check(setting)
+    return tuple(found)
+
+
+def check_engines(names: Iterable[str]) -> None:
+    """ConfigError names what there is."""
+    for name in names:
+        if name not in ENGINES:
+            raise ConfigError(f"there is no engine {name[:60]!r}; there are {', '.join(ENGINES)}")
+
+
+def default_engines(medium: Medium) -> tuple[str, ...]:
+    """All that this machine has."""
+    if medium == "sim":
+        return tuple(simulated.ENGINES)
+    return tuple(name for name in ENGINES if why_not(name) is None)
+
+
+def why_not(engine: str) -> str | None:
+    """Why an engine cannot run here, in a sentence; ``None``: it can."""
+    try:
+        ENGINES[engine].command()
+    except ConfigError as error:
+        return str(error)
+    return None
+
+
+def comparison(*, runs: int, laboratory: bool, seconds: float) -> tuple[Share, ...]:
+    """Everything: all engines on all networks, every condition once; ``seconds``: for the laboratory."""
+    return (*_simulated(), *(_laboratory(runs, seconds) if laboratory else ()))
+
+
+def _simulated() -> Iterator[Share]:
+    matrix = combine(medium="sim", rtts=RTTS, trickle=(True, False))
+    few = ("host", "port-restricted")
+    changed = (
+        *combine(medium="sim", networks=few, dead=("stun", "turn", "interface")),
+        *combine(medium="sim", networks=few, signaling=(0.05,)),
+        *combine(medium="sim", networks=few, gathered=True),
+    )
+    # Ports, and with them what happens, are drawn anew for every run; nothing else is.
+    yield Share(settings=(*matrix, *changed), runs=3)
+    yield Share(settings=combine(medium="sim", losses=_LOSSES), runs=20)
+
+
+def _laboratory(runs: int, seconds: float) -> Iterator[Share]:
+    settings = combine(medium="lab", rtts=_COMPARED)
+    calls = [engine for engine in default_engines("lab") if engine not in ICE_ONLY]
+    dead = combine(medium="lab", engines=calls, networks=("port-restricted",), dead=("stun",))
+    lossy = combine(medium="lab", engines=calls, networks=("port-restricted",), losses=(0.05,))
+    yield Share(settings=(*settings, *dead, *lossy), runs=runs, seconds=seconds)
+
+
+def estimate(shares: Iterable[Share]) -> float:
+    """Seconds that it may take."""
+    total = 0.0
+    for share in shares:
+        real = [setting for setting in share.settings if setting.medium == "lab"]
+        built = len({(setting.network, setting.dead == "interface") for setting in real})
+        taken = _REAL * len(real) * share.runs + _BUILT * built
+        total += min(taken, share.seconds or taken) + _SIMULATED * (len(share.settings) - len(real)) * share.runs
+    return total

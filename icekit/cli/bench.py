@@ -1,0 +1,313 @@
+"""``icekit bench``: setup time by phase, beside the limit, for engines, networks and conditions."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from icekit.cli.command import INTERRUPTED
+from icekit.cli.completion import bench_engines, bench_networks
+from icekit.cli.lab import read_seconds, read_share
+from icekit.cli.options import JsonOutput, read_file
+from icekit.errors import ConfigError
+
+if TYPE_CHECKING:
+    from icekit.bench.plan import Share
+    from icekit.bench.record import Recorder
+    from icekit.bench.samples import Dead, Results, Sample, Setting
+
+Engines = Annotated[
+    list[str] | None,
+    typer.Option("--engine", metavar="NAME", help="Several times: several.", autocompletion=bench_engines),
+]
+Networks = Annotated[
+    list[str] | None,
+    typer.Option("--network", metavar="NAME", help="A name of --list, or NAT--NAT.", autocompletion=bench_networks),
+]
+Rtts = Annotated[list[str] | None, typer.Option("--rtt", metavar="TIME", help="Round trip to peer and servers (50ms).")]
+Runs = Annotated[int | None, typer.Option("--runs", metavar="N", min=1, max=10_000, help="Of every setting.")]
+InSim = Annotated[bool, typer.Option("--sim", help="In the simulator: virtual time, exact (the default).")]
+InLab = Annotated[bool, typer.Option("--lab", help="On real sockets in network namespaces (Linux, root, coturn).")]
+Trickle = Annotated[bool, typer.Option("--trickle", help="Candidates are told as they come (the default).")]
+Full = Annotated[bool, typer.Option("--full", help="Descriptions wait for all candidates.")]
+RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Nothing but relays is a candidate.")]
+DeadThings = Annotated[
+    list[str] | None,
+    typer.Option("--dead", metavar="stun|turn|interface|none", help="What never answers, or reaches nothing."),
+]
+Losses = Annotated[list[str] | None, typer.Option("--loss", metavar="SHARE", help="Of the packets, each way: 5%.")]
+Signaling = Annotated[
+    list[str] | None, typer.Option("--signaling", metavar="TIME", help="What a message is on its way: 50ms.")
+]
+Gathered = Annotated[bool, typer.Option("--gathered", help="Both sides had gathered before (ICE only, simulator).")]
+Everything = Annotated[
+    bool,
+    typer.Option("--all", help="The full comparison: all engines, networks and conditions; within ten minutes."),
+]
+Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, max=2**31, help="Of what chance decides (1).")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Raw samples, as JSON lines.")]
+Read = Annotated[Path | None, typer.Option("--read", metavar="FILE", help="Show this file; measure nothing.")]
+Compare = Annotated[Path | None, typer.Option("--compare", metavar="OLD", help="Say what got slower since this file.")]
+Percentiles = Annotated[bool, typer.Option("--percentiles", help="p50, p90 and p99 of every phase.")]
+ListAll = Annotated[bool, typer.Option("--list", help="The engines and networks there are.")]
+
+# Seconds that the laboratory has within the ten minutes of --all.
+_LAB_SECONDS = 450.0
+_RUNS, _RUNS_OF_ALL = 3, 7
+
+
+def bench(
+    engine: Engines = None,
+    network: Networks = None,
+    rtt: Rtts = None,
+    runs: Runs = None,
+    sim: InSim = False,
+    lab: InLab = False,
+    trickle: Trickle = False,
+    full: Full = False,
+    relay_only: RelayOnly = False,
+    dead: DeadThings = None,
+    loss: Losses = None,
+    signaling: Signaling = None,
+    gathered: Gathered = False,
+    everything: Everything = False,
+    seed: Seed = 1,
+    out: Out = None,
+    json: JsonOutput = False,
+    percentiles: Percentiles = False,
+    compare: Compare = None,
+    read: Read = None,
+    list_: ListAll = False,
+) -> None:
+    """Measure the setup of calls by phase, beside the limit that nothing could be faster than.
+
+    Without options: icekit and aiortc, whole calls and ICE alone, on six networks in the simulator. Exit code 1: a call
+    of icekit failed, or --compare found something slower.
+
+    Examples: icekit bench --network port-restricted --rtt 300ms --full. sudo icekit bench --lab --engine icekit
+    --engine wrtc --out now.jsonl. icekit bench --read now.jsonl --compare before.jsonl.
+    """
+    if list_:
+        _print_list(json)
+        return
+    old = None if compare is None else _read(compare, "--compare")
+    if read is not None:
+        _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out)
+        _show(_read(read, "--read"), old, json=json, percentiles=percentiles)
+        return
+    shares = (
+        _comparison(runs, engine, network)
+        if everything
+        else _shares(
+            engines=engine or (),
+            networks=network or (),
+            rtts=[read_seconds("--rtt", text) for text in rtt or ("50ms",)],
+            runs=runs or _RUNS,
+            media=(["sim"] if sim or not lab else []) + (["lab"] if lab else []),
+            trickle=([True] if trickle or not full else []) + ([False] if full else []),
+            relay_only=relay_only,
+            dead=[_read_dead(text) for text in dead or ("none",)],
+            losses=[read_share("--loss", text) for text in loss or ("0%",)],
+            signaling=[read_seconds("--signaling", text) for text in signaling or ("0ms",)],
+            gathered=gathered,
+        )
+    )
+    results = _measure(shares, seed, out, lambda results: _show(results, old, json=json, percentiles=percentiles))
+    slower = _show(results, old, json=json, percentiles=percentiles)
+    ours = [item for item in results.samples if item.setting.engine.startswith("icekit") and item.failure is not None]
+    if slower or ours:
+        raise typer.Exit(1)
+
+
+def _shares(*, media: Sequence[Any], runs: int, **options: Any) -> list[Share]:
+    from icekit.bench.plan import Share, combine
+
+    return [Share(settings=combine(medium=medium, **options), runs=runs) for medium in media]
+
+
+def _comparison(runs: int | None, engine: Sequence[str] | None, network: Sequence[str] | None) -> list[Share]:
+    from icekit.bench import plan
+    from icekit.bench.engines import ENGINES
+    from icekit.lab.namespaces import check_privileges
+
+    if engine or network:
+        raise ConfigError("--all takes every engine and network; leave --engine and --network out, or --all")
+    laboratory = True
+    try:
+        check_privileges()
+    except ConfigError as error:
+        laboratory = False
+        typer.echo(f"Only the simulator: {error}.", err=True)
+    for name in ENGINES if laboratory else ():
+        reason = plan.why_not(name)
+        if reason is not None:
+            typer.echo(f"Without {name}: {reason}.", err=True)
+    return list(plan.comparison(runs=runs or _RUNS_OF_ALL, laboratory=laboratory, seconds=_LAB_SECONDS))
+
+
+def _measure(shares: Sequence[Share], seed: int, out: Path | None, show: Callable[[Results], object]) -> Results:
+    from icekit.bench import laboratory, simulated
+    from icekit.bench.measure import Orders
+    from icekit.bench.plan import estimate
+    from icekit.bench.record import Recorder, make_header
+
+    real = [setting for share in shares for setting in share.settings if setting.medium == "lab"]
+    if real:
+        laboratory.check(real)
+        # Its end removes what was built, as Ctrl-C does.
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, _end)
+    calls = sum(len(share.settings) * share.runs for share in shares)
+    typer.echo(f"{calls} calls at most, about {_duration(estimate(shares))}.", err=True)
+    command = shlex.join(["icekit", *sys.argv[1:]])
+    recorder = Recorder(make_header(seed, command), out)
+    try:
+        with recorder, _Told(shares) as told:
+            for share in shares:
+                until = time.monotonic() + share.seconds if share.seconds else float("inf")
+                orders = Orders(
+                    runs=share.runs,
+                    seed=seed,
+                    take=_taking(recorder, told),
+                    told=recorder.add_versions,
+                    begins=told.begin,
+                    until=until,
+                )
+                by_medium = [[item for item in share.settings if item.medium == medium] for medium in ("sim", "lab")]
+                if by_medium[0]:
+                    recorder.add_versions(simulated.versions())
+                    simulated.measure_all(by_medium[0], orders)
+                if by_medium[1]:
+                    laboratory.measure_all(by_medium[1], orders)
+    except KeyboardInterrupt:
+        show(recorder.results)
+        raise typer.Exit(INTERRUPTED) from None
+    return recorder.results
+
+
+def _taking(recorder: Recorder, told: _Told) -> Callable[[Sample], None]:
+    def take(sample: Sample) -> None:
+        recorder.add(sample)
+        told.took(sample)
+
+    return take
+
+
+class _Told:
+    """What happens now, on stderr: a line that changes, without a terminal one for every condition."""
+
+    def __init__(self, shares: Sequence[Share]) -> None:
+        from icekit.cli.render import Progress
+
+        self._progress = Progress()
+        self._conditions = len({setting.condition for share in shares for setting in share.settings})
+        self._begun = 0
+        self._label = ""
+
+    def __enter__(self) -> _Told:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._progress.stop()
+
+    def begin(self, setting: Setting) -> None:
+        self._begun += 1
+        self._label = f"{self._begun} of {self._conditions}: {setting.label}"
+        if sys.stderr.isatty():
+            self._progress.show(self._label)
+        else:
+            typer.echo(self._label, err=True)
+
+    def took(self, sample: Sample) -> None:
+        self._progress.show(f"{self._label}, {sample.setting.engine}, run {sample.run + 1}")
+
+
+def _end(number: int, _frame: Any) -> NoReturn:
+    raise SystemExit(128 + number)
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} minutes"
+
+
+def _read(path: Path, option: str) -> Results:
+    from icekit.bench.samples import read_results
+    from icekit.errors import DecodeError
+
+    try:
+        return read_results(read_file(option, path))
+    except DecodeError as error:
+        raise ConfigError(f"{option}: {path}: {error}") from None
+
+
+def _refuse_with_read(*others: object) -> None:
+    if any(others):
+        raise ConfigError("--read shows what was measured before: leave out what says how to measure, and --out")
+
+
+def _read_dead(text: str) -> Dead | None:
+    from icekit.bench.samples import DEAD
+
+    for item in DEAD:
+        if text == item:
+            return item
+    if text != "none":
+        raise ConfigError(f"--dead: {text[:60]!r} is not known; write {', '.join(DEAD)} or none")
+    return None
+
+
+def _show(results: Results, old: Results | None, *, json: bool, percentiles: bool) -> bool:
+    """Print; whether something got slower."""
+    from icekit.bench.compare import Change, compare
+    from icekit.bench.samples import write_results
+    from icekit.bench.table import comparison_page, results_page
+    from icekit.cli import render
+
+    if json:
+        sys.stdout.write(write_results(results))
+    else:
+        render.print_page(results_page(results, width=render.console().width, percentiles=percentiles))
+    if old is None:
+        return False
+    comparison = compare(old, results)
+    if not json:
+        render.print_page(comparison_page(comparison))
+    changes = {item.change for item in comparison.times} | {item.change for item in comparison.counts}
+    return bool(changes & {Change.SLOWER, Change.MORE})
+
+
+def _print_list(json: bool) -> None:
+    from icekit.bench import simulated
+    from icekit.bench.engines import ENGINES
+    from icekit.bench.networks import NETWORKS
+    from icekit.bench.plan import why_not
+
+    if json:
+        import json as json_module
+
+        document = {
+            "schema": "icekit/bench-list/1",
+            "engines": {name: {"simulator": name in simulated.ENGINES, "missing": why_not(name)} for name in ENGINES},
+            "networks": {
+                name: {"a": item.a, "b": item.b, "relay_only": item.relay_only} for name, item in NETWORKS.items()
+            },
+        }
+        typer.echo(json_module.dumps(document))
+        return
+    width = max(map(len, (*ENGINES, *NETWORKS)))
+    for name in ENGINES:
+        reason = why_not(name)
+        where = "--sim, --lab" if name in simulated.ENGINES else "--lab"
+        typer.echo(f"{name:{width}}  engine   {where if reason is None else reason}")
+    for name, item in NETWORKS.items():
+        extra = ", relays only" if item.relay_only else ""
+        typer.echo(f"{name:{width}}  network  {item.a} calls {item.b}{extra}")
+    typer.echo("Other networks: NAT or NAT--NAT, with the NATs of icekit lab list but those of the kernel.", err=True)
