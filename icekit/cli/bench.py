@@ -100,7 +100,8 @@ def bench(
     old = None if compare is None else _read(compare, "--compare")
     if read is not None:
         _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out)
-        _show(_read(read, "--read"), old, json=json, percentiles=percentiles)
+        if _show(_read(read, "--read"), old, json=json, percentiles=percentiles):
+            raise typer.Exit(1)
         return
     shares = (
         _comparison(runs, engine, network)

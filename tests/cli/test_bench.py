@@ -74,7 +74,7 @@ def test_what_got_slower_is_said(tmp_path: Path) -> None:
     same = runner.invoke(app, ["bench", "--read", str(files["old"]), "--compare", str(files["old"])])
     assert same.exit_code == 0, same.output
     slower = runner.invoke(app, ["bench", "--read", str(files["new"]), "--compare", str(files["old"])])
-    assert slower.exit_code == 1
+    assert slower.exit_code == 1, slower.output
     assert "slower" in slower.stdout.lower()
 
 
