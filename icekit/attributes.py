@@ -364,6 +364,9 @@ CHANGE_REQUEST: Final = Attribute[Change](
     0x0003, "CHANGE-REQUEST", _U32.pack, lambda value, _: Change(_U32.unpack(value)[0] & 6)
 )
 PADDING: Final = _opaque(0x0026, "PADDING", 0, 65535)
+# Not in an RFC: makes a request longer. All ignore it, as they have to (RFC 8489 §14), and answer as always. PADDING is
+# refused by who does not know it (420), and coturn, which does, answers with 1,500 bytes of it.
+FILLER: Final = _opaque(0xFFF0, "FILLER", 0, 65535)
 RESPONSE_PORT: Final = _u16_rffu(0x0027, "RESPONSE-PORT")
 CACHE_TIMEOUT: Final = _u32(0x8027, "CACHE-TIMEOUT")
 RESPONSE_ORIGIN: Final = _address(0x802B, "RESPONSE-ORIGIN")

@@ -305,6 +305,15 @@ _ICE = (
         "For one bad entry a browser refuses the whole list, and icekit too; some mistakes it ignores without a word.",
         "Give each entry urls, and a TURN server a username and a credential beside them.",
     ),
+    Code(
+        "ICE029",
+        "narrow-path",
+        WARNING,
+        "A path that answers checks carries a call.",
+        "Checks are small. Larger packets get lost on this path, without a word: pictures freeze, or DTLS never ends.",
+        "Give the interface of the tunnel (VPN, PPPoE) a smaller MTU, let its router send ICMP, or use TURN over TCP.",
+        ("signalwire/freeswitch#903", "sipwise/rtpengine#1806", "Glimesh/janus-ftl-plugin#22"),
+    ),
 )
 
 _CALL = (

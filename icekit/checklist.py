@@ -10,6 +10,7 @@ from typing import Final
 
 from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.net import Address, AddressClass, Datagram, Transport, canonical_host, classify_host, scope_of
+from icekit.path_mtu import PathMtuSearch
 
 # Names must be resolved before, and nobody can be at the others.
 _NOT_YET_ADDRESSES: Final = (
@@ -66,7 +67,7 @@ class CandidatePair:
 
     ``nomination``: the number of its last nomination, where nominations are numbered.
     ``heard``: the peer has sent an authenticated check on it. ``mapped``: our address as the peer sees it.
-    ``improvement_told``: the owner knows that it is better than the nominated one.
+    ``improvement_told``: the owner knows that it is better than the nominated one. ``mtu``: what its path takes.
     """
 
     local: LocalCandidate
@@ -80,6 +81,7 @@ class CandidatePair:
     heard: bool = False
     rtt: float | None = None
     mapped: Address | None = None
+    mtu: PathMtuSearch | None = None
     first_check: float | None = None
     last_check: float = 0.0
     interval: float = 0.0

@@ -15,12 +15,16 @@ from icekit.stun import IntegrityKey, short_term_key
 
 @dataclass(slots=True)
 class OpenCheck:
-    """A check that may still be answered; ``nominating``: it nominates its pair."""
+    """A check that may still be answered; ``nominating``: it nominates its pair.
+
+    ``size``: the IP packet that it is in (bytes), where the answer is of no other interest.
+    """
 
     pair: CandidatePair
     sent: float
     controlling: bool
     nominating: bool
+    size: int | None = None
 
 
 class Generation:

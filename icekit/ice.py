@@ -45,6 +45,7 @@ from icekit.ice_events import (
 )
 from icekit.net import Address, Datagram
 from icekit.pacing import AT_ONCE, Floor, Pacer
+from icekit.path_mtu import PathMtuSearch
 from icekit.selection import Chosen, Improvable
 from icekit.stun import (
     Class,
@@ -65,6 +66,8 @@ log = logging.getLogger(__name__)
 
 _UFRAG_BYTES: Final = 6
 _PASSWORD_BYTES: Final = 18
+# Header, PRIORITY, role, MESSAGE-INTEGRITY, FINGERPRINT and an empty FILLER; USERNAME varies.
+_CHECK_BYTES: Final = 20 + 8 + 12 + 24 + 8 + 4
 
 
 class IceAgent:
@@ -215,6 +218,8 @@ class IceAgent:
         if check is None:
             return
         generation.answered(transaction_id)
+        if check.size is not None:
+            return
         if not check.pair.valid:
             log.debug("! no route to %s from %s", datagram.destination, datagram.source)
             check.pair.state = PairState.FAILED
@@ -306,6 +311,7 @@ class IceAgent:
                 pair.bytes_sent,
                 pair.bytes_received,
                 pair.checks_refused,
+                None if pair.mtu is None else pair.mtu.result,
             )
             for pair in generation.checklist
         )
@@ -347,6 +353,7 @@ class IceAgent:
         while self._check_consent(now):
             self._after(now)
         self.send_checks(now)
+        self._measure_paths(now)
 
     def send_checks(self, now: float, *, only_urgent: bool = False) -> None:
         """Use the free slots; ``only_urgent``: for triggered checks."""
@@ -372,6 +379,8 @@ class IceAgent:
         used = self._data_paths()
         for component, (_, pair) in used:
             due += (pair.consent_until, self._consent.due(pair))
+            if pair.mtu is not None and pair.mtu.due is not None:
+                due.append(self.pacer.slot_at(pair.mtu.due, again=True))
             if self.state is not IceState.DISCONNECTED:
                 due.append(self._consent.silent_at(component))
         if (decision := generation.selection.get_timer()) is not None:
@@ -505,8 +514,15 @@ class IceAgent:
         return self.state not in (IceState.CLOSED, IceState.FAILED) and self._now_generation.has_new_pair
 
     def _transmit_check(self, generation: Generation, pair: CandidatePair, now: float, *, nominating: bool) -> None:
+        check = OpenCheck(pair, now, generation.checklist.controlling, nominating)
+        pair.checks_sent += 1
+        pair.last_check = now
+        self._out.append(pair.datagram(self._make_check(generation, check)))
+
+    def _make_check(self, generation: Generation, check: OpenCheck) -> bytes:
+        """Its bytes; it is remembered for its answer."""
         assert generation.remote_key is not None
-        controlling = generation.checklist.controlling
+        pair, controlling = check.pair, check.controlling
         transaction_id = self._token_bytes(12)
         # RFC 8445 §7.1.1: the priority that a peer-reflexive candidate would have if this check discovers one.
         priority = peer_reflexive_priority(pair.local.candidate)
@@ -516,15 +532,31 @@ class IceAgent:
             attr.PRIORITY(priority),
             role(self._tiebreaker),
         ]
-        if nominating:
+        if check.nominating:
             items.append(attr.USE_CANDIDATE(True))
             if self._renominates:
                 items.append(attr.NOMINATION(pair.nomination))
-        data = request(Method.BINDING, transaction_id, *items).encode(generation.remote_key, fingerprint=True)
-        generation.remember(transaction_id, OpenCheck(pair, now, controlling, nominating))
-        pair.checks_sent += 1
-        pair.last_check = now
-        self._out.append(pair.datagram(data))
+        if check.size is not None:
+            items.append(attr.FILLER(bytes(max(0, check.size - self._smallest_packet(generation, pair)))))
+        generation.remember(transaction_id, check)
+        return request(Method.BINDING, transaction_id, *items).encode(generation.remote_key, fingerprint=True)
+
+    def _smallest_packet(self, generation: Generation, pair: CandidatePair) -> int:
+        """The IP packet with a check of the path's size that is not filled up, in bytes."""
+        ip_and_udp = 48 if ":" in pair.remote_address.host else 28
+        username = 4 + (len(generation.ufrag) + 1 + len(generation.remote_ufrag or "") + 3 & ~3)
+        return ip_and_udp + _CHECK_BYTES + username
+
+    def _measure_paths(self, now: float) -> None:
+        """Of what carries data, with checks in slots that no other wants; their answers change nothing else."""
+        for _, (generation, pair) in self._data_paths():
+            due = None if pair.mtu is None else pair.mtu.due
+            if due is None or due > now or self.pacer.slot_at(due, again=True) > now:
+                continue
+            if pair.mtu is not None and (size := pair.mtu.next_size(now, pair.rtt)) is not None:
+                self.pacer.take(now, again=True)
+                check = OpenCheck(pair, now, generation.checklist.controlling, nominating=False, size=size)
+                self._out.append(pair.datagram(self._make_check(generation, check)))
 
     def _receive_response(self, message: Message, datagram: Datagram, now: float) -> None:
         for generation in self._generations:
@@ -541,6 +573,10 @@ class IceAgent:
             self.dropped += 1
             return
         generation.answered(message.transaction_id)
+        if check.size is not None:
+            if pair.mtu is not None:
+                pair.mtu.answered(check.size, now)
+            return
         if message.message_class is Class.ERROR:
             self._check_refused(generation, check, message)
             return
@@ -589,6 +625,8 @@ class IceAgent:
                         self._emit(PairImproved(self._describe(generation, pair)))
                     case Chosen(nominated=nominated):
                         self._consent.use(pair, now)
+                        if pair.mtu is None and not pair.local.transport.is_stream:
+                            pair.mtu = PathMtuSearch(now, self._smallest_packet(generation, pair))
                         path = self._data_path(pair.component)
                         if path is not None and path[1] is pair:
                             self._emit(PairSelected(self._describe(generation, pair), nominated))

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from icekit.candidate import Candidate
 from icekit.net import Address
+from icekit.path_mtu import PathMtu
 
 
 class IceState(StrEnum):
@@ -75,7 +76,11 @@ IceEvent = StateChanged | PairSelected | PairImproved | DataReceived | RoleChang
 
 @dataclass(frozen=True, slots=True)
 class PairStats:
-    """One pair in numbers; ``rtt`` in seconds. ``checks_refused``: answered with an unsigned 401, no proof."""
+    """One pair in numbers; ``rtt`` in seconds. ``checks_refused``: answered with an unsigned 401, no proof.
+
+    ``mtu``: how large a packet it takes from here to the peer; ``None``: not measured (it has carried no data for some
+    seconds, or is a stream), or the path is too lossy to tell.
+    """
 
     component: int
     local: Candidate
@@ -91,3 +96,4 @@ class PairStats:
     bytes_sent: int
     bytes_received: int
     checks_refused: int = 0
+    mtu: PathMtu | None = None

@@ -1,13 +1,14 @@
-"""Rules about the pairs of an ICE connection that has failed, as its own side sees them."""
+"""Rules about the pairs of an ICE connection: why it has failed, as its own side sees it, and how narrow it is."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import CODES, new_finding
 from icekit.ice_events import PairStats
-from icekit.report import Finding
+from icekit.path_mtu import WANTED_PACKET, PathMtu
+from icekit.report import Finding, Severity
 
 
 def pair_findings(local: Collection[Candidate], pairs: Collection[PairStats]) -> Iterator[Finding]:
@@ -40,3 +41,14 @@ def _evidence(local: Collection[Candidate], pairs: Collection[PairStats]) -> Ite
         yield "this side has no relay candidate"
     if pairs and not any(pair.remote.type is CandidateType.RELAYED for pair in pairs):
         yield "the peer has no relay candidate"
+
+
+def narrow_path(measured: Mapping[str, PathMtu | None], severity: Severity | None = None) -> Iterator[Finding]:
+    """ICE029: the path loses packets that it should take. The keys say where from and where to."""
+    narrow = {way: mtu for way, mtu in measured.items() if mtu is not None and mtu.is_narrow}
+    if narrow:
+        message = f"The path loses packets of {WANTED_PACKET} bytes, and smaller ones pass."
+        evidence = (
+            f"{way}: IP packets of {mtu.passed} bytes pass, those of {mtu.lost} are lost" for way, mtu in narrow.items()
+        )
+        yield new_finding("ICE029", message, *evidence, severity=severity)

@@ -18,8 +18,10 @@ from icekit.findings import ranked
 from icekit.ice_events import PairStats
 from icekit.net import AddressClass
 from icekit.outlook import udp_works
+from icekit.path_mtu import PathMtu
 from icekit.predict import predict
 from icekit.report import Finding, PathKind, ProbeReport, from_dict
+from icekit.rules_pairs import narrow_path
 from icekit.rules_sides import sides_findings
 from icekit.sides import Side
 
@@ -32,7 +34,11 @@ _SUCCEEDED = "succeeded"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckedPair:
-    """One pair as one end saw it: ``local`` and ``remote`` are candidate lines, ``rtt`` is in seconds."""
+    """One pair as one end saw it: ``local`` and ``remote`` are candidate lines, ``rtt`` is in seconds.
+
+    ``packet_passed`` and ``packet_lost``: IP packets in bytes that come through to the other end and that do not;
+    ``None``: not measured, as on all but the pair in use.
+    """
 
     local: str
     remote: str
@@ -42,6 +48,13 @@ class CheckedPair:
     checks_sent: int = 0
     checks_received: int = 0
     responses_received: int = 0
+    packet_passed: int | None = None
+    packet_lost: int | None = None
+
+    @property
+    def path_mtu(self) -> PathMtu | None:
+        """What this end has measured."""
+        return None if self.packet_passed is None else PathMtu(self.packet_passed, self.packet_lost)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +123,8 @@ def end_checks(candidates: Iterable[Candidate], stats: Iterable[PairStats]) -> E
                 checks_sent=pair.checks_sent,
                 checks_received=pair.checks_received,
                 responses_received=pair.responses_received,
+                packet_passed=None if pair.mtu is None else pair.mtu.passed,
+                packet_lost=None if pair.mtu is None else pair.mtu.lost,
             )
             for pair in stats
         )[:MAX_PAIRS],
@@ -125,6 +140,9 @@ def read_end_checks(value: Mapping[str, Any]) -> EndChecks:
         for number in (pair.checks_sent, pair.checks_received, pair.responses_received):
             if not 0 <= number < 10**9:
                 raise DecodeError("checks.pairs: a number of checks is out of range")
+        for size in (pair.packet_passed, pair.packet_lost):
+            if not 0 <= (size or 0) <= 65535:
+                raise DecodeError("checks.pairs: the size of a packet is out of range")
     for line in (*checks.candidates, *(line for pair in checks.pairs for line in (pair.local, pair.remote))):
         try:
             Candidate.parse(line, strict=False)
@@ -160,6 +178,7 @@ def merge(this_side: str, a: ProbeReport, b: ProbeReport, a_checks: EndChecks, b
         if prediction.path is PathKind.NONE:
             evidence.insert(0, f"the two probes say why: {prediction.why}")
         findings.insert(0, new_finding("CALL-PATH", summary, *evidence[:_MAX_EVIDENCE]))
+    findings += narrow_path({"from A to B": _mtu_in_use(a_checks), "from B to A": _mtu_in_use(b_checks)})
     return TwoSidedReport(
         this_side=this_side,
         path=path,
@@ -190,6 +209,10 @@ def _verdict(a: EndChecks, b: EndChecks) -> tuple[PathKind, str]:
         return PathKind.DIRECT, "A and B reach each other directly."
     whose = f"the relay of {relays[0]}" if len(relays) == 1 else "the relays of both"
     return PathKind.RELAY, f"A and B reach each other through {whose}."
+
+
+def _mtu_in_use(end: EndChecks) -> PathMtu | None:
+    return next((pair.path_mtu for pair in end.pairs if pair.selected), None)
 
 
 def _grouped(a: EndChecks, b: EndChecks) -> dict[tuple[_Base, _Base], _Views]:

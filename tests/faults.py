@@ -29,7 +29,7 @@ class Fault(StrEnum):
     TCP_ONLY = "there are only TCP candidates"
     MDNS_ONLY = "there are only .local names"
     EXPIRED = "the credentials have expired"
-    MTU = "the path takes no packet of more than 576 bytes"
+    MTU = "the path takes no packet of 1,200 bytes"
     FINGERPRINT = "the DTLS fingerprint is wrong"
     RTT = "a round trip takes more than a second"
     ALG = "a gateway rewrites addresses"
@@ -49,7 +49,7 @@ FIRST: Final[dict[Fault, tuple[str, str]]] = {
     Fault.TCP_ONLY: ("ICE009", "only TCP"),
     Fault.MDNS_ONLY: ("ICE009", "only .local"),
     Fault.EXPIRED: ("TURN-401", "have expired"),
-    Fault.MTU: ("CALL-DTLS", "DTLS"),
+    Fault.MTU: ("ICE029", "1200 bytes"),
     Fault.FINGERPRINT: ("CALL-FINGERPRINT", "certificate"),
     Fault.RTT: ("ICE013", "ms"),
     Fault.ALG: ("ICE020", "rewrites"),

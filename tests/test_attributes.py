@@ -61,6 +61,7 @@ VALUES: dict[Attribute[Any], st.SearchStrategy[Any]] = {
     attr.PRIORITY: u32,
     attr.USE_CANDIDATE: yes,
     attr.PADDING: st.binary(max_size=1500),
+    attr.FILLER: st.binary(max_size=1500),
     attr.RESPONSE_PORT: u16,
     attr.CONNECTION_ID: u32,
     attr.ADDITIONAL_ADDRESS_FAMILY: u8,
@@ -94,8 +95,8 @@ REGISTRY = """
 8027 CACHE-TIMEOUT           8028 FINGERPRINT               8029 ICE-CONTROLLED         802A ICE-CONTROLLING
 802B RESPONSE-ORIGIN         802C OTHER-ADDRESS             8030 MOBILITY-TICKET
 """
-# Not there: the number that libwebrtc takes for a draft (draft-thatcher-ice-renomination).
-DRAFTS = """C001 NOMINATION"""
+# Not there: the number that libwebrtc takes for a draft (draft-thatcher-ice-renomination), and one that nobody reads.
+DRAFTS = """C001 NOMINATION  FFF0 FILLER"""
 
 
 def test_numbers_and_names_are_those_of_the_registry() -> None:

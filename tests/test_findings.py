@@ -30,6 +30,7 @@ from tests import (
     test_rules_gathering,
     test_rules_libraries,
     test_rules_nat,
+    test_rules_pairs,
     test_rules_servers,
     test_rules_sides,
     test_rules_stages,
@@ -74,6 +75,7 @@ OTHERS = [
     *test_rules_descriptions.CASES,
     *test_rules_gathering.CASES,
     *test_rules_libraries.CASES,
+    *test_rules_pairs.CASES,
     *test_rules_sides.CASES,
 ]
 

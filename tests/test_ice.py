@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from hypothesis import given, settings
@@ -28,6 +28,7 @@ from icekit.ice_events import (
 )
 from icekit.net import Address, Datagram, Transport
 from icekit.pacing import Floor
+from icekit.path_mtu import PathMtu
 from icekit.stun import Class, Message, Method, decode, failure, indication, request, short_term_key, success
 
 HOST = Address("192.0.2.1", 5000)
@@ -960,7 +961,7 @@ def test_consent_checks_come_every_five_seconds_with_variation() -> None:
     for _ in range(240):
         table.serve(0.25)
         table.receive(b"\x80data")
-    times = [when for when, _ in table.checks()][before:]
+    times = [when for when, message in table.checks() if not message.has(attr.FILLER)][before:]
     gaps = [later - earlier for earlier, later in itertools.pairwise(times)]
     # RFC 7675 §5.1: 0.8 to 1.2 of five seconds.
     assert all(3.99 <= gap <= 6.01 for gap in gaps)
@@ -1310,6 +1311,98 @@ def test_an_opened_path_is_checked_at_once_and_one_that_cannot_be_opened_has_fai
     agent.path_opened((base, REMOTE2, Transport.TCP), table.now)
     agent.path_lost((base, REMOTE2, Transport.TCP), table.now)
     assert table.run(1.0) == []
+
+
+# How large a packet the path takes.
+
+
+def packet(datagram: Datagram) -> int:
+    """Bytes of the IP packet."""
+    return len(datagram.data) + (48 if ":" in datagram.source.host else 28)
+
+
+def is_filled(datagram: Datagram) -> bool:
+    return is_check(datagram) and decode(datagram.data).has(attr.FILLER)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize("ufrag", ["peer", "longer", "x" * 256])
+def test_one_check_of_1200_bytes_measures_a_path(host: str, ufrag: str) -> None:
+    here, there = Address(host, 5000), Address(f"{host[:-1]}2", 7000)
+    table = new(known=False, locals=(LocalCandidate(candidate(here), here),), remotes=(candidate(there),))
+    table.agent.set_remote_credentials(ufrag, PASSWORD, 0.0)
+    assert [item.mtu for item in table.agent.stats()] == [None]
+    table.serve(3.0)
+    (filled,) = [datagram for _, datagram in table.sent if is_filled(datagram)]
+    assert packet(filled) == 1200
+    assert decode(filled.data).verify(PEER_KEY)
+    assert [item.mtu for item in table.agent.stats()] == [PathMtu(1200)]
+
+
+def test_a_narrow_path_is_measured_beside_everything_else() -> None:
+    table, wide = connected(), connected()
+    stats = table.agent.stats()
+    table.serve(8.0, lambda datagram: packet(datagram) <= 900)
+    wide.serve(8.0)
+    (item,), (other,) = table.agent.stats(), wide.agent.stats()
+    assert item.mtu is not None
+    assert item.mtu.passed <= 900 < (item.mtu.lost or 0) <= item.mtu.passed + 48
+    # Nothing but the result differs: no counter, no state, no event.
+    assert replace(item, mtu=None) == replace(other, mtu=None)
+    assert item.checks_sent > stats[0].checks_sent
+    assert table.states == wide.states
+    assert table.agent.dropped == 0
+
+
+def test_the_measurement_neither_renews_consent_nor_ends_it() -> None:
+    table = connected()
+    table.serve(40.0, is_filled)
+    # RFC 7675 §5.1: 30 s without an answer to a check of consent.
+    assert table.agent.state is IceState.FAILED
+
+
+@pytest.mark.parametrize("code", [420, 487, 500])
+def test_a_refusal_has_arrived_and_changes_nothing(code: int) -> None:
+    table = connected()
+    (filled,) = [datagram for datagram in table.run(1.5) if is_filled(datagram)][:1]
+    table.answer(filled, code=code)
+    (item,) = table.agent.stats()
+    assert (item.mtu, item.state, table.agent.controlling) == (PathMtu(1200), "succeeded", True)
+
+
+def test_only_an_answer_of_the_peer_on_that_path_counts() -> None:
+    table = connected()
+    (filled,) = [datagram for datagram in table.run(1.5) if is_filled(datagram)][:1]
+    table.answer(filled, password="of somebody else")
+    table.answer(filled, source=REMOTE2)
+    table.receive(failure(decode(filled.data), 401).encode(fingerprint=True))
+    assert table.agent.stats()[0].mtu is None
+    table.answer(filled)
+    assert table.agent.stats()[0].mtu == PathMtu(1200)
+    dropped = table.agent.dropped
+    table.answer(filled)
+    assert table.agent.dropped == dropped + 1
+
+
+def test_what_the_system_refuses_to_send_did_not_arrive() -> None:
+    table = connected()
+    for _ in range(30):
+        for datagram in table.run(0.2):
+            if is_filled(datagram) and packet(datagram) > 1000:
+                table.agent.unreachable(datagram, table.now)
+            elif is_check(datagram):
+                table.answer(datagram)
+    (item,) = table.agent.stats()
+    assert item.state == "succeeded"
+    assert item.mtu is not None
+    assert item.mtu.is_narrow
+
+
+def test_a_peer_answers_filled_checks_as_others() -> None:
+    table = connected()
+    answer = table.check(attr.FILLER(bytes(1000)))
+    assert answer.message_class is Class.SUCCESS
+    assert len(answer.encode(PEER_KEY, fingerprint=True)) < 100
 
 
 @settings(max_examples=150, deadline=None)

@@ -6,7 +6,10 @@ import pytest
 
 from icekit.candidate import Candidate
 from icekit.ice_events import PairStats
-from icekit.rules_pairs import pair_findings
+from icekit.path_mtu import PathMtu
+from icekit.report import Finding
+from icekit.rules_pairs import narrow_path, pair_findings
+from tests.rule_cases import FindingCase, check_finding_case
 
 HOST = Candidate.parse("candidate:1 1 udp 2130706431 192.168.1.2 5000 typ host")
 RELAY = Candidate.parse("candidate:3 1 udp 16777215 203.0.113.20 50000 typ relay raddr 198.51.100.2 rport 6001")
@@ -70,3 +73,23 @@ def test_findings(local: list[Candidate], pairs: list[PairStats], code: str, evi
     [finding] = pair_findings(local, pairs)
     assert finding.code == code
     assert list(finding.evidence) == evidence
+
+
+def narrow(*ways: PathMtu | None) -> list[Finding]:
+    return list(narrow_path({f"way {number}": mtu for number, mtu in enumerate(ways)}))
+
+
+CASES = [
+    FindingCase("ICE029", "one way", narrow(PathMtu(1200), PathMtu(860, 900)), narrow(PathMtu(1200), PathMtu(1200))),
+    FindingCase("ICE029", "both ways", narrow(PathMtu(860, 900), PathMtu(1152, 1200)), narrow(None, None)),
+]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_narrow_paths(case: FindingCase) -> None:
+    check_finding_case(case)
+
+
+def test_a_narrow_path_tells_what_passes() -> None:
+    [finding] = narrow(PathMtu(1200), PathMtu(860, 900))
+    assert finding.evidence == ("way 1: IP packets of 860 bytes pass, those of 900 are lost",)

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.errors import DecodeError
+from icekit.path_mtu import PathMtu
 from icekit.report import (
     NatReport,
     NatReports,
@@ -161,3 +162,12 @@ def test_both_ends_come_to_the_same_and_no_pair_is_lost(a: EndChecks, b: EndChec
     assert sum(len(path.b_view) for path in one.pairs) == len(b.pairs)
     works = any(item.state == "succeeded" for item in (*a.pairs, *b.pairs))
     assert (one.path is not PathKind.NONE) == works == any(path.works for path in one.pairs)
+
+
+@pytest.mark.parametrize("size", [-1, 65536])
+def test_the_size_of_a_packet_has_its_bounds(size: int) -> None:
+    told = to_dict(EndChecks(pairs=(pair(A_HOST, B_HOST, 1, packet_passed=size, packet_lost=1200),)))
+    with pytest.raises(DecodeError, match="size of a packet"):
+        read_end_checks(told)
+    told["pairs"][0]["packet_passed"] = 900
+    assert read_end_checks(told).pairs[0].path_mtu == PathMtu(900, 1200)

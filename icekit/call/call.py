@@ -28,6 +28,7 @@ from icekit.errors import CallFailed, IcekitError, InvalidState, SignalingError
 from icekit.negotiation_events import ChangeFailed, NegotiationEvent, NegotiationFailed, PeerLeft, PhaseChanged
 from icekit.phases import Phase
 from icekit.report import Finding
+from icekit.rules_pairs import narrow_path
 from icekit.servers import IceServer
 from icekit.signaling.message import Bye, Fault, Message, Presence, Report
 
@@ -393,7 +394,13 @@ class Call:
                 report = await leg.connection.getStats()
                 levels = tuple(replace(level) for level in self.levels)
                 self.history.append(self._meter.measure(report, self._now() - self.trace.began, levels))
+                self._look_at_path(leg)
                 self._changed.set()
+
+    def _look_at_path(self, leg: Leg) -> None:
+        """Tell once that it is narrow; the call goes on, and a later path may be wider."""
+        if not any(finding.code == "ICE029" for finding in self.findings):
+            self.findings += tuple(narrow_path({"from this side": leg.path_mtu}))
 
     # The end.
 
@@ -415,7 +422,8 @@ class Call:
             async with asyncio.timeout(_REPORT):
                 if ours.code != "CALL-BYE":
                     await self._say(Bye(reason=ours.code))
-        self.findings += side.findings(ours, self._theirs)
+        known = {finding.code for finding in self.findings} & {"ICE029"}
+        self.findings += tuple(item for item in side.findings(ours, self._theirs) if item.code not in known)
         self._failure = CallFailed(ours.code or "", ours.reason, self.findings)
         self._changed.set()
 
@@ -425,6 +433,7 @@ class Call:
         if leg is None:
             return side.SideReport(phase=str(self.phase))
         sent, received, answered, refused = leg.checks()
+        mtu = leg.path_mtu
         return side.SideReport(
             phase=str(self.phase),
             local=dict(leg.local),
@@ -433,6 +442,8 @@ class Call:
             checks_received=received,
             answered=answered,
             refused=refused,
+            packet_passed=None if mtu is None else mtu.passed,
+            packet_lost=None if mtu is None else mtu.lost,
             servers=tuple(leg.servers),
         )
 

@@ -16,6 +16,7 @@ from icekit.call.peer_connection import IceCandidateError, PeerConnection
 from icekit.call.stock import DtlsTransport
 from icekit.candidate import Candidate
 from icekit.errors import CandidateError
+from icekit.path_mtu import PathMtu
 from icekit.remote_candidates import RemoteCandidate
 from icekit.sdp import read_sdp
 
@@ -200,6 +201,14 @@ class Leg:
             sum(pair.responses_received for pair in pairs),
             sum(pair.checks_refused for pair in pairs),
         )
+
+    @property
+    def path_mtu(self) -> PathMtu | None:
+        """How large a packet the path in use takes, as far as it was measured."""
+        if self.connection.stock:
+            return None
+        pairs = (pair for item in self.connection.ice_transports for pair in item.connection.stats())
+        return next((pair.mtu for pair in pairs if pair.selected and pair.mtu is not None), None)
 
     async def stats(self) -> RTCStatsReport:
         """The statistics of the connection."""

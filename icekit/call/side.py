@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from icekit.catalogue import CODES, describe, new_finding
+from icekit.path_mtu import PathMtu
 from icekit.report import Finding, Severity
+from icekit.rules_pairs import narrow_path
 
 SCHEMA: Final = "icekit/call-report/1"
 
@@ -25,7 +27,8 @@ class SideReport:
 
     ``local`` and ``remote`` count the candidates by kind that it has, and has been told. Checks are ICE's own:
     ``checks_sent``, ``answered`` of them, ``refused`` as wrongly signed, ``checks_received`` from the other side;
-    ``None`` where the engine does not count. ``servers`` are those that failed, with the reason.
+    ``None`` where the engine does not count. ``packet_passed`` and ``packet_lost``: IP packets in bytes that come
+    through to its peer and that do not, as far as measured. ``servers`` are those that failed, with the reason.
     """
 
     code: str | None = None
@@ -37,7 +40,14 @@ class SideReport:
     checks_received: int | None = None
     answered: int | None = None
     refused: int | None = None
+    packet_passed: int | None = None
+    packet_lost: int | None = None
     servers: tuple[str, ...] = ()
+
+    @property
+    def path_mtu(self) -> PathMtu | None:
+        """What it has measured."""
+        return None if self.packet_passed is None else PathMtu(self.packet_passed, self.packet_lost)
 
     def to_dict(self) -> dict[str, Any]:
         """What the peer is told."""
@@ -52,6 +62,8 @@ class SideReport:
             "checks_received": self.checks_received,
             "answered": self.answered,
             "refused": self.refused,
+            "packet_passed": self.packet_passed,
+            "packet_lost": self.packet_lost,
             "servers": list(self.servers),
         }
 
@@ -72,6 +84,8 @@ class SideReport:
             checks_received=_count(value.get("checks_received")),
             answered=_count(value.get("answered")),
             refused=_count(value.get("refused")),
+            packet_passed=_count(value.get("packet_passed")),
+            packet_lost=_count(value.get("packet_lost")),
             servers=tuple(_text(item) for item in servers[:_MAX_SERVERS]) if isinstance(servers, list) else (),
         )
 
@@ -86,6 +100,10 @@ def findings(ours: SideReport, theirs: SideReport | None) -> tuple[Finding, ...]
     # Whatever is waited for then, and on whichever side: it is in vain for this.
     found += _refused("this side", "the other side", ours)
     found += _refused("the other side", "this side", theirs)
+    # The encryption needs large packets; of any other failure a narrow path is not the cause.
+    breaks = Severity.ERROR if "CALL-DTLS" in (ours.code, theirs and theirs.code) else None
+    ways = {"from this side": ours.path_mtu, "from the other side": None if theirs is None else theirs.path_mtu}
+    found += narrow_path(ways, breaks)
     seen: set[str] = set()
     for who, side in order:
         if side is None or side.code is None or side.code in seen or (side.code == "CALL-BYE" and found):

@@ -19,6 +19,7 @@ from icekit.call.attendance import Attendance, Change
 from icekit.candidate import Candidate
 from icekit.errors import CandidateError, ConnectivityError, DecodeError, IceFailed, IcekitError
 from icekit.ice import IceConfig
+from icekit.ice_events import PairStats
 from icekit.report import ProbeReport, from_dict, to_dict
 from icekit.servers import IceServer
 from icekit.signaling.channel import Channel
@@ -37,8 +38,9 @@ _PATIENCE: Final = {
     _CHECKS: (20.0, "the other end fell silent before it told what it saw of the checks"),
 }
 # Seconds: checks go on for so long; less, but _GRACE more, where every pair is answered before, so that the last
-# answers count; pause between two looks; for gathering; for a farewell.
-_CHECKING, _GRACE, _LOOK, _GATHERING = 4.0, 0.5, 0.05, 5.0
+# answers count; so much longer where it is still measured how large a packet may be; pause between two looks; for
+# gathering; for a farewell.
+_CHECKING, _GRACE, _MEASURING, _LOOK, _GATHERING = 4.0, 0.5, 4.0, 0.05, 5.0
 _FAREWELL = 1.0
 _MAX_CANDIDATES, _MAX_CREDENTIAL = 64, 256
 # A nomination ends the checks of the other pairs; so late it ends none that is of interest.
@@ -222,20 +224,26 @@ class TwoSidedProbe:
         # No end of candidates: after it A would nominate a pair at once, and that ends the checks of the others.
 
     async def _run_checks(self, connection: IceConnection) -> None:
-        """Until every pair has an answer, or for ``_CHECKING`` seconds."""
+        """Until every pair has an answer, or for ``_CHECKING`` seconds, and until the path in use is measured."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + _CHECKING
+        began = loop.time()
+        until = began + _CHECKING
         connecting = asyncio.create_task(connection.connect(), name="icekit-connect")
         try:
-            while loop.time() < until:
-                await asyncio.sleep(_LOOK)
+            while (now := loop.time()) < began + _CHECKING + _MEASURING:
                 pairs = connection.stats()
                 if pairs and all(pair.state == "succeeded" and pair.checks_received for pair in pairs):
-                    until = min(until, loop.time() + _GRACE)
+                    until = min(until, now + _GRACE)
+                if now >= until and all(pair.mtu is not None for pair in pairs if _is_measured(pair)):
                     break
-            await asyncio.sleep(max(0.0, until - loop.time()))
+                await asyncio.sleep(_LOOK)
         finally:
             connecting.cancel()
             (result,) = await asyncio.gather(connecting, return_exceptions=True)
         if isinstance(result, BaseException) and not isinstance(result, (IceFailed, asyncio.CancelledError)):
             raise result
+
+
+def _is_measured(pair: PairStats) -> bool:
+    """Whether packets of different sizes are tried on it."""
+    return pair.selected and pair.local.transport.lower() == "udp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icekit.call.side import SCHEMA, SideReport, findings
+from icekit.report import Severity
 
+SIZES: dict[str, Any] = {"packet_passed": 860, "packet_lost": 900}
 FAILED = SideReport(
     code="CALL-PATH",
     phase="waiting for a working path",
@@ -124,3 +127,18 @@ def test_a_side_whose_checks_are_refused_knows_why() -> None:
         assert findings(report, None)[0].code == "CALL-PATH"
     overtaken = SideReport(code="CALL-DTLS", checks_sent=40, answered=2, refused=38)
     assert findings(overtaken, None)[0].code == "CALL-DTLS"
+
+
+def test_a_narrow_path_is_the_cause_where_the_encryption_does_not_get_ready() -> None:
+    narrow, wide = (SideReport(**SIZES), SideReport(packet_passed=1200))
+    waiting = replace(wide, code="CALL-DTLS")
+    assert SideReport.from_dict(narrow.to_dict()) == narrow
+    for ours, theirs, side in ((waiting, narrow, "the other side"), (replace(waiting, **SIZES), None, "this side")):
+        first, *others = findings(ours, theirs)
+        assert (first.code, first.severity) == ("ICE029", Severity.ERROR)
+        assert first.evidence == (f"from {side}: IP packets of 860 bytes pass, those of 900 are lost",)
+        assert [finding.code for finding in others] == ["CALL-DTLS"]
+    # Near misses: a wide path, one that was not measured, and a failure that has another cause.
+    assert [finding.code for finding in findings(waiting, wide)] == ["CALL-DTLS"]
+    assert [finding.code for finding in findings(replace(waiting, packet_passed=None), None)] == ["CALL-DTLS"]
+    assert findings(SideReport(code="CALL-LOST"), narrow)[0].severity is Severity.WARNING

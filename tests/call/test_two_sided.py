@@ -30,8 +30,8 @@ TURN = IceServer(urls=f"turn:{SERVER}?transport=udp", username="user", credentia
 class World:
     """A server, A and B behind their NATs; B comes 3 s later."""
 
-    def __init__(self, a: str, b: str, *servers: IceServer) -> None:
-        self.net = Internet(1, link=Link(delay=0.02), limit=300.0)
+    def __init__(self, a: str, b: str, *servers: IceServer, mtu: int | None = None) -> None:
+        self.net = Internet(1, link=Link(delay=0.02, mtu=mtu), limit=300.0)
         self.server = self.net.host("server", addresses=[SERVER, "203.0.113.11"])
         self.hosts = self.net.host("a", nat=a), self.net.host("b", nat=b)
         self.servers = servers
@@ -85,6 +85,19 @@ def test_every_pair_is_checked_though_the_first_one_works() -> None:
     # Host or relay of A with host or relay of B.
     assert [item.works for item in report.pairs] == [True] * 4
     assert all(view.checks_sent for item in report.pairs for view in (*item.a_view, *item.b_view))
+
+
+@pytest.mark.parametrize(("mtu", "codes"), [(900, ["ICE029"]), (1199, ["ICE029"]), (1280, [])])
+def test_a_narrow_path_is_measured_in_both_directions(mtu: int, codes: list[str]) -> None:
+    report, _ = World("port-restricted", "port-restricted", STUN, TURN, mtu=mtu).run()
+    assert [finding.code for finding in report.findings] == codes
+    assert report.path is PathKind.DIRECT
+    for views in zip(*((item.a_view, item.b_view) for item in report.pairs if item.selected), strict=True):
+        [used] = [view for pairs in views for view in pairs if view.selected]
+        assert used.packet_passed is not None
+        assert used.packet_passed <= mtu < (used.packet_lost or 1200 + mtu)
+    for finding in report.findings:
+        assert [line.partition(":")[0] for line in finding.evidence] == ["from A to B", "from B to A"]
 
 
 def test_a_firewall_that_lets_nothing_of_the_other_end_in(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from icekit.candidate import Candidate
+from icekit.lab.kernel_nat import KernelNat
 from icekit.lab.namespaces import Namespace
+from icekit.lab.topology import Lab, Place
 from icekit.lab.tun_lab import SERVER_ADDRESSES, TunLab
 from icekit.sim.link import Link
 from tests.faults import OTHER_FINGERPRINT, OTHER_PASSWORD, Fault, broken_description, check_first
@@ -33,6 +35,8 @@ URLS = (f"stun:{SERVER}", f"turn:{SERVER}?transport=udp", f"turn:{SERVER}?transp
 CREDENTIALS = ("--username", USERNAME, "--credential", PASSWORD)
 HOME, SYMMETRIC = "port-restricted", "symmetric"
 NATS = (HOME, HOME, SYMMETRIC, SYMMETRIC, "udp-blocked", "alg")
+NARROW = ("576 bytes, a NAT that drops", "900 bytes, a NAT that drops", "1100 bytes, a router without ICMP")
+WIDE = "1280 bytes, a router without ICMP"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(REPOSITORY)}
 
 SIGNALING = """
@@ -46,9 +50,10 @@ async def main():
 
 asyncio.run(main())
 """
-# One side of a call that hears the answer changed. Prints the findings.
+# One side of a call that hears the answer changed. Prints the findings, after 8 s if it does not fail.
 CALL = """
 import asyncio, json, re, sys
+from contextlib import suppress
 from dataclasses import replace
 from icekit.call import Call, CallConfig
 from icekit.errors import CallFailed
@@ -72,11 +77,12 @@ async def main():
     servers = [IceServer(urls="stun:203.0.113.10")]
     async with connect(f"ws://203.0.113.10:8080/{room}", name=name) as channel:
         async with Call(Changed(channel), ice_servers=servers, config=config) as call:
-            try:
-                await call.ended()
-            except CallFailed as error:
-                found = [{"code": item.code, "message": item.message} for item in error.findings]
-                print(json.dumps({"findings": found}))
+            with suppress(CallFailed, TimeoutError):
+                await call.connected()
+                async with asyncio.timeout(8):
+                    await call.ended()
+            found = [{"code": item.code, "message": item.message} for item in call.findings]
+            print(json.dumps({"findings": found}))
 
 asyncio.run(main())
 """
@@ -93,6 +99,15 @@ async def main():
     print(json.dumps([str(event.candidate) async for event in events if isinstance(event, CandidateGathered)]))
 
 asyncio.run(main())
+"""
+# No ICMP leaves this router.
+DEAF = """
+table ip deaf {
+    chain out {
+        type filter hook output priority 0; policy accept;
+        meta l4proto icmp drop
+    }
+}
 """
 # Knows no name.
 NAMESERVER = """
@@ -149,10 +164,10 @@ def said(document: dict[str, Any]) -> list[tuple[str, str]]:
     return [(item["code"], item["message"]) for item in document["findings"] if item["code"] != "ICE012"]
 
 
-def call_each_other(lab: TunLab, room: str, clients: Sequence[int], *change: str) -> list[subprocess.Popen[str]]:
+def call_each_other(ends: Sequence[Namespace], room: str, *change: str) -> list[subprocess.Popen[str]]:
     """Only the first of the two hears something else than was said; the greater name offers, and hears the answer."""
-    pairs = zip(clients, ("bob", "alice"), (change or ("", ""), ("", "")), strict=True)
-    return [start(lab.clients[client].namespace, "-c", CALL, room, name, *what) for client, name, what in pairs]
+    pairs = zip(ends, ("bob", "alice"), (change or ("", ""), ("", "")), strict=True)
+    return [start(end, "-c", CALL, room, name, *what) for end, name, what in pairs]
 
 
 @pytest.fixture(scope="module")
@@ -162,31 +177,51 @@ def lab() -> Iterator[TunLab]:
 
 
 @contextmanager
-def narrow_laboratory() -> Iterator[TunLab]:
-    """Packets of more than 576 bytes are lost, and TCP is told to send none, as behind many a PPPoE router."""
-    with laboratory(HOME, HOME, link=Link(delay=0.01, mtu=576)) as lab:
+def narrow_laboratory(mtu: int) -> Iterator[list[Namespace]]:
+    """Two ends; larger packets are lost, and TCP is told to send none, as behind many a PPPoE router."""
+    with laboratory(HOME, HOME, link=Link(delay=0.01, mtu=mtu)) as lab:
         for client in lab.clients:
             gateway = f"{client.address.rpartition('.')[0]}.1"
             client.namespace.ip(f"route change default via {gateway} dev eth0 advmss 480")
         lab.server.ip("route change 198.51.100.0/24 dev eth0 advmss 480")
         with running(lab.server, SIGNALING):
-            yield lab
+            yield [client.namespace for client in lab.clients]
+
+
+@contextmanager
+def black_hole(mtu: int) -> Iterator[list[Namespace]]:
+    """The same by the kernel: the interface of a router is too narrow, and nobody hears the ICMP that says so."""
+    with Lab(KernelNat.MASQUERADE) as lab:
+        client, router, server = (lab.namespace(place) for place in (Place.CLIENT, Place.NAT, Place.SERVER))
+        router.ip(f"link set outside mtu {mtu}")
+        router.nft(DEAF)
+        client.ip("route change default via 192.168.77.1 dev eth0 advmss 480")
+        server.ip("route change 203.0.113.0/24 dev eth0 advmss 480")
+        config = CoturnConfig(hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, tls=False)
+        with Coturn(config, command=server.command), running(server, SIGNALING):
+            yield [client, server]
 
 
 @pytest.fixture(scope="module")
-def told(lab: TunLab) -> dict[Fault, list[list[tuple[str, str]]]]:
+def told(lab: TunLab) -> dict[Fault | str, list[list[tuple[str, str]]]]:
     """What the tools say of each fault: all side by side, because each waits some seconds for what never comes."""
-    home, udp_blocked, alg = (lab.clients[number].namespace for number in (0, 4, 5))
+    home, other, one, two, udp_blocked, alg = (client.namespace for client in lab.clients)
     probe = ("-m", "icekit", "probe", "--json", *URLS, *CREDENTIALS)
     with ExitStack() as stack:
-        narrow = stack.enter_context(narrow_laboratory())
+        paths = {
+            NARROW[0]: narrow_laboratory(576),
+            NARROW[1]: narrow_laboratory(900),
+            NARROW[2]: black_hole(1100),
+            WIDE: black_hole(1280),
+        }
+        narrow = {name: stack.enter_context(path) for name, path in paths.items()}
         slow = stack.enter_context(laboratory(HOME, link=Link(delay=0.55)))
         stack.enter_context(running(home, NAMESERVER))
-        processes = {
-            Fault.SYMMETRIC: call_each_other(lab, "symmetric", (2, 3)),
-            Fault.FINGERPRINT: call_each_other(lab, "fingerprint", (0, 1), *OTHER_FINGERPRINT),
-            Fault.ICE_PASSWORD: call_each_other(lab, "password", (0, 1), *OTHER_PASSWORD),
-            Fault.MTU: call_each_other(narrow, "mtu", (0, 1)),
+        processes: dict[Fault | str, list[subprocess.Popen[str]]] = {
+            Fault.SYMMETRIC: call_each_other((one, two), "symmetric"),
+            Fault.FINGERPRINT: call_each_other((home, other), "fingerprint", *OTHER_FINGERPRINT),
+            Fault.ICE_PASSWORD: call_each_other((home, other), "password", *OTHER_PASSWORD),
+            **{name: call_each_other(ends, "mtu") for name, ends in narrow.items()},
             Fault.UDP_DROPPED: [start(udp_blocked, *probe)],
             Fault.ALG: [start(alg, *probe)],
             Fault.RTT: [start(slow.clients[0].namespace, *(word for word in probe if word != URLS[2]))],
@@ -198,14 +233,26 @@ def told(lab: TunLab) -> dict[Fault, list[list[tuple[str, str]]]]:
         return {fault: [said(finish(process)) for process in started] for fault, started in processes.items()}
 
 
-CALLS = (Fault.SYMMETRIC, Fault.FINGERPRINT, Fault.ICE_PASSWORD, Fault.MTU)
+CALLS = (Fault.SYMMETRIC, Fault.FINGERPRINT, Fault.ICE_PASSWORD)
+Told = dict[Fault | str, list[list[tuple[str, str]]]]
 
 
 @pytest.mark.parametrize("fault", [*CALLS, Fault.UDP_DROPPED, Fault.ALG, Fault.RTT, Fault.DNS])
-def test_networks_and_calls(told: dict[Fault, list[list[tuple[str, str]]]], fault: Fault) -> None:
+def test_networks_and_calls(told: Told, fault: Fault) -> None:
     assert len(told[fault]) == (2 if fault in CALLS else 1)
     for findings in told[fault]:
         check_first(fault, findings)
+
+
+@pytest.mark.parametrize("path", NARROW)
+def test_narrow_paths(told: Told, path: str) -> None:
+    assert len(told[path]) == 2
+    for findings in told[path]:
+        check_first(Fault.MTU, findings)
+
+
+def test_a_path_that_is_wide_enough(told: Told) -> None:
+    assert told[WIDE] == [[], []]
 
 
 @pytest.mark.parametrize("fault", [Fault.NO_END, Fault.TCP_ONLY, Fault.MDNS_ONLY])
