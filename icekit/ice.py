@@ -66,6 +66,8 @@ log = logging.getLogger(__name__)
 
 _UFRAG_BYTES: Final = 6
 _PASSWORD_BYTES: Final = 18
+# Seconds that a path has carried data before it is measured: nothing is to be in the way of the first packets.
+_BEFORE_MEASURING: Final = 1.0
 # Header, PRIORITY, role, MESSAGE-INTEGRITY, FINGERPRINT and an empty FILLER; USERNAME varies.
 _CHECK_BYTES: Final = 20 + 8 + 12 + 24 + 8 + 4
 
@@ -626,7 +628,8 @@ class IceAgent:
                     case Chosen(nominated=nominated):
                         self._consent.use(pair, now)
                         if pair.mtu is None and not pair.local.transport.is_stream:
-                            pair.mtu = PathMtuSearch(now, self._smallest_packet(generation, pair))
+                            begin = now + _BEFORE_MEASURING
+                            pair.mtu = PathMtuSearch(begin, self._smallest_packet(generation, pair))
                         path = self._data_path(pair.component)
                         if path is not None and path[1] is pair:
                             self._emit(PairSelected(self._describe(generation, pair), nominated))

@@ -352,6 +352,10 @@ def _trouble(observed: Observations) -> str:
     """The named loss or delay of a network where calls work, or nothing."""
     if rtt := slow_rtt(observed):
         return f"answers take {rtt * 1000:.0f} ms, which people hear as delay"
+    measured = [report for report in observed.turn if report.ok and report.packet_passed is not None]
+    if measured and all(report.packet_lost is not None for report in measured):
+        passed = max(report.packet_passed or 0 for report in measured)
+        return f"packets of more than some {passed} bytes are lost, which freezes pictures"
     fastest = min((server.rtt for server in observed.servers if server.rtt and server.transport == "udp"), default=1.0)
     tests = [test for _, nat in families(observed.nat) for test in nat.tests if test.name == LOSS_TEST]
     sent, lost = sum(test.sent for test in tests), sum(test.sent - test.answered for test in tests)

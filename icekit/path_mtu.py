@@ -12,9 +12,9 @@ from typing import Final
 WANTED_PACKET: Final = 1200
 """Bytes of an IP packet that every path should take; media and DTLS fill them."""
 
-# Seconds: after a path carries data, so that nothing is in the way of the first packets; between two attempts, or twice
-# the round-trip time; from a large check to a small one; before a measurement that told nothing is repeated.
-_DELAY, _INTERVAL, _GAP, _PAUSE = 1.0, 0.2, 0.02, 5.0
+# Seconds: between two attempts, or twice the round-trip time; from a large check to a small one; before a measurement
+# that told nothing is repeated.
+_INTERVAL, _GAP, _PAUSE = 0.2, 0.02, 5.0
 # At 5 % loss each way six attempts in a row fail on one path in a million. The search behind them is for the evidence.
 _ATTEMPTS, _SEARCH_ATTEMPTS, _ROUNDS = 6, 2, 3
 # Of the small checks beside them so many must have been answered: else it is not the size.
@@ -39,13 +39,13 @@ class PathMtu:
 
 
 class PathMtuSearch:
-    """The measurement of one path that carries data since ``now``. Its owner sends the checks, UDP only.
+    """The measurement of one path, from ``begin`` on. Its owner sends the checks, UDP only.
 
     ``smallest``: bytes of an IP packet with a check that has nothing to make it larger.
     """
 
-    def __init__(self, now: float, smallest: int) -> None:
-        self.due: float | None = now + _DELAY
+    def __init__(self, begin: float, smallest: int) -> None:
+        self.due: float | None = begin
         """When ``next_size`` is wanted; ``None``: it is over."""
         self.result: PathMtu | None = None
         """``None``: not measured, or not yet."""

@@ -215,7 +215,8 @@ class TurnReport:
     """One TURN server, stage by stage; ``code`` and ``cause`` belong to ``failed_stage``.
 
     ``warnings`` are codes of stages that went on (``TURN-REALM-EMPTY``). ``lifetime`` is in seconds, and so is ``rtt``,
-    which was measured through the relay and back.
+    which was measured through the relay and back. So were ``packet_passed``, the largest IP packet that came through,
+    and ``packet_lost``, the smallest that did not (bytes, on the way to the server).
     """
 
     url: str
@@ -230,6 +231,9 @@ class TurnReport:
     server_address: str | None = None
     warnings: tuple[str, ...] = ()
     not_tested: tuple[StageName, ...] = ()
+    packet_passed: int | None = None
+    packet_lost: int | None = None
+    reason: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

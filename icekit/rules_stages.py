@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
-from icekit.catalogue import describe, stage_text
+from icekit.catalogue import describe, new_finding, stage_text
 from icekit.outlook import Observations, parse_url
+from icekit.path_mtu import WANTED_PACKET
 from icekit.report import Finding, Severity, TurnReport
 
 
@@ -23,6 +24,10 @@ def turn_findings(report: TurnReport, siblings: Collection[TurnReport] = ()) -> 
             finding = Finding(finding.code, Severity.WARNING, finding.message, finding.fix, evidence)
         found.append(finding)
     found += [_stage_finding(report, code, None) for code in report.warnings]
+    if report.packet_lost is not None:
+        message = f"{report.url}: packets of {WANTED_PACKET} bytes are lost on the way to the relay and back."
+        passed = f"IP packets of {report.packet_passed} bytes pass, those of {report.packet_lost} are lost"
+        found.append(new_finding("ICE029", message, passed))
     return tuple(found)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from icekit.net import Address, Transport
+from icekit.path_mtu import PathMtu
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.stage_failures import StageFailure
 
@@ -43,9 +44,11 @@ class StageRecord:
         self.lifetime: int | None = None
         self.relayed: Address | None = None
         self.rtt: float | None = None
+        self.mtu: PathMtu | None = None
         self.failure: StageFailure | None = None
         self.began = 0.0
         self._url = url
+        self._transport = transport
         self._wanted = stages_of(transport)
         self._results = list(done)
         self._warnings: list[str] = []
@@ -92,6 +95,18 @@ class StageRecord:
         self.stage = self._first()
         self.began = now
 
+    def _reason(self) -> dict[str, str]:
+        """Why the size of packets was not measured."""
+        if self.mtu is not None:
+            return {}
+        if self._transport is not Transport.UDP:
+            why = f"the way to the server is {self._transport.upper()}, which cuts data as it needs to"
+        elif self.has(StageName.ECHO):
+            why = "small packets were lost, too, or the test was cut short"
+        else:
+            why = "no data came through the relay"
+        return {"packet_passed": why}
+
     def report(self, server: Address) -> TurnReport:
         """The report; ``server`` is the one that was tested in the end."""
         results = sorted(self._results, key=lambda result: _ORDER.index(result.name))
@@ -111,6 +126,9 @@ class StageRecord:
             lifetime=self.lifetime,
             relayed_address=None if self.relayed is None else str(self.relayed),
             rtt=self.rtt,
+            packet_passed=None if self.mtu is None else self.mtu.passed,
+            packet_lost=None if self.mtu is None else self.mtu.lost,
+            reason=self._reason(),
             stages=tuple(results),
             server_address=str(server),
             warnings=tuple(self._warnings),

@@ -27,6 +27,7 @@ from icekit.net import (
     scope_of,
 )
 from icekit.reachability import ServerCheck, ServerChecked, Target
+from icekit.relay_echo import RelayEcho
 from icekit.report import ServerReport, StageName, StageResult
 from icekit.stage_failures import (
     StageFailure,
@@ -69,7 +70,6 @@ _RELEASE_SCHEDULE: Final = Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0)
 _CONNECT_TIMEOUT: Final = 5.0
 _MAX_REDIRECTS: Final = 3
 _BINDING_PATIENCE: Final = 0.6
-_QUESTION_INTERVAL: Final = 0.05
 # How long the channel waits for the peer's first packet, which shows from which port its NAT really sends, and how long
 # an answer of the peer may take: seconds, or as many round trips to the server where those take longer.
 _PEER_PATIENCE: Final = (0.6, 2.0)
@@ -123,8 +123,7 @@ class TurnStages:
         self._mapped: Address | None = None
         self._channel_peer: Address | None = None
         self._server_rtt: float | None = None
-        self._asked_at: list[float] = []
-        self._question_at: float | None = None
+        self._echo = RelayEcho(self._peer, target.address)
         self._patience_until: float | None = None
         self._is_heard = False
         self._closing = False
@@ -182,8 +181,7 @@ class TurnStages:
         for part in self._parts():
             part.handle_timer(now)
         self._after(now)
-        if self._question_at is not None and self._question_at <= now:
-            self._ask_peer(now)
+        self._ask_peer(now)
         if self._patience_until is not None and self._patience_until <= now:
             self._bind_channel(now)
         if self._refused is not None and self._refused[1] <= now:
@@ -193,7 +191,7 @@ class TurnStages:
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
         due = [part.get_timer() for part in self._parts()]
-        due += [self._question_at, self._patience_until, None if self._refused is None else self._refused[1]]
+        due += [self._echo.get_timer(), self._patience_until, None if self._refused is None else self._refused[1]]
         return min((when for when in due if when is not None), default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -330,6 +328,7 @@ class TurnStages:
             case ChannelBound(channel=channel, seconds=seconds):
                 self._pass(StageName.CHANNEL, seconds, f"0x{channel:04x} to {self._channel_peer}", now)
                 self._note_rtt(seconds)
+                self._echo.begin(now)
                 self._ask_peer(now)
             case ChannelFailed(error=error):
                 self._fail(request_failure(StageName.CHANNEL, error), now)
@@ -339,7 +338,7 @@ class TurnStages:
                 self._record.lifetime = lifetime
                 if self._record.stage is StageName.REFRESH:
                     self._pass(StageName.REFRESH, seconds, f"{lifetime} s", now)
-                    self._release(now)
+                    self._ask_peer(now)
             case _:
                 pass
 
@@ -426,22 +425,22 @@ class TurnStages:
             self._client.bind_channel(self._channel_peer, now)
 
     def _ask_peer(self, now: float) -> None:
-        """Keep asking until an answer proves both directions, or there was time enough."""
-        self._question_at = None
-        if self._client.state is not TurnState.ALLOCATED:
+        """Until an answer proves both directions, or there was time enough; then with larger packets, for as long."""
+        if self._closing or self._client.state is not TurnState.ALLOCATED:
             return
-        if self._asked_at and now - self._asked_at[0] >= self._patience(_ECHO_PATIENCE):
+        since = self._echo.asked_since
+        if since is not None and self._echo.rtt is None and now - since >= self._patience(_ECHO_PATIENCE):
             self._fail(echo_failure(out=self._peer.is_reached, back=self._is_heard), now)
             return
-        assert self._channel_peer is not None
-        number = len(self._asked_at).to_bytes(2)
-        self._asked_at.append(now)
-        self._client.send(self._channel_peer, self._peer.question + number, now)
-        self._question_at = now + _QUESTION_INTERVAL
+        if (question := self._echo.next_question(now)) is not None:
+            assert self._channel_peer is not None
+            self._client.send(self._channel_peer, question, now)
+        if self._record.has(StageName.REFRESH) and not self._echo.is_measuring:
+            self._record.mtu = self._echo.mtu
+            self._release(now)
 
     def _hear(self, peer: Address, data: bytes, now: float) -> None:
         """The relay forwarded something to the client."""
-        answer = self._peer.answer
         if data == self._peer.hello:
             self._is_heard = True
             self._peer.hush()
@@ -450,18 +449,18 @@ class TurnStages:
                 self._channel_peer = peer
                 if self._record.stage is StageName.CHANNEL:
                     self._bind_channel(now)
-        elif self._record.stage is StageName.ECHO and data.startswith(answer) and len(data) == len(answer) + 2:
-            number = int.from_bytes(data[-2:])
-            if number < len(self._asked_at):
-                self._record.rtt = now - self._asked_at[number]
-                kind = "a second allocation" if self._peer.is_allocation else "an independent socket"
-                detail = f"both ways with {kind} at {self._channel_peer}"
-                self._pass(StageName.ECHO, now - self._record.began, detail, now)
-                self._question_at = None
-                self._peer.hush()
-                self._client.refresh(now)
-        else:
+        elif not self._echo.hear(data, now):
             self.dropped += 1
+        elif self._record.stage is StageName.ECHO:
+            self._record.rtt = self._echo.rtt
+            kind = "a second allocation" if self._peer.is_allocation else "an independent socket"
+            detail = f"both ways with {kind} at {self._channel_peer}"
+            self._pass(StageName.ECHO, now - self._record.began, detail, now)
+            self._peer.hush()
+            self._client.refresh(now)
+            if self._target.transport is Transport.UDP:
+                self._echo.measure(now)
+        self._ask_peer(now)
 
     def _note_rtt(self, seconds: float) -> None:
         self._server_rtt = seconds if self._server_rtt is None else min(self._server_rtt, seconds)
@@ -483,7 +482,8 @@ class TurnStages:
     def _release(self, now: float) -> None:
         if not self._closing:
             self._closing = True
-            self._question_at = self._patience_until = None
+            self._patience_until = None
+            self._echo.stop()
             for part in self._parts():
                 part.close(now)
 

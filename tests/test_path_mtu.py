@@ -113,8 +113,8 @@ def test_a_late_answer_takes_a_loss_back() -> None:
     assert not search.result.is_narrow
 
 
-def test_nothing_leaves_before_the_path_has_carried_data_for_a_second() -> None:
-    search = PathMtuSearch(5.0, SMALLEST)
+def test_nothing_leaves_before_its_time() -> None:
+    search = PathMtuSearch(6.0, SMALLEST)
     assert search.due == 6.0
     assert search.next_size(5.999, 0.04) is None
     assert search.next_size(6.0, 0.04) == WANTED_PACKET

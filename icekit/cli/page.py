@@ -194,6 +194,8 @@ def _turn_summary(report: TurnReport) -> str:
         cause = f" ({report.cause})" if report.cause else ""
         return f"fails at {report.failed_stage}{cause}"
     trip = f", {milliseconds(report.rtt)} through it and back" if report.rtt is not None else ""
+    if report.packet_lost is not None:
+        trip += f", packets of {report.packet_lost} bytes are lost"
     return f"relays as {report.relayed_address}{trip}"
 
 

@@ -132,6 +132,15 @@ def test_without_a_fault_nothing_is_found() -> None:
     assert served(turn()) == served(probe) == []
 
 
+@pytest.mark.parametrize(("mtu", "codes"), [(576, ["ICE029"]), (1100, ["ICE029"]), (1280, [])])
+@pytest.mark.parametrize("program", [turn(), probe], ids=["turn", "probe"])
+def test_a_narrow_path_to_a_relay(program: Program, mtu: int, codes: list[str]) -> None:
+    findings = served(program, link=Link(delay=0.01, mtu=mtu))
+    assert [code for code, _ in findings] == codes
+    if codes:
+        check_first(Fault.MTU, findings)
+
+
 @pytest.mark.parametrize("fault", [Fault.NO_END, Fault.TCP_ONLY, Fault.MDNS_ONLY])
 def test_descriptions(fault: Fault) -> None:
     check_first(fault, broken_description(fault, served(candidates)))
