@@ -552,10 +552,10 @@ class IceAgent:
     def _measure_paths(self, now: float) -> None:
         """Of what carries data, with checks in slots that no other wants; their answers change nothing else."""
         for _, (generation, pair) in self._data_paths():
-            due = None if pair.mtu is None else pair.mtu.due
-            if due is None or due > now or self.pacer.slot_at(due, again=True) > now:
+            search = pair.mtu
+            if search is None or search.due is None or self.pacer.slot_at(search.due, again=True) > now:
                 continue
-            if pair.mtu is not None and (size := pair.mtu.next_size(now, pair.rtt)) is not None:
+            if (size := search.next_size(now, pair.rtt)) is not None:
                 self.pacer.take(now, again=True)
                 check = OpenCheck(pair, now, generation.checklist.controlling, nominating=False, size=size)
                 self._out.append(pair.datagram(self._make_check(generation, check)))
