@@ -49,7 +49,9 @@ def text_of(text: str) -> str:
 def _row(cells: tuple[Cell, ...], labels: int, tag: str = "td") -> str:
     # Short names stay whole; the others may be broken anywhere, as addresses must be on a phone.
     shown = (
-        f'<{tag} class="{cell.tone}{" label" if index < labels else ""}">{text_of(cell.text)}</{tag}>'
+        f'<{tag} class="{cell.tone} label"><span>{text_of(cell.text)}</span></{tag}>'
+        if index < labels
+        else f'<{tag} class="{cell.tone}">{text_of(cell.text)}</{tag}>'
         for index, cell in enumerate(cells)
     )
     return f"<tr>{''.join(shown)}</tr>"

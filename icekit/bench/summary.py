@@ -15,7 +15,7 @@ from typing import Final
 from icekit.bench.samples import Phase, Sample, Setting
 
 OURS: Final = "icekit"
-OUTCOMES: Final = (Phase.FIRST_VALID, Phase.SELECTED, Phase.OPEN, Phase.MEDIA)
+OUTCOMES: Final[tuple[Phase, ...]] = (Phase.FIRST_VALID, Phase.SELECTED, Phase.OPEN, Phase.MEDIA)
 """The phases that a user waits for: ``ratios`` compares engines by them."""
 
 # Each needs the one before it; candidates come beside them.

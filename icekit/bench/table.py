@@ -147,7 +147,7 @@ def _ends(block: Block) -> Table:
                 entry.setting.engine,
                 _count(row.failures, row.runs),
                 *(_count(counted[name][index], row.runs) for name in extra),
-                Cell(UNKNOWN if row.over is None else more(row.over), _tone(row)),
+                Cell(UNKNOWN if row.over is None else more(row.over), tone_of(row)),
                 *(milliseconds(value) for value in (row.p50, row.p90, row.p99)),
                 _lost(entry, block.goal),
             ]
@@ -159,7 +159,8 @@ def _count(count: int, runs: int) -> Cell:
     return Cell(f"{count}/{runs}", Tone.BAD if count else Tone.PLAIN)
 
 
-def _tone(row: Row) -> Tone:
+def tone_of(row: Row) -> Tone:
+    """How bad it is what a row is above its limit."""
     if row.over is None:
         return Tone.PLAIN
     return Tone.GOOD if row.over < _LITTLE else Tone.WARNING if row.over < _MUCH else Tone.BAD
@@ -197,7 +198,7 @@ def _column(block: Block, phase: Phase, percentiles: bool) -> list[Cell]:
         column.append(Cell("" if limit is None else milliseconds(limit), Tone.DIM))
     for entry in block.entries:
         row = entry.rows[phase]
-        tone = _tone(row) if row.over is not None and row.over >= _LITTLE else Tone.PLAIN
+        tone = tone_of(row) if row.over is not None and row.over >= _LITTLE else Tone.PLAIN
         column.append(Cell(milliseconds(row.p50), tone))
         if percentiles:
             column += [Cell(milliseconds(row.p90)), Cell(milliseconds(row.p99))]
@@ -360,8 +361,12 @@ def _count_line(change: CountChange) -> Cell:
 
 
 def _alone(which: str, settings: Iterable[Setting]) -> Iterator[Cell]:
+    """A line for each condition."""
+    engines: dict[str, list[str]] = {}
     for setting in settings:
-        yield Cell(f"{which}: {setting.engine}, {setting.label}")
+        engines.setdefault(setting.label, []).append(setting.engine)
+    for label, names in engines.items():
+        yield Cell(f"{which}: {label}: {', '.join(names)}")
 
 
 def _headers(old: Header, new: Header) -> Table:

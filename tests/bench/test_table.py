@@ -163,7 +163,7 @@ def test_failures_and_settings_of_one_file() -> None:
     old = [*timed([0.2] * 20), *timed([0.4], setting=slow)]
     text = shown(comparison_page(compare(results(old), results(timed([0.2] * 5 + [None] * 15)))), 120)
     assert "\n  failed: 0 of 20, now 15 of 20\n" in text
-    assert "\n  old: icekit, port-restricted, RTT 300 ms, simulator\n" in text
+    assert "\n  old: port-restricted, RTT 300 ms, simulator: icekit\n" in text
 
 
 def test_files_with_nothing_in_common() -> None:

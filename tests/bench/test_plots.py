@@ -1,0 +1,118 @@
+"""Drawings: everything of the data is in them, the same data give the same file, and they are well formed."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from icekit.bench.plots import drawings, png, require, svg, write_plots
+from icekit.bench.samples import Phase, Results
+from icekit.errors import MissingExtra
+from tests.bench.made import LATE, SETTING, results, sample, some_results, timed
+
+ALIEN = replace(SETTING, network="of another tool")
+NETWORKS = ("host", "port-restricted", "symmetric--port-restricted", "relay-only")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Mapping[str, str]:
+    """The SVGs of four networks, by name; the slowest engine needs far more than all others, one only fails."""
+    settings = [replace(SETTING, network=network) for network in NETWORKS]
+    engines = dict(aioice=(10.0, Phase.FIRST_CHECK), **{name: late for name, late in LATE.items() if name != "aioice"})
+    made = some_results(settings=settings, engines=engines, runs=10)
+    failed = [replace(one, phases={}, failure="no pair works") for one in made.samples[:10]]
+    gone = [replace(one, setting=replace(one.setting, engine="gone <&>")) for one in failed]
+    return {drawing.name: svg(drawing) for drawing in drawings(results([*made.samples, *gone]))}
+
+
+def texts(drawing: str) -> list[str]:
+    root = ElementTree.fromstring(drawing)
+    return [element.text or "" for element in root.iter("{http://www.w3.org/2000/svg}text")]
+
+
+def test_two_drawings_for_each_condition_and_a_map_of_nats(drawn: Mapping[str, str]) -> None:
+    labels = [f"{name.replace('--', '-')}-rtt-50-ms-simulator" for name in NETWORKS]
+    expected = [f"{kind}-{label}" for label in labels for kind in ("phases", "distribution")]
+    assert list(drawn) == [*expected, "nats-rtt-50-ms-simulator"]
+
+
+def test_phases_name_engines_and_times(drawn: Mapping[str, str]) -> None:
+    shown = texts(drawn["phases-host-rtt-50-ms-simulator"])
+    assert "host, RTT 50 ms, simulator: p50 of each phase" in shown
+    assert {"icekit", "aioice", "wrtc", "gone <&>"} <= set(shown)
+    assert {"valid pair on both sides", "pair selected on both sides"} <= set(shown)
+    assert "176 (+1.1)" in shown
+    assert shown.count("not reached") == 7
+    # Cut off, with its figure.
+    assert any(re.fullmatch(r"▸ 1\d{4} \(\+1\d{4}\)", text) for text in shown)
+
+
+def test_distributions_have_the_limit_and_every_engine(drawn: Mapping[str, str]) -> None:
+    shown = texts(drawn["distribution-host-rtt-50-ms-simulator"])
+    assert [text for text in shown if text in ("limit", "icekit", "wrtc", "aioice", "gone <&>")] == [
+        *("limit", "icekit", "wrtc", "aioice", "gone <&>")
+    ]
+    assert "ms since the start, logarithmic" in shown
+
+
+def test_the_map_has_only_networks_that_are_two_nats(drawn: Mapping[str, str]) -> None:
+    shown = texts(drawn["nats-rtt-50-ms-simulator"])
+    assert shown.count("176") == 3
+    assert shown.count("1 fail, 1 relayed") == 3
+    assert "fails" in shown
+    assert {"open", "port-restricted", "symmetric"} <= set(shown)
+
+
+def test_nothing_is_loaded_and_both_looks_are_there(drawn: Mapping[str, str]) -> None:
+    for drawing in drawn.values():
+        assert drawing.startswith("<svg xmlns=")
+        assert "@media (prefers-color-scheme: dark)" in drawing
+        assert 'role="img"' in drawing
+        assert "<image" not in drawing
+        assert "<metadata" not in drawing
+        assert "<script" not in drawing
+        links = re.findall(r'href="([^"]*)"|url\(([^)]*)\)', drawing)
+        assert all((one or other).startswith("#") for one, other in links)
+
+
+def test_the_same_data_give_the_same_file() -> None:
+    made = some_results(runs=3, engines={"icekit": LATE["icekit"]})
+    first, second = ([(item.name, svg(item)) for item in drawings(made)] for _ in range(2))
+    assert first == second
+
+
+def test_files(tmp_path: Path) -> None:
+    (setting,) = {one.setting for one in timed([0.1])}
+    written = write_plots(results(timed([0.1, 0.2], setting=setting)), tmp_path / "new" / "folder")
+    assert [path.suffix for path in written] == [".svg", ".png"] * 2
+    assert all(path.parent == tmp_path / "new" / "folder" for path in written)
+    assert written[1].read_bytes().startswith(b"\x89PNG")
+    assert written[0].read_text("utf-8").startswith("<svg ")
+
+
+@pytest.mark.parametrize(
+    "found",
+    [results([]), results(timed([None], setting=ALIEN)), results([sample(phases={Phase.SELECTED: 0.0}, limits={})])],
+    ids=["nothing", "only-failures", "no-time"],
+)
+def test_there_may_be_nothing_to_draw(found: Results) -> None:
+    for drawing in drawings(found):
+        ElementTree.fromstring(svg(drawing))
+
+
+def test_without_matplotlib_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'icekit\[plot\]'"):
+        require()
+
+
+def test_png_is_wide_enough_to_read() -> None:
+    drawing = next(drawings(results(timed([0.1]))))
+    content = png(drawing)
+    assert int.from_bytes(content[16:20], "big") == 1440
