@@ -214,7 +214,7 @@ class IceConnection:
         self._agent.set_remote_credentials(
             self.remote_username, self.remote_password, driver.now(), lite=self.remote_is_lite
         )
-        self._wake()
+        self._wake(at_once=True)
         await self._until(lambda: self._agent.is_connected)
 
     async def close(self) -> None:
@@ -457,10 +457,10 @@ class IceConnection:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    def _wake(self) -> None:
+    def _wake(self, *, at_once: bool = False) -> None:
         if self._driver is not None:
             self._session.agent_used(self._driver.now())
-            self._driver.wake()
+            (self._driver.hurry if at_once else self._driver.wake)()
 
     def _spawn(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)

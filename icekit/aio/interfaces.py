@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
+import os
 import re
 import socket
 import sys
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -42,15 +44,16 @@ def interfaces() -> tuple[Interface, ...]:
     """All local addresses, by interface name, IPv4 before IPv6; link-local IPv6 with its zone. Blocks briefly."""
     found = []
     for adapter in ifaddr.get_adapters():
+        name = adapter.nice_name
+        kind = interface_kind(name)
         for ip in adapter.ips:
-            name = adapter.nice_name
             if isinstance(ip.ip, tuple):
                 # A zone is a name, except on Windows, where it is a number.
                 zone = str(ip.ip[2]) if sys.platform == "win32" else name
                 host = _with_zone(ip.ip[0], zone)
             else:
                 host = ip.ip
-            found.append(Interface(name, host, classify_host(host).value, interface_kind(name)))
+            found.append(Interface(name, host, classify_host(host).value, kind))
     return tuple(sorted(found, key=_order))
 
 
@@ -69,29 +72,36 @@ def interface_kind(
     """ethernet, wifi, vpn, bridge, loopback or cellular; ``None`` when neither Linux nor the name tells."""
     # eth0:1 is a second address of eth0.
     name = name.partition(":")[0]
-    return _kind_by_system(system_class / name) or _kind_by_name(name, platform)
+    return _kind_by_system(f"{system_class}/{name}") or _kind_by_name(name, platform)
 
 
-def _kind_by_system(folder: Path) -> str | None:
-    if (folder / "wireless").exists() or (folder / "phy80211").exists():
+def _kind_by_system(folder: str) -> str | None:
+    # This runs for each interface when a connection is made, so it is sparing with system calls.
+    try:
+        with os.scandir(folder) as entries:
+            there = {entry.name for entry in entries}
+    except OSError:
+        return None
+    if there & {"wireless", "phy80211"}:
         return "wifi"
-    if (folder / "bridge").exists():
+    if "bridge" in there:
         return "bridge"
-    if (folder / "tun_flags").exists():
+    if "tun_flags" in there:
         return "vpn"
-    device_type = re.search(r"^DEVTYPE=(\w+)$", _read(folder / "uevent"), re.MULTILINE)
+    device_type = re.search(r"^DEVTYPE=(\w+)$", _read(f"{folder}/uevent"), re.MULTILINE)
     if device_type is not None and device_type.group(1) in _DEVICE_TYPES:
         return _DEVICE_TYPES[device_type.group(1)]
-    hardware = _read(folder / "type").strip()
+    hardware = _read(f"{folder}/type").strip()
     # Type 1 says Ethernet of everything that has such frames (veth, dummy, macvlan); hardware alone has a device.
-    if hardware == "1" and (folder / "device").exists():
+    if hardware == "1" and "device" in there:
         return "ethernet"
     return _HARDWARE.get(hardware)
 
 
-def _read(path: Path) -> str:
+def _read(path: str) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="replace")
+        with FileIO(path) as file:
+            return file.read().decode(errors="replace")
     except OSError:
         return ""
 

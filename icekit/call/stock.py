@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from contextlib import aclosing
+from functools import cached_property
 from typing import Any, Final
 
 import aiortc
 from aiortc import (
+    RTCCertificate,
+    RTCConfiguration,
     RTCDtlsParameters,
     RTCDtlsTransport,
     RTCIceGatherer,
@@ -23,6 +27,7 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
+from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 
 from icekit.aio.connection import IceConnection
@@ -45,6 +50,7 @@ PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__updateIceConnectionState",
         "_RTCPeerConnection__updateIceGatheringState",
     ),
+    RTCCertificate: ("_create_ssl_context",),
     RTCIceGatherer: ("_RTCIceGatherer__setState",),
     RTCIceTransport: ("_RTCIceTransport__setState",),
     RTCDtlsTransport: ("_get_stats", "_validate_peer_identity"),
@@ -63,6 +69,8 @@ PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__isClosed",
         "_RTCPeerConnection__sctp",
     ),
+    RTCCertificate: ("_cert", "_key"),
+    RTCDtlsTransport: ("_srtp_profiles",),
     RTCIceGatherer: ("_connection", "_remote_candidates_end"),
     RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
     RTCRtpTransceiver: ("_offerDirection",),
@@ -165,6 +173,8 @@ class IceTransport(RTCIceTransport):
         self._send = self._transmit
         self._monitoring: asyncio.Task[None] | None = None
         self._was_connected = False
+        self.meanwhile: Callable[[], object] = bool
+        """What to compute while the first check is under way."""
         # The user name fragment that the peer had before a restart.
         self._left: str | None = None
 
@@ -184,11 +194,18 @@ class IceTransport(RTCIceTransport):
         if self._monitoring is None:
             self._set_state("checking")
             self._monitoring = asyncio.get_running_loop().create_task(self._monitor_states())
+        connecting = asyncio.ensure_future(connection.connect())
+        # The first check is under way before there is anything else to do.
+        await asyncio.sleep(0)
+        self.meanwhile()
         try:
-            await connection.connect()
+            await connecting
         except ConnectionError:
             # It may be restarted, and this is what the DTLS transport waits for.
             await self._until_working()
+        else:
+            # Told before DTLS begins, which computes for milliseconds.
+            self._set_state(connection.state.value)
 
     def restart(self) -> None:
         """New credentials and candidates; the pair in use stays until the peer has new ones, too."""
@@ -245,6 +262,21 @@ class IceTransport(RTCIceTransport):
                 raise
 
 
+class Certificate(RTCCertificate):
+    """aiortc's certificate; what OpenSSL makes of it is made once, when there is time for it."""
+
+    @cached_property
+    def _context(self) -> Any:
+        return super()._create_ssl_context(SRTP_PROFILES)
+
+    def prepare(self) -> None:
+        """It takes half a millisecond, which the handshake does not have to wait for."""
+        _ = self._context
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> Any:
+        return self._context if srtp_profiles is SRTP_PROFILES else super()._create_ssl_context(srtp_profiles)
+
+
 class DtlsTransport(RTCDtlsTransport):
     """aiortc's transport, which also tells when the peer has another certificate than its description says."""
 
@@ -261,6 +293,13 @@ class StockPeerConnection(RTCPeerConnection):
     """aiortc's peer connection with doors; with ``stock`` they stay shut, and everything is as aiortc does it."""
 
     stock = False
+
+    def __init__(self, configuration: RTCConfiguration | None = None) -> None:
+        super().__init__(configuration)
+        if not self.stock:
+            made = _private(self)._RTCPeerConnection__certificates[0]
+            self._certificate = Certificate(made._key, made._cert)
+            _private(self)._RTCPeerConnection__certificates = [self._certificate]
 
     def make_connection(self, username: str | None, password: str | None) -> IceConnection:
         """A new connection, with these credentials if there are any."""
@@ -343,6 +382,7 @@ class StockPeerConnection(RTCPeerConnection):
         gatherer = IceGatherer(self.make_connection(username, password))
         gatherer.on("statechange", private._RTCPeerConnection__updateIceGatheringState)
         transport = IceTransport(gatherer)
+        transport.meanwhile = self._certificate.prepare
         transport.on("statechange", self._RTCPeerConnection__updateIceConnectionState)
         transport.on("statechange", self._RTCPeerConnection__updateConnectionState)
         private._RTCPeerConnection__iceTransports.add(transport)
@@ -375,6 +415,9 @@ class StockPeerConnection(RTCPeerConnection):
                 self.sctp.opens_early = self.canTrickleIceCandidates is not False
             # aiortc connects only what has a candidate.
             await asyncio.gather(*(item.gatherer.first_candidate() for item in self.ice_transports))
+            if self.signalingState == "have-local-offer":
+                # There is nothing to do before the answer.
+                self._certificate.prepare()
         try:
             await stock._RTCPeerConnection__connect()
         except (ConnectionError, InvalidStateError):

@@ -601,3 +601,28 @@ async def test_a_timer_that_has_not_moved_is_not_asked_for() -> None:
     await core.call("fired")
     assert core.asked == 1
     await driver.close()
+
+
+async def test_what_a_datagram_makes_due_is_done_in_the_same_turn_of_the_loop() -> None:
+    class Answering(Steady):
+        def receive_datagram(self, datagram: Datagram, now: float) -> None:
+            self.timer, self.timer_moved = now + float(datagram.data), True
+            super().receive_datagram(datagram, now)
+
+    core = Answering()
+    driver: Driver[Any] = Driver(core)
+    local = await driver.bind(ANY)
+    driver._received(ANY, local, b"0.01", Transport.UDP)
+    assert core.fired == []
+    core.at_timer = lambda _now: core.out.append(Datagram(local, local, b"0.02"))
+    driver._received(ANY, local, b"0", Transport.UDP)
+    assert len(core.fired) == 1
+    # What it has made the core send has left as well.
+    assert (await core.call("datagram"))[1].data == b"0.01"
+    assert (await core.call("datagram"))[1].data == b"0"
+    assert (await core.call("datagram"))[1].data == b"0.02"
+    core.at_timer, core.timer, core.timer_moved = lambda _now: None, driver.now(), True
+    driver.hurry()
+    assert len(core.fired) == 2
+    await driver.close()
+    driver.hurry()

@@ -597,3 +597,28 @@ async def test_the_loss_of_any_flight_of_dtls_costs_no_more_than_a_timeout() -> 
             assert sent > lost
 
     await asyncio.gather(*(call(loser, lost) for loser in (0, 1) for lost in range(4)))
+
+
+async def test_a_connection_is_told_before_dtls_computes_and_finds_its_context_made() -> None:
+    caller, callee = ours(), ours()
+    told: dict[PeerConnection, tuple[str, bool]] = {}
+
+    def note(connection: PeerConnection) -> None:
+        if connection.iceConnectionState == "connected":
+            dtls = connection.sctp.transport
+            told[connection] = dtls.state, "_context" in vars(connection._certificate)
+
+    async with closing(caller, callee):
+        echo = Echo(caller, callee)
+        for connection in (caller, callee):
+            connection.on("iceconnectionstatechange", partial(note, connection))
+        trickle(caller, callee)
+        await caller.setLocalDescription()
+        await asyncio.gather(*(item.gatherer.first_candidate() for item in caller.ice_transports))
+        # While the answer is under way there is nothing else to do.
+        await until(lambda: "_context" in vars(caller._certificate))
+        await callee.setRemoteDescription(caller.localDescription)
+        await callee.setLocalDescription()
+        await caller.setRemoteDescription(callee.localDescription)
+        await echo.say("hello")
+    assert told == {caller: ("new", True), callee: ("new", True)}

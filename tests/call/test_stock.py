@@ -14,6 +14,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSctpTransport,
 )
+from aiortc.rtcdtlstransport import SRTP_PROFILES
 from aiortc.rtcsctptransport import DataChunk
 
 from icekit.call import stock
@@ -117,6 +118,12 @@ async def test_attributes_are_there() -> None:
             for name in PRIVATE_ATTRIBUTES[type(item)]:
                 assert name in vars(item), f"{type(item).__name__}.{name}: {WHY}"
         dtls = connection.sctp.transport
+        (certificate,) = vars(connection)["_RTCPeerConnection__certificates"]
+        for item in (dtls, certificate):
+            for name in PRIVATE_ATTRIBUTES[type(item)]:
+                assert name in vars(item), f"{type(item).__name__}.{name}: {WHY}"
+        assert dtls._srtp_profiles is SRTP_PROFILES
+        assert "_create_ssl_context" in RTCDtlsTransport.start.__code__.co_names, WHY
         assert dtls._stats_id in dtls._get_stats(), WHY
 
 
