@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from icekit.bench.canvas import svg
 from icekit.bench.compare import Comparison
-from icekit.bench.plots import drawings, svg
+from icekit.bench.plots import drawings
 from icekit.bench.samples import Results
 from icekit.bench.summary import Block, blocks, summarise
 from icekit.bench.table import HEADS, comparison_page, milliseconds, more, results_page, tone_of

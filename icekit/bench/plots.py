@@ -1,24 +1,40 @@
-"""Drawings of results with matplotlib (extra ``plot``): phases, distributions, NAT × NAT.
+"""Results drawn with matplotlib (extra ``plot``): phases beside the limit, distributions, NAT × NAT.
 
-The colour-blind can tell the colours apart, and what a colour says, a place, a dash or a figure says, too. An SVG has
-two looks: where its reader wants dark pages, a style sheet exchanges the colours. The same data give the same file.
+What a colour says, a place, a dash or a figure says, too.
 """
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
+from icekit.bench.canvas import (
+    BAD,
+    DASHES,
+    DIM,
+    ENGINES,
+    INK,
+    LINE,
+    OVER,
+    PAPER,
+    UNKNOWN,
+    WITHIN,
+    Drawing,
+    Layout,
+    look,
+    png,
+    require,
+    room,
+    svg,
+)
 from icekit.bench.networks import read_network
 from icekit.bench.samples import Phase, Results, Sample, Setting
 from icekit.bench.summary import OURS, OUTCOMES, Block, Entry, Row, blocks, summarise
 from icekit.bench.table import WORDS, milliseconds, more
-from icekit.errors import ConfigError, MissingExtra
+from icekit.errors import ConfigError
 from icekit.nat import PRESETS
 from icekit.text import printable
 
@@ -26,60 +42,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Each with what it becomes on a dark page.
-_INK, _DIM, _LINE, _PAPER = "#1c1e21", "#5d636b", "#d9dce0", "#fdfdfc"
-_WITHIN, _OVER, _UNKNOWN, _BAD = "#b9c4d0", "#d2601a", "#8296ab", "#b3261e"
-_ENGINES = ("#0b62a8", "#c8500a", "#00785a", "#9b3f86", "#8a6d00", "#1f8fb5", "#6b7280", "#8c1d40")
-_DARK: Final[Mapping[str, str]] = {
-    _INK: "#e6e8eb",
-    _DIM: "#9aa1aa",
-    _LINE: "#33383f",
-    _PAPER: "#16181b",
-    _WITHIN: "#4a5665",
-    _OVER: "#f08a4b",
-    _UNKNOWN: "#74889e",
-    _BAD: "#ff7b72",
-    **dict(
-        zip(
-            _ENGINES,
-            ("#6cb2f0", "#ff9a5c", "#4fd1a5", "#e08fd0", "#e0c050", "#7fd6f5", "#b0b7c0", "#ff8fa8"),
-            strict=True,
-        )
-    ),
-}
-_DASHES: Final = (
-    "-",
-    *((0, dashes) for dashes in ((6, 2), (2, 1.5), (8, 2, 2, 2), (1, 1), (4, 1, 1, 1, 1, 1), (10, 3), (3, 3))),
-)
 _COLUMNS = 3
-_WIDTH = 10.0
 # One engine that needs ten seconds would press all the others into the first millimetre.
 _FAR = 4.0
-# Inches above the first line of fields: two titles.
-_TOP = 0.65
 # Beside the longest bar stand its figures.
 _ROOM = 1.55
-_DPI = 144
 # More of them in one bar would become an image.
 _SHADES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """``name`` for a file, without its ending; ``title`` for people; ``condition``: the label of its block."""
-
-    name: str
-    title: str
-    condition: str | None
-    figure: Figure
-
-
-def require() -> None:
-    """MissingExtra unless matplotlib is there: to be asked before anything is measured."""
-    try:
-        import matplotlib as _  # noqa: F401
-    except ImportError as error:
-        raise MissingExtra("drawing plots", "plot") from error
 
 
 def write_plots(results: Results, folder: Path) -> tuple[Path, ...]:
@@ -100,19 +69,19 @@ def drawings(results: Results) -> Iterator[Drawing]:
     require()
     found = blocks(summarise(results.samples))
     names = sorted({sample.setting.engine for sample in results.samples}, key=_ours_first)
-    styles = {name: index % len(_ENGINES) for index, name in enumerate(names)}
+    styles = {name: index % len(ENGINES) for index, name in enumerate(names)}
     used: set[str] = set()
     for block in found:
         name = _file_name(block.label, used)
         condition = block.entries[0].setting.condition
         samples = [sample for sample in results.samples if sample.setting.condition == condition]
-        with _look():
+        with look():
             bars, distribution = _phase_bars(block), _distribution(block, samples, styles)
         yield Drawing(f"phases-{name}", f"Phases: {block.label}", block.label, bars)
         yield Drawing(f"distribution-{name}", f"Distribution: {block.label}", block.label, distribution)
     for group in _maps(found):
         title = _without_network(group[0].entries[0].setting).label.removeprefix(", ")
-        with _look():
+        with look():
             figure = _nat_maps(group, title)
         yield Drawing(f"nats-{_file_name(title, used)}", f"NAT × NAT: {title}", None, figure)
 
@@ -129,145 +98,17 @@ def _file_name(label: str, used: set[str]) -> str:
     return name
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _look() -> Iterator[None]:
-    """Settings of ours and of nobody's matplotlibrc."""
-    import matplotlib as mpl
-
-    with mpl.rc_context():
-        mpl.rcdefaults()
-        mpl.rcParams.update(
-            {
-                "svg.fonttype": "none",
-                "svg.hashsalt": "icekit",
-                "font.size": 9,
-                "font.sans-serif": ["DejaVu Sans", "Verdana", "system-ui", "sans-serif"],
-                "text.parse_math": False,
-                "text.color": _INK,
-                "axes.edgecolor": _LINE,
-                "axes.labelcolor": _DIM,
-                "axes.facecolor": _PAPER,
-                "figure.facecolor": _PAPER,
-                "savefig.facecolor": _PAPER,
-                "xtick.color": _LINE,
-                "ytick.color": _LINE,
-                "xtick.labelcolor": _DIM,
-                "ytick.labelcolor": _INK,
-                "axes.titlesize": 9.5,
-                "axes.titlelocation": "left",
-                "axes.spines.top": False,
-                "axes.spines.right": False,
-                "axes.axisbelow": True,
-                "axes.unicode_minus": False,
-                "legend.frameon": False,
-            }
-        )
-        yield
-
-
-def svg(drawing: Drawing) -> str:
-    """A file of its own, which can also stand inside HTML: no declaration before it, as wide as there is room."""
-    output = io.StringIO()
-    with _look():
-        drawing.figure.savefig(output, format="svg", metadata={"Date": None, "Creator": None})
-    text = output.getvalue()
-    start = text.index("<svg")
-    end = text.index(">", start)
-    box = re.search(r'viewBox="[^"]+"', text[start:end])
-    assert box is not None
-    head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" {box[0]} '
-        f'class="plot" role="img" aria-label="{_attribute(drawing.title)}">\n<style>{_dark_style()}</style>'
-    )
-    return head + re.sub(r"\s*<metadata>.*?</metadata>", "", text[end + 1 :], flags=re.DOTALL)
-
-
-def png(drawing: Drawing) -> bytes:
-    """On a light ground, 1,440 pixels wide."""
-    output = io.BytesIO()
-    with _look():
-        drawing.figure.savefig(output, format="png", dpi=_DPI, metadata={"Software": None})
-    return output.getvalue()
-
-
-def _attribute(text: str) -> str:
-    from html import escape
-
-    return escape(printable(text))
-
-
-def _dark_style() -> str:
-    rules = "".join(
-        f'[style*="{what}: {light}"]{{{what}:{dark}!important}}'
-        for light, dark in _DARK.items()
-        for what in ("fill", "stroke")
-    )
-    return f"@media (prefers-color-scheme: dark){{{rules}}}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Layout:
-    """Fields line by line, all of one size, in inches: ``height`` of a field, and the room beside, between and below.
-
-    Placed by hand: matplotlib would draw everything several times to find the places by itself.
-    """
-
-    count: int
-    columns: int
-    height: float
-    left: float
-    right: float = 0.1
-    across: float = 0.2
-    down: float = 0.55
-    bottom: float = 0.5
-
-    def figure(self, title: str, *, one_time: bool = True) -> tuple[Figure, list[Axes]]:
-        """``one_time``: all fields have one axis of times."""
-        from matplotlib.figure import Figure
-
-        columns = min(self.count, self.columns)
-        lines = -(-self.count // columns)
-        width = (_WIDTH - self.left - self.right - self.across * (columns - 1)) / columns
-        total = _TOP + lines * self.height + (lines - 1) * self.down + self.bottom
-        figure = Figure(figsize=(_WIDTH, total))
-        grid = figure.add_gridspec(
-            lines,
-            columns,
-            left=self.left / _WIDTH,
-            right=1 - self.right / _WIDTH,
-            top=1 - _TOP / total,
-            bottom=self.bottom / total,
-            wspace=self.across / width,
-            hspace=self.down / self.height,
-        )
-        fields = list(grid.subplots(sharex=one_time, sharey=True, squeeze=False).flat)
-        for index, axes in enumerate(fields):
-            axes.tick_params(length=0, labelleft=index % columns == 0, labelbottom=True)
-        for axes in fields[self.count :]:
-            axes.set_axis_off()
-        figure.text(0.01, 1 - 0.2 / total, printable(title), va="center", fontweight="bold", fontsize=10.5)
-        return figure, fields[: self.count]
-
-
-def _room(names: Iterable[str]) -> float:
-    """Inches that names need beside a field."""
-    return 0.2 + 0.072 * max((len(printable(name)) for name in names), default=0)
-
-
 # --- phases ----------------------------------------------------------------------------------------------------------
 
 
 def _phase_bars(block: Block) -> Figure:
     """A field for each phase, a bar for each engine: until the limit, and what comes on top."""
     phases = block.phases or (block.goal,)
-    layout = _Layout(
+    layout = Layout(
         count=len(phases),
         columns=_COLUMNS,
         height=0.1 + 0.25 * len(block.entries),
-        left=_room(entry.setting.engine for entry in block.entries),
+        left=room(entry.setting.engine for entry in block.entries),
         bottom=0.65,
     )
     figure, fields = layout.figure(f"{block.label}: p50 of each phase")
@@ -282,7 +123,7 @@ def _phase_bars(block: Block) -> Figure:
     runs = max(entry.counts.runs for entry in block.entries)
     legend = "grey: until the limit (the mark), orange: above it; line to p90, dot at p99"
     below = f"ms since the start; {legend}; {runs} runs of each engine"
-    figure.text(0.01, 0.2 / figure.get_figheight(), below, va="center", fontsize=8, color=_DIM)
+    figure.text(0.01, 0.2 / figure.get_figheight(), below, va="center", fontsize=8, color=DIM)
     return figure
 
 
@@ -303,12 +144,12 @@ def _phase(axes: Axes, block: Block, phase: Phase, most: float) -> None:
     axes.set_title(WORDS[phase])
     axes.set_yticks(range(len(block.entries)), [printable(entry.setting.engine) for entry in block.entries])
     axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=_LINE, linewidth=0.6)
+    axes.grid(axis="x", color=LINE, linewidth=0.6)
     for place, entry in enumerate(block.entries):
         row = entry.rows[phase]
         if row.p50 is None:
             why = "not reached" if row.failures == row.runs else "not measured"
-            _beside(axes, 0, place, why, _DIM)
+            _beside(axes, 0, place, why, DIM)
         else:
             _bar(axes, place, row, row.p50, most)
 
@@ -316,21 +157,21 @@ def _phase(axes: Axes, block: Block, phase: Phase, most: float) -> None:
 def _bar(axes: Axes, place: int, row: Row, p50: float, most: float) -> None:
     end = min(1000 * p50, most)
     if row.limit is None:
-        axes.barh(place, end, height=0.62, color=_UNKNOWN)
+        axes.barh(place, end, height=0.62, color=UNKNOWN)
     else:
         limit = min(1000 * row.limit, most)
-        axes.barh(place, min(end, limit), height=0.62, color=_WITHIN)
+        axes.barh(place, min(end, limit), height=0.62, color=WITHIN)
         if end > limit:
-            axes.barh(place, end - limit, left=limit, height=0.62, color=_OVER)
-        axes.plot([limit, limit], [place - 0.42, place + 0.42], color=_INK, linewidth=1.6, solid_capstyle="butt")
+            axes.barh(place, end - limit, left=limit, height=0.62, color=OVER)
+        axes.plot([limit, limit], [place - 0.42, place + 0.42], color=INK, linewidth=1.6, solid_capstyle="butt")
     if row.p90 is not None and row.p99 is not None:
         p90, p99 = min(1000 * row.p90, most), min(1000 * row.p99, most)
-        axes.plot([end, p90], [place, place], color=_INK, linewidth=0.9)
+        axes.plot([end, p90], [place, place], color=INK, linewidth=0.9)
         if 1000 * row.p99 <= most:
-            axes.plot([p99], [place], marker="o", markersize=2.6, color=_INK)
+            axes.plot([p99], [place], marker="o", markersize=2.6, color=INK)
         end = max(end, p90, p99)
     text = milliseconds(p50) + (f" ({more(row.over)})" if row.over is not None and row.over >= 0.001 else "")
-    _beside(axes, end, place, f"▸ {text}" if 1000 * p50 > most else text, _INK)
+    _beside(axes, end, place, f"▸ {text}" if 1000 * p50 > most else text, INK)
 
 
 def _beside(axes: Axes, end: float, place: int, text: str, colour: str) -> None:
@@ -345,8 +186,8 @@ def _beside(axes: Axes, end: float, place: int, text: str, colour: str) -> None:
 def _distribution(block: Block, samples: Sequence[Sample], styles: Mapping[str, int]) -> Figure:
     """Which share of all runs was done after so many milliseconds; a run that failed is never done."""
     phases = [phase for phase in OUTCOMES if phase in block.phases][-2:] or [block.goal]
-    names = _room(entry.setting.engine for entry in block.entries)
-    layout = _Layout(count=len(phases), columns=len(phases), height=2.7, left=0.6, right=0.6 + names, bottom=0.6)
+    names = room(entry.setting.engine for entry in block.entries)
+    layout = Layout(count=len(phases), columns=len(phases), height=2.7, left=0.6, right=0.6 + names, bottom=0.6)
     figure, fields = layout.figure(f"{block.label}: runs that are done", one_time=False)
     for axes, phase in zip(fields, phases, strict=True):
         _steps(axes, block, phase, samples, styles)
@@ -358,7 +199,7 @@ def _distribution(block: Block, samples: Sequence[Sample], styles: Mapping[str, 
 
 def _steps(axes: Axes, block: Block, phase: Phase, samples: Sequence[Sample], styles: Mapping[str, int]) -> None:
     axes.set_title(WORDS[phase])
-    axes.grid(color=_LINE, linewidth=0.6)
+    axes.grid(color=LINE, linewidth=0.6)
     limits = sorted(1000 * sample.limits[phase] for sample in samples if phase in sample.limits)
     shown = [1000 * time for sample in samples if (time := sample.phases.get(phase)) is not None]
     most, least = max([*shown, *limits, 1.0]), min([*shown, *limits], default=1.0)
@@ -366,13 +207,13 @@ def _steps(axes: Axes, block: Block, phase: Phase, samples: Sequence[Sample], st
     logarithmic = least > 0 and most > _FAR * least
     end = most * (1.3 if logarithmic else 1.05)
     if limits:
-        _curve(axes, limits, len(limits), end, color=_INK, linewidth=2.2, label="limit")
+        _curve(axes, limits, len(limits), end, color=INK, linewidth=2.2, label="limit")
     for entry in block.entries:
         engine = entry.setting.engine
         own = (sample.phases.get(phase) for sample in samples if sample.setting == entry.setting)
         times = sorted(1000 * time for time in own if time is not None)
         width = 2.4 if engine == OURS else 1.6
-        look = {"color": _ENGINES[styles[engine]], "linestyle": _DASHES[styles[engine]], "linewidth": width}
+        look = {"color": ENGINES[styles[engine]], "linestyle": DASHES[styles[engine]], "linewidth": width}
         _curve(axes, times, entry.counts.runs, end, label=printable(engine), **look)
     if logarithmic:
         from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
@@ -437,11 +278,11 @@ def _nat_maps(group: Sequence[Block], title: str) -> Figure:
     engines = sorted({engine for engine, _ in cells}, key=_ours_first)
     sides = [_in_order(pair[side] for _, pair in cells) for side in (0, 1)]
     columns = 2 if len(sides[1]) > 3 else _COLUMNS
-    layout = _Layout(
+    layout = Layout(
         count=len(engines),
         columns=columns,
         height=0.42 * len(sides[0]),
-        left=0.3 + _room(sides[0]),
+        left=0.3 + room(sides[0]),
         right=1.0,
         down=1.0,
         bottom=1.0,
@@ -452,12 +293,12 @@ def _nat_maps(group: Sequence[Block], title: str) -> Figure:
     for axes, engine in zip(fields, engines, strict=True):
         own = {pair: entry for (name, pair), entry in cells.items() if name == engine}
         _nat_map(axes, engine, sides, own, goal, colours)
-    figure.text(0.01, 0.5, "offering side behind", rotation=90, va="center", fontsize=8.5, color=_DIM)
-    figure.text(0.5, 0.2 / figure.get_figheight(), "answering side behind", ha="center", fontsize=8.5, color=_DIM)
+    figure.text(0.01, 0.5, "offering side behind", rotation=90, va="center", fontsize=8.5, color=DIM)
+    figure.text(0.5, 0.2 / figure.get_figheight(), "answering side behind", ha="center", fontsize=8.5, color=DIM)
     bar = figure.colorbar(colours, cax=figure.add_axes((0.925, 0.25, 0.014, 0.55)))
     bar.set_label("ms above the limit", fontsize=8.5)
     bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelcolor=_DIM)
+    bar.ax.tick_params(length=0, labelcolor=DIM)
     return figure
 
 
@@ -478,7 +319,7 @@ def _nat_map(
     from matplotlib.patches import Rectangle
 
     axes.set_title(printable(engine), fontweight="bold" if engine == OURS else "normal")
-    axes.set_xticks(range(len(sides[1])), sides[1], rotation=25, ha="right", color=_INK)
+    axes.set_xticks(range(len(sides[1])), sides[1], rotation=25, ha="right", color=INK)
     axes.set_yticks(range(len(sides[0])), sides[0])
     axes.set_xlim(-0.5, len(sides[1]) - 0.5)
     axes.set_ylim(len(sides[0]) - 0.5, -0.5)
@@ -488,9 +329,9 @@ def _nat_map(
         x, y, row = sides[1].index(b), sides[0].index(a), entry.rows[goal]
         corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
         if row.p50 is None:
-            line: dict[str, Any] = {"edgecolor": _BAD, "linestyle": (0, (3, 2)), "linewidth": 0.9}
-            axes.add_patch(Rectangle(corner, *size, facecolor=_PAPER, **line))
-            axes.text(x, y, "fails", ha="center", va="center", color=_BAD, fontsize=8.5)
+            line: dict[str, Any] = {"edgecolor": BAD, "linestyle": (0, (3, 2)), "linewidth": 0.9}
+            axes.add_patch(Rectangle(corner, *size, facecolor=PAPER, **line))
+            axes.text(x, y, "fails", ha="center", va="center", color=BAD, fontsize=8.5)
             continue
         colour = colours.to_rgba(0.0 if row.over is None else 1000 * max(0.0, row.over))
         axes.add_patch(Rectangle(corner, *size, facecolor=colour, linewidth=0))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from icekit.bench.plots import drawings, png, require, svg, write_plots
+from icekit.bench.canvas import svg
+from icekit.bench.plots import drawings, write_plots
 from icekit.bench.samples import Phase, Results
-from icekit.errors import MissingExtra
 from tests.bench.made import LATE, SETTING, results, sample, some_results, timed
 
 ALIEN = replace(SETTING, network="of another tool")
@@ -69,24 +68,6 @@ def test_the_map_has_only_networks_that_are_two_nats(drawn: Mapping[str, str]) -
     assert {"open", "port-restricted", "symmetric"} <= set(shown)
 
 
-def test_nothing_is_loaded_and_both_looks_are_there(drawn: Mapping[str, str]) -> None:
-    for drawing in drawn.values():
-        assert drawing.startswith("<svg xmlns=")
-        assert "@media (prefers-color-scheme: dark)" in drawing
-        assert 'role="img"' in drawing
-        assert "<image" not in drawing
-        assert "<metadata" not in drawing
-        assert "<script" not in drawing
-        links = re.findall(r'href="([^"]*)"|url\(([^)]*)\)', drawing)
-        assert all((one or other).startswith("#") for one, other in links)
-
-
-def test_the_same_data_give_the_same_file() -> None:
-    made = some_results(runs=3, engines={"icekit": LATE["icekit"]})
-    first, second = ([(item.name, svg(item)) for item in drawings(made)] for _ in range(2))
-    assert first == second
-
-
 def test_files(tmp_path: Path) -> None:
     (setting,) = {one.setting for one in timed([0.1])}
     written = write_plots(results(timed([0.1, 0.2], setting=setting)), tmp_path / "new" / "folder")
@@ -104,15 +85,3 @@ def test_files(tmp_path: Path) -> None:
 def test_there_may_be_nothing_to_draw(found: Results) -> None:
     for drawing in drawings(found):
         ElementTree.fromstring(svg(drawing))
-
-
-def test_without_matplotlib_the_command_that_installs_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(MissingExtra, match=r"pip install 'icekit\[plot\]'"):
-        require()
-
-
-def test_png_is_wide_enough_to_read() -> None:
-    drawing = next(drawings(results(timed([0.1]))))
-    content = png(drawing)
-    assert int.from_bytes(content[16:20], "big") == 1440
