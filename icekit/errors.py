@@ -15,7 +15,7 @@
     │   ├── IceFailed (ConnectionError)  no candidate pair works
     │   └── CallFailed                a call did not come about, or broke; with its findings
     ├── SignalingError                a signaling channel broke
-    ├── NegotiationError              offer and answer do not fit
+    ├── NegotiationError              offer and answer do not fit; with findings
     ├── ProgramError                  a program that another stack runs in broke its protocol, or ended
     ├── SimulationDeadlock            a simulated program waits for ever
     ├── SimulationRealClock       it would wait for a clock that is not simulated
@@ -163,7 +163,18 @@ class SignalingError(IcekitError):
 
 
 class NegotiationError(IcekitError):
-    """Offer and answer do not fit together."""
+    """A description that cannot be used, or an answer that does not fit its offer; ``findings`` say what is wrong.
+
+    It ends a ``Call`` that is not connected, which then raises ``CallFailed`` with the same findings.
+    """
+
+    def __init__(self, reason: str, findings: tuple[Finding, ...] = ()) -> None:
+        super().__init__(reason, findings)
+        self.reason = reason
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return f"{self.findings[0].message} ({self.reason})" if self.findings else self.reason
 
 
 class ProgramError(IcekitError):

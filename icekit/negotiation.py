@@ -28,6 +28,7 @@ from icekit.negotiation_events import (
 )
 from icekit.phases import Circumstances, Deadlines, Phase, code_of
 from icekit.remote_candidates import RemoteCandidate, RemoteCandidates
+from icekit.report import Finding
 from icekit.sdp import SessionDescription, read_sdp
 from icekit.transitions import TRANSITIONS, Action, Input, SignalingState
 
@@ -114,15 +115,15 @@ class Negotiation:
         self._expect(SignalingState.COMPLETING, "answer_applied")
         self._input(Input.APPLIED, now)
 
-    def failed(self, reason: str, now: float) -> None:
+    def failed(self, reason: str, now: float, findings: tuple[Finding, ...] = ()) -> None:
         """What the last event asked for could not be done. It ends a call that is not connected yet."""
         if self.state is SignalingState.ENDED:
             return
         if self._established:
-            self._events.append(ChangeFailed("CALL-DESCRIPTION", reason))
+            self._events.append(ChangeFailed("CALL-DESCRIPTION", reason, findings))
             self._input(Input.GIVEN_UP, now)
         else:
-            self._fail("CALL-DESCRIPTION", reason, now)
+            self._fail("CALL-DESCRIPTION", reason, now, findings)
 
     # What came from the peer.
 
@@ -416,8 +417,8 @@ class Negotiation:
         seconds = self._deadlines.of(self.phase, candidates=self.candidates.received)
         return None if seconds is None else self._since + seconds
 
-    def _fail(self, code: str, reason: str, now: float) -> None:
-        self._events.append(NegotiationFailed(code, self.phase, reason))
+    def _fail(self, code: str, reason: str, now: float, findings: tuple[Finding, ...] = ()) -> None:
+        self._events.append(NegotiationFailed(code, self.phase, reason, findings))
         self._end(now)
 
     def _end(self, now: float) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from icekit.phases import Phase
 from icekit.remote_candidates import RemoteCandidate
+from icekit.report import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +63,17 @@ class ChangeFailed:
 
     code: str
     reason: str
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class NegotiationFailed:
-    """It ended: ``code`` of ``icekit.catalogue``, the phase that it ended in, and what was seen."""
+    """It ended: ``code`` of ``icekit.catalogue``, the phase that it ended in, why, and what the owner has found."""
 
     code: str
     phase: Phase
     reason: str
+    findings: tuple[Finding, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ def _lines(candidates: Iterable[Candidate]) -> list[str]:
 
 def description_findings(description: SessionDescription, who: str = "This side") -> Iterator[Finding]:
     """What one description tells by itself."""
-    yield from _credentials(description, who)
+    yield from credential_findings(description, who)
     yield from told_findings(candidates_of(description), more=may_follow(description), who=who)
     yield from _other_session(description, who)
     live = [section for section in description.media if section.candidates]
@@ -139,7 +139,8 @@ def _in_use(description: SessionDescription) -> list[SdpMedia]:
     return [section for section in description.media if section.port != 0 and section.mid not in followers]
 
 
-def _credentials(description: SessionDescription, who: str) -> Iterator[Finding]:
+def credential_findings(description: SessionDescription, who: str) -> Iterator[Finding]:
+    """ICE026: a section in which no check can be signed."""
     for section in _in_use(description):
         missing = [name for name, value in (("ice-ufrag", section.ufrag), ("ice-pwd", section.pwd)) if not value]
         if missing:
@@ -180,9 +181,7 @@ def _other_session(description: SessionDescription, who: str) -> Iterator[Findin
 
 def exchange_findings(offer: SessionDescription, answer: SessionDescription) -> Iterator[Finding]:
     """What an offer and its answer tell together, what breaks them first."""
-    yield from _sections(offer, answer)
-    yield from _shared_credentials(offer, answer)
-    yield from _roles(offer, answer)
+    yield from misfits(offer, answer)
     sides = [candidates_of(offer), candidates_of(answer)]
     more = may_follow(offer) or may_follow(answer)
     told = []
@@ -196,6 +195,13 @@ def exchange_findings(offer: SessionDescription, answer: SessionDescription) -> 
         if Reach.DIRECT not in found:
             message = "Neither side has a relay candidate: the call connects only where the NATs between let it."
             yield new_finding("ICE001", message)
+
+
+def misfits(offer: SessionDescription, answer: SessionDescription) -> Iterator[Finding]:
+    """ICE025 to ICE027: why they cannot be taken for one exchange, whatever the candidates are."""
+    yield from _sections(offer, answer)
+    yield from _shared_credentials(offer, answer)
+    yield from _roles(offer, answer)
 
 
 def _sections(offer: SessionDescription, answer: SessionDescription) -> Iterator[Finding]:

@@ -61,6 +61,7 @@ EVERY = [
     ),
     (SignalingError("x"), 3, "x"),
     (NegotiationError("x"), 3, "x"),
+    (NegotiationError("why", (Finding("ICE026", Severity.ERROR, "No.", "Fix."),)), 3, "No. (why)"),
     (ProgramError("wrtc", "it has ended"), 3, "the program wrtc: it has ended"),
     (ProgramError("wrtc", "it has ended", "no memory"), 3, "the program wrtc: it has ended; it said: no memory"),
     (SimulationDeadlock(1.5, ("a: x",)), 3, "deadlock at 1.500000 s of virtual time:\n  a: x"),

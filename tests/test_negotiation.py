@@ -22,6 +22,7 @@ from icekit.negotiation_events import (
 )
 from icekit.phases import Deadlines, Phase
 from icekit.remote_candidates import RemoteCandidate
+from icekit.report import Finding, Severity
 from icekit.transitions import SignalingState
 from tests.negotiation_world import FAST, End, World, sdp
 
@@ -279,6 +280,17 @@ def test_failures_of_the_connection() -> None:
         tell(core)
         assert [event.code for event in drain(core) if isinstance(event, NegotiationFailed)] == [code]
         assert core.get_timer() is None
+
+
+def test_what_the_owner_found_is_told_with_the_failure() -> None:
+    flaw = Finding("ICE026", Severity.ERROR, "No password.", "Send it.")
+    begun, later = offered(), established()
+    later.offer(0.0)
+    later.offer_made(sdp("ours", 2), 0.0)
+    for core in (begun, later):
+        core.failed("no", 1.0, (flaw,))
+        (told,) = [event for event in drain(core) if isinstance(event, NegotiationFailed | ChangeFailed)]
+        assert told.findings == (flaw,)
 
 
 def established(name: str = "m", *, restarts: bool = True) -> Negotiation:

@@ -333,13 +333,14 @@ class Call:
                 self.trace.mark(Mark.CONNECTED, self._now())
                 self._spawn(self._begin_media())
                 self._spawn(self._measure())
-            case NegotiationFailed(code=code, reason=reason, phase=phase):
+            case NegotiationFailed(code=code, reason=reason, phase=phase, findings=found):
+                self.findings += found
                 self._fail(code, reason, phase)
-            case ChangeFailed(code=code, reason=reason):
+            case ChangeFailed(code=code, reason=reason, findings=found):
                 finding = new_finding(code, CODES[code].meaning, reason)
                 if finding not in self.findings and len(self.findings) < _MAX_FINDINGS:
                     log.warning("a change of the call came to nothing: %s (%s)", reason, code)
-                    self.findings += (finding,)
+                    self.findings += (*found, finding)
             case PeerLeft(reason=reason) if self._was_connected and (self._theirs is None or not self._theirs.code):
                 self._end = self._end or f"the other side hung up{f': {reason}' if reason else ''}"
             case PeerLeft(reason=reason):

@@ -1,10 +1,14 @@
-"""What a description says of ICE beyond candidates and credentials: trickle, pacing, renomination."""
+"""What a description says of ICE beyond candidates and credentials: trickle, pacing, renomination; and its flaws."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from icekit.errors import DecodeError
+from icekit.errors import DecodeError, IcekitError, NegotiationError
+from icekit.report import Finding
+from icekit.rules_descriptions import credential_findings, misfits
 from icekit.sdp import read_sdp
 
 OPTIONS = "trickle ice2 renomination"
@@ -55,3 +59,31 @@ def read_fingerprints(sdp: str) -> frozenset[str]:
     """The certificates that a description promises (RFC 8122 §5), to be compared: equal ones are one peer."""
     lines = (line.strip() for line in sdp.splitlines())
     return frozenset(line.removeprefix("a=fingerprint:").upper() for line in lines if line.startswith("a=fingerprint:"))
+
+
+@contextmanager
+def judged(offer: str, answer: str | None = None) -> Iterator[None]:
+    """NegotiationError for whatever aiortc raises inside, with what is wrong in the description of the peer.
+
+    That is ``answer``, to our ``offer``, or else ``offer`` itself.
+    """
+    try:
+        yield
+    except IcekitError:
+        raise
+    except Exception as error:
+        raise NegotiationError(f"{type(error).__name__}: {error}", tuple(flaws(offer, answer))) from error
+
+
+def flaws(offer: str, answer: str | None) -> Iterator[Finding]:
+    """ICE025 to ICE027 of an ``answer`` to our ``offer``, or of the peer's ``offer``; nothing if one is unreadable."""
+    try:
+        offered = read_sdp(offer, strict=False)
+        answered = None if answer is None else read_sdp(answer, strict=False)
+    except DecodeError:
+        return
+    if answered is None:
+        yield from credential_findings(offered, "The offer")
+    else:
+        yield from misfits(offered, answered)
+        yield from credential_findings(answered, "The answer")

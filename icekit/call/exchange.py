@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from aiortc import RTCDataChannel
 from aiortc.mediastreams import MediaStreamTrack
 
 from icekit.call.config import CallConfig
+from icekit.call.description import flaws
 from icekit.call.leg import Leg
 from icekit.call.trace import Mark, Trace
-from icekit.errors import SignalingError
+from icekit.errors import NegotiationError, SignalingError
 from icekit.negotiation import Negotiation
 from icekit.negotiation_events import (
     AnswerReceived,
@@ -21,6 +22,7 @@ from icekit.negotiation_events import (
     CandidateReady,
     DescriptionReady,
     NegotiationEvent,
+    NegotiationFailed,
     OfferWanted,
     PhaseChanged,
 )
@@ -77,6 +79,9 @@ class Exchange:
         self._timer: asyncio.TimerHandle | None = None
         self._farewell: asyncio.TimerHandle | None = None
         self._arrived: dict[str, float] = {}
+        # The last ones, to say what is wrong with them.
+        self._sent_offer: str | None = None
+        self._heard_answer: str | None = None
         self._closed = False
 
     @property
@@ -118,6 +123,7 @@ class Exchange:
                 core.receive_offer(sdp, now, sender=message.sender)
             case Answer(sdp=sdp):
                 self._arrive(sdp)
+                self._heard_answer = sdp
                 core.receive_answer(sdp, now)
             case TrickledCandidate(candidate=line):
                 ufrag = message.username_fragment
@@ -134,6 +140,9 @@ class Exchange:
             match event:
                 case OfferWanted() | AnswerWanted() | AnswerReceived() | DescriptionReady() | CandidateReady():
                     self._work.put_nowait(event)
+                case NegotiationFailed(code="CALL-DESCRIPTION", findings=()) if self._sent_offer and self._heard_answer:
+                    found = tuple(flaws(self._sent_offer, self._heard_answer))
+                    self._owner.tell(replace(event, findings=found))
                 case PhaseChanged(phase=phase):
                     log.debug("= %s", phase)
                     self._owner.tell(event)
@@ -185,8 +194,10 @@ class Exchange:
                 await self._do(core, event)
             except SignalingError as error:
                 self._owner.lost(str(error))
+            except NegotiationError as error:
+                log.debug("! %s could not be done", type(event).__name__, exc_info=True)
+                core.failed(error.reason, self._now(), error.findings)
             except Exception as error:
-                # aiortc raises anything for what a peer wrote.
                 log.debug("! %s could not be done", type(event).__name__, exc_info=True)
                 if not isinstance(event, CandidateReady | RemoteCandidate):
                     core.failed(f"{type(error).__name__}: {error}", self._now())
@@ -212,6 +223,8 @@ class Exchange:
                 core.answer_applied(self._now())
             case DescriptionReady(type=kind, sdp=sdp, again=again) if self.leg is not None:
                 await self._owner.say(Offer(sdp=sdp) if kind == "offer" else Answer(sdp=sdp))
+                if kind == "offer":
+                    self._sent_offer, self._heard_answer = sdp, None
                 if not again:
                     self._mark(Mark.SENT)
                     self._mark_candidates(Mark.CANDIDATE_SENT, self.leg.in_description)

@@ -11,7 +11,7 @@ from aiortc.mediastreams import MediaStreamTrack
 
 from icekit.call.config import CallConfig
 from icekit.call.convert import from_aiortc, to_aiortc
-from icekit.call.description import read_fingerprints
+from icekit.call.description import judged, read_fingerprints
 from icekit.call.peer_connection import IceCandidateError, PeerConnection
 from icekit.call.stock import DtlsTransport
 from icekit.candidate import Candidate
@@ -98,7 +98,7 @@ class Leg:
         return self._local_sdp
 
     async def take_offer(self, sdp: str) -> None:
-        """The peer's offer; one of ours that was deferred is forgotten."""
+        """The peer's offer; one of ours that was deferred is forgotten. NegotiationError if it cannot be used."""
         self._deferred = None
         # aiortc does not find a transport for what is there and not offered.
         room = Counter(section.kind for section in read_sdp(sdp, strict=False).media if section.port != 0)
@@ -109,24 +109,30 @@ class Leg:
                 room[item.kind] -= 1
                 fitting.append(item)
         self._add_tracks(fitting)
-        await self._set_remote(sdp, "offer")
+        with judged(sdp):
+            await self._set_remote(sdp, "offer")
 
     async def make_answer(self, created: Callable[[], None]) -> str:
-        """The answer to it. What did not fit the offer needs another exchange (``has_more_to_offer``)."""
+        """The answer to it. What did not fit the offer needs another exchange (``has_more_to_offer``).
+
+        NegotiationError if the offer cannot be answered.
+        """
         self.connection.excuse_unoffered()
-        answer = await self.connection.createAnswer()
-        created()
-        await self.connection.setLocalDescription(answer)
+        with judged(self.connection.remoteDescription.sdp):
+            answer = await self.connection.createAnswer()
+            created()
+            await self.connection.setLocalDescription(answer)
         sdp = self._local_sdp
         self._add_tracks(self._tracks)
         return sdp
 
     async def take_answer(self, sdp: str) -> None:
-        """The peer's answer to our offer."""
+        """The peer's answer to our offer; NegotiationError if it does not fit."""
         deferred, self._deferred = self._deferred, None
         if deferred is not None:
             await self.connection.setLocalDescription(deferred)
-        await self._set_remote(sdp, "answer")
+        with judged(self._local_sdp, sdp):
+            await self._set_remote(sdp, "answer")
 
     async def add_candidate(self, candidate: RemoteCandidate) -> None:
         """A candidate of the peer, or the end of them; what is none is left out."""

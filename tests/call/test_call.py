@@ -210,6 +210,10 @@ async def test_answers_that_end_a_call(
     ):
         error = await failure(caller)
         assert error.code == code
+        if change is other_sections:
+            # What is wrong with the answer comes first.
+            assert [finding.code for finding in error.findings] == ["ICE025", code]
+            assert str(error).startswith("Section 0 is audio (mid 0) in the offer and audio (mid zero) in the answer.")
         # The other side gets to know, which may have been content so far.
         with pytest.raises(CallFailed) as other:
             await callee.ended()
@@ -368,7 +372,8 @@ async def test_bad_changes_are_told_once() -> None:
             await callee._say(Offer(sdp=broken))
         await until(lambda: bool(caller.findings))
         await talk(caller, callee)
-        assert [finding.code for finding in caller.findings] == ["CALL-DESCRIPTION"]
+        # It has no password.
+        assert [finding.code for finding in caller.findings] == ["ICE026", "CALL-DESCRIPTION"]
         assert caller.phase is Phase.CONNECTED
 
 

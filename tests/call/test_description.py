@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from icekit.call.description import Announced, announce, read_announced
+import pytest
+
+from icekit.call.description import Announced, announce, flaws, judged, read_announced
+from icekit.errors import ConfigError, NegotiationError
 
 SDP = "v=0\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\na=ice-ufrag:abcd\r\na=ice-pwd:{}\r\n".format(
     "p" * 22
@@ -34,3 +37,33 @@ def test_read() -> None:
     assert read_announced(session) == Announced(True, False, None, {"0": "abcd"})
     assert read_announced("") == Announced(False, False, None, {})
     assert read_announced("x" * 2**21) == Announced(False, False, None, {})
+
+
+OTHER = SDP.replace("abcd", "efgh").replace("pppp", "qqqq")
+
+
+@pytest.mark.parametrize(
+    ("offer", "answer", "codes"),
+    [
+        (SDP, OTHER, []),
+        (SDP, OTHER.replace("a=mid:0", "a=mid:1"), ["ICE025"]),
+        (SDP, SDP, ["ICE026"]),
+        (SDP, OTHER.replace("a=ice-ufrag:efgh", "a=setup:actpass"), ["ICE027", "ICE026"]),
+        (SDP.replace("a=ice-ufrag:abcd\r\n", ""), None, ["ICE026"]),
+        (SDP, None, []),
+        (SDP, "x" * 2**21, []),
+    ],
+)
+def test_what_is_wrong_with_a_description(offer: str, answer: str | None, codes: list[str]) -> None:
+    assert [finding.code for finding in flaws(offer, answer)] == codes
+
+
+def test_what_aiortc_raises_is_told_with_what_is_wrong() -> None:
+    with pytest.raises(NegotiationError) as error, judged(SDP, SDP):
+        raise KeyError("mid")
+    assert error.value.reason == "KeyError: 'mid'"
+    assert [finding.code for finding in error.value.findings] == ["ICE026"]
+    assert str(error.value).endswith("a side was given its own description back. (KeyError: 'mid')")
+    assert isinstance(error.value.__cause__, KeyError)
+    with pytest.raises(ConfigError), judged(SDP):
+        raise ConfigError("ours")
