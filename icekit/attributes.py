@@ -115,9 +115,15 @@ BY_TYPE: Final[dict[int, Attribute[object]]] = {}
 
 
 def pack_address(address: Address) -> bytes:
-    """The plain form of an address (RFC 8489 §14.1)."""
-    host = ipaddress.ip_address(address.host.partition("%")[0])
-    return struct.pack("!xBH", 1 if host.version == 4 else 2, address.port) + host.packed
+    """The plain form of an address (RFC 8489 §14.1); ValueError if it is not one."""
+    host, port = address
+    if ":" not in host:
+        try:
+            a, b, c, d = host.split(".")
+            return _IPV4.pack(1, port, _OCTETS[a] << 24 | _OCTETS[b] << 16 | _OCTETS[c] << 8 | _OCTETS[d])
+        except KeyError:
+            raise ValueError(f"{host!r} is not an IP address") from None
+    return struct.pack("!xBH", 2, port) + ipaddress.IPv6Address(host.partition("%")[0]).packed
 
 
 def xor_address(address: Address, transaction_id: bytes) -> bytes:
