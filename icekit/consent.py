@@ -39,8 +39,9 @@ class Consent:
         # its answer.
         config = self._config
         quiet = max(1.0, min(config.quiet, config.disconnected_after - 2 * (pair.rtt or 0.0)))
-        early = max(self.last_heard[pair.component] + quiet, pair.last_check + config.retry_limit)
-        return min(pair.consent_at, early)
+        heard, asked = self.last_heard[pair.component] + quiet, pair.last_check + config.retry_limit
+        early = heard if heard > asked else asked
+        return early if early < pair.consent_at else pair.consent_at
 
     def silent_at(self, component: int) -> float:
         """When its silence is shown, if nothing more comes."""

@@ -209,7 +209,7 @@ class Gatherer:
 
     def get_timer(self) -> float | None:
         """The earliest of all parts."""
-        if self._closed:
+        if self._closed or not (self._legs or self._bindings):
             return None
         due = [self._bindings.get_timer()]
         if any(leg.base.local is not None for leg in self._queue):

@@ -132,11 +132,18 @@ class Generation:
         """When the next check (``only_urgent``: the next triggered one) wants a slot; AT_ONCE for one that is new."""
         if self.remote_key is None:
             return None
-        if self.checklist.triggered or (not only_urgent and self.has_new_pair):
+        if self.checklist.triggered:
             return AT_ONCE
         if only_urgent:
             return None
-        return min((pair.retry_at for pair in self._unanswered()), default=None)
+        due: float | None = None
+        for pair in self.checklist.pairs.values():
+            if pair.state is not PairState.FAILED and self.selection.wants_answer(pair):
+                if pair.state is PairState.WAITING or pair.state is PairState.FROZEN:
+                    return AT_ONCE
+                if due is None or pair.retry_at < due:
+                    due = pair.retry_at
+        return due
 
     def _unanswered(self) -> Iterable[CandidatePair]:
         asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)

@@ -696,8 +696,11 @@ class IceAgent:
         return None
 
     def _data_paths(self) -> list[tuple[int, tuple[Generation, CandidatePair]]]:
-        paths = ((item, self._data_path(item)) for item in self._now_generation.components)
-        return [(item, path) for item, path in paths if path is not None]
+        found = []
+        for component in self._now_generation.components:
+            if (path := self._data_path(component)) is not None:
+                found.append((component, path))
+        return found
 
     # State.
 

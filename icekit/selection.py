@@ -179,8 +179,16 @@ class Selection:
 
     # Decisions.
 
+    @property
+    def _is_calm(self) -> bool:
+        """Whether there is nothing to decide: most of the time of a call, and asked for every packet."""
+        calm = not self.nominating and not self._challenges
+        return calm and (not self.checklist.controlling or self.nominated >= self.selected.keys())
+
     def get_timer(self) -> float | None:
         """When ``decide`` is wanted."""
+        if self._is_calm:
+            return None
         due = [self._settles_at(item) for item in self._undecided()]
         due += [self._gives_up_at(pair) for pair in self.nominating.values()]
         due += [self._yields_at(item) for item in self._challenges]
@@ -188,6 +196,8 @@ class Selection:
 
     def decide(self, now: float, *, complete: bool) -> None:
         """Nominate, take back what nobody confirms, yield to the peer; ``complete``: no candidate will come."""
+        if self._is_calm:
+            return
         for component, pair in list(self.nominating.items()):
             if self._gives_up_at(pair) <= now:
                 self._take_back(component, pair, now)

@@ -367,13 +367,12 @@ class IceSession:
         self._tell(now)
         if self._in_use and not self._closing:
             self._leave(now)
-        for item in self._earlier:
-            if item.closing:
-                self._tcp.release(item.active)
         for item in self._gatherings():
             self._out += item.gatherer.datagrams_to_send()
-        left = [item for item in self._earlier if item.closing and item.gatherer.get_timer() is None]
-        if left:
+        closing = [item for item in self._earlier if item.closing]
+        for item in closing:
+            self._tcp.release(item.active)
+        if left := [item for item in closing if item.gatherer.get_timer() is None]:
             self._earlier = [item for item in self._earlier if item not in left]
             self._relayed &= {base for item in self._gatherings() for base in item.bases}
         self.timer_moved = True
