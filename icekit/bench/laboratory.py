@@ -27,7 +27,7 @@ NOBODY: Final = "203.0.113.99"
 _PASSWORD = "password"  # noqa: S105  # of a server that exists only here
 # Seconds: until a call has failed; how long a pair has to stay.
 _FAILS_AFTER, _FAILS_SOON, _SETTLED_AFTER = 15.0, 8.0, 0.25
-_GIVES_UP_AFTER, _LEAST_RUNS = 2, 3
+_GIVES_UP_AFTER, _LEAST_RUNS, _WARM_UPS = 2, 3, 2
 
 
 def check(settings: Iterable[Setting]) -> None:
@@ -44,7 +44,7 @@ def check(settings: Iterable[Setting]) -> None:
 def measure_all(settings: Sequence[Setting], orders: Orders) -> None:
     """Take the samples, laboratory by laboratory; settings that ``check`` has passed.
 
-    The programs of a laboratory stay for all its calls; before those, each makes one that is not counted. Engines take
+    The programs of a laboratory stay for all its calls; before those, each makes two that are not counted. Engines take
     turns, so that those of one condition meet the same machine. One that fails twice in a row in a condition is not
     asked for it again.
     """
@@ -122,7 +122,7 @@ class _Bench:
         try:
             # Most of it is loading the stacks, for which there are as many cores as there are.
             await asyncio.gather(*(pair.start() for pair in pairs.values()))
-            for pair in pairs.values():
+            for pair in [*pairs.values()] * _WARM_UPS:
                 await self._warm_up(pair, conditions[0][0][0])
             versions = {name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs}
             self._orders.told(versions)

@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -55,6 +56,12 @@ Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, max=2**31,
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Raw samples, as JSON lines.")]
 Read = Annotated[Path | None, typer.Option("--read", metavar="FILE", help="Show this file; measure nothing.")]
 Compare = Annotated[Path | None, typer.Option("--compare", metavar="OLD", help="Say what got slower since this file.")]
+Plots = Annotated[
+    Path | None, typer.Option("--plots", metavar="FOLDER", help="Write drawings there, as SVG and PNG (extra plot).")
+]
+Html = Annotated[
+    Path | None, typer.Option("--html", metavar="FILE", help="Write a report with drawings there (extra plot).")
+]
 Percentiles = Annotated[bool, typer.Option("--percentiles", help="p50, p90 and p99 of every phase.")]
 ListAll = Annotated[bool, typer.Option("--list", help="The engines and networks there are.")]
 
@@ -82,6 +89,8 @@ def bench(
     out: Out = None,
     json: JsonOutput = False,
     percentiles: Percentiles = False,
+    plots: Plots = None,
+    html: Html = None,
     compare: Compare = None,
     read: Read = None,
     list_: ListAll = False,
@@ -98,9 +107,10 @@ def bench(
         _print_list(json)
         return
     old = None if compare is None else _read(compare, "--compare")
+    show = _Showing(json=json, percentiles=percentiles, plots=plots, html=html, old=old)
     if read is not None:
         _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out)
-        if _show(_read(read, "--read"), old, json=json, percentiles=percentiles):
+        if show(_read(read, "--read")):
             raise typer.Exit(1)
         return
     shares = (
@@ -120,8 +130,8 @@ def bench(
             gathered=gathered,
         )
     )
-    results = _measure(shares, seed, out, lambda results: _show(results, old, json=json, percentiles=percentiles))
-    slower = _show(results, old, json=json, percentiles=percentiles)
+    results = _measure(shares, seed, out, show)
+    slower = show(results)
     ours = [item for item in results.samples if item.setting.engine.startswith("icekit") and item.failure is not None]
     if slower or ours:
         raise typer.Exit(1)
@@ -265,24 +275,49 @@ def _read_dead(text: str) -> Dead | None:
     return None
 
 
-def _show(results: Results, old: Results | None, *, json: bool, percentiles: bool) -> bool:
-    """Print; whether something got slower."""
-    from icekit.bench.compare import Change, compare
-    from icekit.bench.samples import write_results
-    from icekit.bench.table import comparison_page, results_page
-    from icekit.cli import render
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Showing:
+    """In which forms, and what ``old`` results are compared with. MissingExtra before anything is measured."""
 
-    if json:
-        sys.stdout.write(write_results(results))
-    else:
-        render.print_page(results_page(results, width=render.console().width, percentiles=percentiles))
-    if old is None:
-        return False
-    comparison = compare(old, results)
-    if not json:
-        render.print_page(comparison_page(comparison))
-    changes = {item.change for item in comparison.times} | {item.change for item in comparison.counts}
-    return bool(changes & {Change.SLOWER, Change.MORE})
+    json: bool
+    percentiles: bool
+    plots: Path | None
+    html: Path | None
+    old: Results | None
+
+    def __post_init__(self) -> None:
+        if self.plots is not None or self.html is not None:
+            from icekit.bench.plots import require
+
+            require()
+
+    def __call__(self, results: Results) -> bool:
+        """Print and write; whether something got slower."""
+        from icekit.bench.compare import Change, compare
+        from icekit.bench.samples import write_results
+        from icekit.bench.table import comparison_page, results_page
+        from icekit.cli import render
+
+        comparison = None if self.old is None else compare(self.old, results)
+        if self.json:
+            sys.stdout.write(write_results(results))
+        else:
+            width = render.console().width
+            render.print_page(results_page(results, width=width, percentiles=self.percentiles))
+            if comparison is not None:
+                render.print_page(comparison_page(comparison))
+        if self.plots is not None:
+            from icekit.bench.plots import write_plots
+
+            typer.echo(f"{len(write_plots(results, self.plots))} files are in {self.plots}.", err=True)
+        if self.html is not None:
+            from icekit.bench.page import html_report
+
+            self.html.write_text(html_report(results, comparison), encoding="utf-8")
+        if comparison is None:
+            return False
+        changes = {item.change for item in comparison.times} | {item.change for item in comparison.counts}
+        return bool(changes & {Change.SLOWER, Change.MORE})
 
 
 def _print_list(json: bool) -> None:

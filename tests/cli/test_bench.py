@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from icekit.bench import simulated
+from icekit.bench import page, plots, simulated
 from icekit.bench.engines import ENGINES
 from icekit.bench.networks import NETWORKS
 from icekit.bench.samples import Sample, read_results, write_results
@@ -76,6 +77,29 @@ def test_what_got_slower_is_said(tmp_path: Path) -> None:
     slower = runner.invoke(app, ["bench", "--read", str(files["new"]), "--compare", str(files["old"])])
     assert slower.exit_code == 1, slower.output
     assert "slower" in slower.stdout.lower()
+
+
+def test_drawings_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That they are asked for; what is in them is for the tests of ``icekit.bench.plots`` and ``page``."""
+    data, folder, report = tmp_path / "out.jsonl", tmp_path / "plots", tmp_path / "report.html"
+    assert runner.invoke(app, [*SHORT, "--out", str(data)]).exit_code == 0
+    results = read_results(data.read_text(encoding="utf-8"))
+    drawn: list[Any] = []
+    monkeypatch.setattr(plots, "write_plots", lambda *arguments: drawn.append(arguments) or ())
+    monkeypatch.setattr(page, "html_report", lambda found, change: f"{found == results} {change is not None}")
+    options = ["--read", str(data), "--plots", str(folder), "--html", str(report), "--compare", str(data)]
+    result = runner.invoke(app, ["bench", *options])
+    assert result.exit_code == 0, result.output
+    assert drawn == [(results, folder)]
+    assert report.read_text(encoding="utf-8") == "True True"
+
+
+def test_without_matplotlib_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    result = runner.invoke(app, [*SHORT, "--plots", str(tmp_path), "--out", str(tmp_path / "out.jsonl")])
+    assert result.exit_code == 2
+    assert "pip install" in result.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_list() -> None:
