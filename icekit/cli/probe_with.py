@@ -102,10 +102,10 @@ def two_sided_page(report: TwoSidedReport) -> Page:
 def _sections(report: TwoSidedReport) -> Iterator[Section]:
     if report.findings:
         yield Section("Findings", (FindingList(report.findings),))
-    yield Section("The two ends", (table(_ends(report), labels=1),))
+    yield Section("The two ends", (table(_ends(report), labels=2),))
     for path in report.pairs:
         if path.seen:
-            yield Section(f"A {path.a}, B {path.b}", (Lines(tuple(_lines(path))),))
+            yield Section(f"A {path.a} ↔ B {path.b}", (Lines(tuple(_lines(path))),))
     for name, end in (("A", report.a), ("B", report.b)):
         told = tuple(item for item in end.findings if item.severity in (Severity.ERROR, Severity.WARNING))
         if told:
@@ -121,7 +121,9 @@ def _ends(report: TwoSidedReport) -> Iterator[tuple[str | Cell, ...]]:
 
 def _seen_as(end: ProbeReport) -> str:
     seen = [address for nat in (end.nat.ipv4, end.nat.ipv6) if nat is not None for address in nat.mapped_addresses]
-    return f"seen as {', '.join(seen[:4])}. " if seen else ""
+    # A NAT that changes ports is named by the verdict; the ports themselves say nothing more.
+    hosts = list(dict.fromkeys(address.rpartition(":")[0] for address in seen))
+    return f"Seen as {', '.join(hosts[:4])}. " if seen else ""
 
 
 def _lines(path: MergedPath) -> Iterator[Cell]:
