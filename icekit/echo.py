@@ -28,7 +28,7 @@ from icekit.net import (
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import Outcome, Path, Schedule, Succeeded, Transactions
 from icekit.turn import TurnAllocation, TurnState
-from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived
+from icekit.turn_events import AllocationCreated, AllocationFailed, AllocationReleased, DataReceived
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,10 @@ class EchoPeer:
         allocate: Callable[[Address | None], TurnAllocation],
     ) -> None:
         self.hello, self.question, self.answer = (_MARK + token_bytes(16) for _ in range(3))
-        # Whether a question has come through the relay.
-        self.is_reached = False
+        # How many questions have come through the relay.
+        self.questions = 0
+        # Whether the server confirmed that the second allocation is given back; None as long as it has not ended.
+        self.is_released: bool | None = None
         self.is_closed = False
         self.dropped = 0
         self._id = id
@@ -89,6 +91,11 @@ class EchoPeer:
         self._allocation: TurnAllocation | None = None
         self._hello_at: float | None = None
         self._closing = False
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether a question has come through the relay."""
+        return self.questions > 0
 
     @property
     def is_allocation(self) -> bool:
@@ -243,6 +250,8 @@ class EchoPeer:
                     )
                 case DataReceived(data=data):
                     self._hear(data, now)
+                case AllocationReleased(confirmed=confirmed):
+                    self.is_released = confirmed
                 case StreamWanted() | StreamReleased():
                     self._events.append(event)
                 case _:
@@ -267,7 +276,7 @@ class EchoPeer:
     def _hear(self, data: bytes, now: float) -> None:
         # The random bytes prove that it came from our client; a relay may send from another address than it named.
         if data.startswith(self.question):
-            self.is_reached = True
+            self.questions += 1
             self._send(self.answer + data[len(self.question) :], now)
         else:
             self.dropped += 1

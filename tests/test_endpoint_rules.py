@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit import attributes as attr
+from icekit.bench.load_report import Tally
+from icekit.bench.relay_loop import RelayLoop
 from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
 from icekit.gathering_plan import GatherServer
@@ -51,6 +53,13 @@ KEY = long_term_key("alice", "r", "secret")
 def turn(transport: Transport) -> Any:
     core = TurnAllocation(SERVER, transport, LongTermCredential("alice", "secret"), source(), local=LOCAL)
     core.allocate(0.0)
+    return core
+
+
+def relay_loop(transport: Transport) -> Any:
+    core = RelayLoop(Target("turn:x", SERVER, transport), HOST, "alice", "secret", source(), size=100)
+    core.start(0.0)
+    core.begin(0.5, 0.1, 5.0, 0.25, Tally(0.5, 4.5))
     return core
 
 
@@ -118,6 +127,10 @@ CORES: dict[str, Callable[[], Any]] = {
     },
     **{
         f"stages-{transport}": lambda transport=transport: stages(transport)
+        for transport in (Transport.UDP, Transport.TCP)
+    },
+    **{
+        f"relay-loop-{transport}": lambda transport=transport: relay_loop(transport)
         for transport in (Transport.UDP, Transport.TCP)
     },
     "nat-probe": nat_probe,

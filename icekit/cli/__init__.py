@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 import icekit
-from icekit.cli import bench, call, credentials, explain, gather, lab, predict, probe, serve, sim, turn, watch
+from icekit.cli import bench, call, credentials, explain, gather, lab, load, predict, probe, serve, sim, turn, watch
 from icekit.cli.command import INTERRUPTED, CommandGroup
 
 # Plain help: the rich one costs a tenth of a second.
@@ -27,6 +27,7 @@ app = typer.Typer(
 )
 app.command("probe")(probe.probe)
 app.command("turn")(turn.turn)
+app.command("load")(load.load)
 app.command("gather")(gather.gather)
 app.command("explain")(explain.explain)
 app.command("predict")(predict.predict)

@@ -65,7 +65,8 @@ class CoturnConfig:
     (``Coturn.time_limited``). ``plain_tcp`` False: the TLS port takes nothing but TLS (by itself coturn takes both on
     both ports). ``tls`` False: no port takes TLS or DTLS; a ClientHello then gets silence or a reset (the
     random bytes in it decide which), so a test must hold for both.
-    ``certificate_names``: what the certificate is for. ``ports`` None reserves a free block.
+    ``certificate_names``: what the certificate is for. ``ports`` None reserves a free block, of which ``relay_ports``
+    at most are for relaying. ``options``: more lines of the configuration file.
     """
 
     hosts: tuple[str, ...] = ("127.0.0.1", "127.0.0.2")
@@ -79,6 +80,8 @@ class CoturnConfig:
     certificate_names: tuple[str, ...] = ("localhost", "127.0.0.1", "turn.icekit.test")
     ports: Ports | None = None
     lifetime: int | None = None
+    relay_ports: int | None = None
+    options: tuple[str, ...] = ()
 
 
 class Coturn:
@@ -220,7 +223,9 @@ class Coturn:
         yield f"tls-listening-port={ports.tls}"
         yield f"alt-tls-listening-port={ports.tls_alternate}"
         yield f"min-port={ports.first_relay}"
-        yield f"max-port={ports.last_relay}"
+        last = ports.last_relay if config.relay_ports is None else ports.first_relay + config.relay_ports - 1
+        yield f"max-port={last}"
+        yield from config.options
         # coturn allows this only with a password for its console, or with none at all.
         yield from ("allow-loopback-peers", "no-cli")
         yield from ("fingerprint", "verbose", "log-file=stdout", "no-multicast-peers")
