@@ -277,7 +277,7 @@ def _read_dead(text: str) -> Dead | None:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Showing:
-    """In which forms, and what ``old`` results are compared with. MissingExtra before anything is measured."""
+    """In which forms, and what ``old`` results are compared with. ConfigError before anything is measured."""
 
     json: bool
     percentiles: bool
@@ -287,9 +287,13 @@ class _Showing:
 
     def __post_init__(self) -> None:
         if self.plots is not None or self.html is not None:
-            from icekit.bench.plots import require
+            from icekit.bench.canvas import require
 
             require()
+        if self.plots is not None and self.plots.exists() and not self.plots.is_dir():
+            raise ConfigError(f"--plots: {self.plots} is a file; name a folder")
+        if self.html is not None and (self.html.is_dir() or not self.html.parent.is_dir()):
+            raise ConfigError(f"--html: {self.html} cannot be written; name a file in a folder that exists")
 
     def __call__(self, results: Results) -> bool:
         """Print and write; whether something got slower."""
@@ -305,6 +309,7 @@ class _Showing:
             width = render.console().width
             render.print_page(results_page(results, width=width, percentiles=self.percentiles))
             if comparison is not None:
+                typer.echo()
                 render.print_page(comparison_page(comparison))
         if self.plots is not None:
             from icekit.bench.plots import write_plots

@@ -153,3 +153,21 @@ def test_ctrl_c_shows_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     assert result.exit_code == 130
     assert len(read_results(path.read_text()).samples) == 2
     assert "host, RTT 50 ms, simulator" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--plots", "pyproject.toml"], "--plots: pyproject.toml is a file; name a folder"),
+        (["--html", "tests"], "--html: tests cannot be written; name a file in a folder that exists"),
+        (["--html", "no/such/folder/page.html"], "--html: no/such/folder/page.html cannot be written"),
+    ],
+)
+def test_what_cannot_be_drawn_is_told_before_anything_is_measured(
+    options: list[str], said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    monkeypatch.setattr(simulated, "measure", None)
+    result = runner.invoke(app, [*SHORT, *options])
+    assert result.exit_code == 2, result.output
+    assert said in result.stderr
