@@ -32,7 +32,7 @@ from icekit.bench.canvas import (
 )
 from icekit.bench.networks import read_network
 from icekit.bench.samples import Phase, Results, Sample, Setting
-from icekit.bench.summary import OURS, OUTCOMES, Block, Entry, Row, blocks, summarise
+from icekit.bench.summary import OUTCOMES, Block, Entry, Row, blocks, is_ours, summarise
 from icekit.bench.table import WORDS, milliseconds, more
 from icekit.errors import ConfigError
 from icekit.nat import PRESETS
@@ -73,21 +73,22 @@ def drawings(results: Results) -> Iterator[Drawing]:
     used: set[str] = set()
     for block in found:
         name = _file_name(block.label, used)
-        condition = block.entries[0].setting.condition
-        samples = [sample for sample in results.samples if sample.setting.condition == condition]
+        settings = {entry.setting for entry in block.entries}
+        samples = [sample for sample in results.samples if sample.setting in settings]
         with look():
             bars, distribution = _phase_bars(block), _distribution(block, samples, styles)
         yield Drawing(f"phases-{name}", f"Phases: {block.label}", block.label, bars)
         yield Drawing(f"distribution-{name}", f"Distribution: {block.label}", block.label, distribution)
     for group in _maps(found):
-        title = _without_network(group[0].entries[0].setting).label.removeprefix(", ")
+        setting = _without_network(group[0].entries[0].setting)
+        title = ", ".join(filter(None, (setting.label.removeprefix(", "), group[0].kind)))
         with look():
             figure = _nat_maps(group, title)
         yield Drawing(f"nats-{_file_name(title, used)}", f"NAT × NAT: {title}", None, figure)
 
 
 def _ours_first(name: str) -> tuple[bool, str]:
-    return name != OURS, name
+    return not is_ours(name), name
 
 
 def _file_name(label: str, used: set[str]) -> str:
@@ -119,7 +120,7 @@ def _phase_bars(block: Block) -> Figure:
         _phase(axes, block, phase, most)
     for axes in fields[::_COLUMNS]:
         for label, entry in zip(axes.get_yticklabels(), block.entries, strict=True):
-            label.set_fontweight("bold" if entry.setting.engine == OURS else "normal")
+            label.set_fontweight("bold" if is_ours(entry.setting.engine) else "normal")
     runs = max(entry.counts.runs for entry in block.entries)
     legend = "grey: until the limit (the mark), orange: above it; line to p90, dot at p99"
     below = f"ms since the start; {legend}; {runs} runs of each engine"
@@ -212,7 +213,7 @@ def _steps(axes: Axes, block: Block, phase: Phase, samples: Sequence[Sample], st
         engine = entry.setting.engine
         own = (sample.phases.get(phase) for sample in samples if sample.setting == entry.setting)
         times = sorted(1000 * time for time in own if time is not None)
-        width = 2.4 if engine == OURS else 1.6
+        width = 2.4 if is_ours(engine) else 1.6
         look = {"color": ENGINES[styles[engine]], "linestyle": DASHES[styles[engine]], "linewidth": width}
         _curve(axes, times, entry.counts.runs, end, label=printable(engine), **look)
     if logarithmic:
@@ -253,11 +254,11 @@ def _nats(setting: Setting) -> tuple[str, str] | None:
 
 def _maps(found: Sequence[Block]) -> Iterator[list[Block]]:
     """The blocks that differ in nothing but their NATs, where there are some."""
-    groups: dict[str, list[Block]] = {}
+    groups: dict[tuple[str, str], list[Block]] = {}
     for block in found:
         setting = block.entries[0].setting
         if _nats(setting) is not None:
-            groups.setdefault(_without_network(setting).condition, []).append(block)
+            groups.setdefault((_without_network(setting).condition, block.kind), []).append(block)
     yield from (group for group in groups.values() if len(group) > 2)
 
 
@@ -318,7 +319,7 @@ def _nat_map(
 ) -> None:
     from matplotlib.patches import Rectangle
 
-    axes.set_title(printable(engine), fontweight="bold" if engine == OURS else "normal")
+    axes.set_title(printable(engine), fontweight="bold" if is_ours(engine) else "normal")
     axes.set_xticks(range(len(sides[1])), sides[1], rotation=25, ha="right", color=INK)
     axes.set_yticks(range(len(sides[0])), sides[0])
     axes.set_xlim(-0.5, len(sides[1]) - 0.5)

@@ -7,7 +7,7 @@ first. The p99 of fewer than 100 runs lies between the two slowest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import floor
 from typing import Final
@@ -20,7 +20,7 @@ OUTCOMES: Final[tuple[Phase, ...]] = (Phase.FIRST_VALID, Phase.SELECTED, Phase.O
 
 # Each needs the one before it; candidates come beside them.
 _CHAIN: Final = (Phase.OFFER, Phase.ANSWER, Phase.FIRST_CHECK, *OUTCOMES[:2], Phase.DTLS, *OUTCOMES[2:])
-_SAME_LIMIT = 1e-6
+_WHOLE, _ALONE = "whole calls", "ICE alone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,21 +65,26 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """One condition: its engines, the fastest first, by ``goal``.
+    """Engines that do the same thing in one condition, the fastest first, by ``goal``.
 
+    ``kind``    empty, or where a condition has both: ``whole calls`` or ``ICE alone``, which has less to do
     ``phases``  those that any of them reached
-    ``goal``    the last phase that all of them reached, but those that only fail, and that has one limit for all
+    ``goal``    the last phase that all of them reached, but those that only fail; with a limit if there is one
     """
 
-    label: str
+    kind: str
     entries: tuple[Entry, ...]
     phases: tuple[Phase, ...]
     goal: Phase
 
+    @property
+    def label(self) -> str:
+        """The condition, and the kind."""
+        return ", ".join(filter(None, (self.entries[0].setting.label, self.kind)))
+
     def limit(self, phase: Phase) -> float | None:
-        """Seconds; the same for all engines of a condition, unless they were started at different times."""
-        limits = [limit for entry in self.entries if (limit := entry.rows[phase].limit) is not None]
-        return percentile(limits, 0.5) if limits else None
+        """Seconds; the same for all engines of a block, unless they were started at different times."""
+        return _if_any([limit for entry in self.entries if (limit := entry.rows[phase].limit) is not None], 0.5)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -94,7 +99,7 @@ class Loss:
 class Ratio:
     """The best of the other engines beside icekit: ``ratio`` is its median divided by ours, above 1 we are faster.
 
-    ``None``: we take no time, as it is without a delay in the simulator. Only engines with the same limit are compared.
+    ``None``: we take no time, as it is without a delay in the simulator.
     """
 
     label: str
@@ -158,31 +163,41 @@ def _if_any(values: Sequence[float], share: float) -> float | None:
 
 
 def blocks(rows: Iterable[Row]) -> tuple[Block, ...]:
-    """The rows by condition, in the order in which the conditions come first."""
-    by_condition: dict[str, dict[Setting, dict[Phase, Row]]] = {}
+    """The rows by condition, in the order in which the conditions come first, and there by what has the same limits."""
+    found: list[Block] = []
+    for entries in _by_condition(rows):
+        kinds: dict[bool, list[Entry]] = {}
+        for entry in entries:
+            kinds.setdefault(_is_whole(entry), []).append(entry)
+        for whole in sorted(kinds, reverse=True):
+            kind = "" if len(kinds) == 1 else _WHOLE if whole else _ALONE
+            found.append(_block(kind, kinds[whole]))
+    return tuple(found)
+
+
+def _by_condition(rows: Iterable[Row]) -> Iterator[list[Entry]]:
+    found: dict[str, dict[Setting, dict[Phase, Row]]] = {}
     for row in rows:
-        by_condition.setdefault(row.setting.condition, {}).setdefault(row.setting, {})[row.phase] = row
-    return tuple(
-        _block([Entry(setting=setting, rows=by_phase) for setting, by_phase in group.items()])
-        for group in by_condition.values()
-    )
+        found.setdefault(row.setting.condition, {}).setdefault(row.setting, {})[row.phase] = row
+    for settings in found.values():
+        yield [Entry(setting=setting, rows=by_phase) for setting, by_phase in settings.items()]
 
 
-def _block(entries: list[Entry]) -> Block:
+def _is_whole(entry: Entry) -> bool:
+    """Whether the engine encrypts what it sends: then it also has a limit for that."""
+    row = entry.rows[Phase.DTLS]
+    return row.limit is not None or row.n > 0
+
+
+def _block(kind: str, entries: list[Entry]) -> Block:
     phases = tuple(phase for phase in Phase if any(entry.rows[phase].n for entry in entries))
     working = [entry for entry in entries if not _only_fails(entry)]
     shared = [phase for phase in phases if all(entry.rows[phase].n for entry in working)]
-    limited = [phase for phase in shared if _one_limit([entry.rows[phase] for entry in working])]
+    limited = [phase for phase in shared if all(entry.rows[phase].limit is not None for entry in working)]
     goal = (limited or shared or [Phase.SELECTED])[-1]
     # Those that do not get there last, in their order.
     entries.sort(key=lambda entry: (entry.rows[goal].p50 is None, entry.rows[goal].p50 or 0.0))
-    return Block(label=entries[0].setting.label, entries=tuple(entries), phases=phases, goal=goal)
-
-
-def _one_limit(rows: Sequence[Row]) -> bool:
-    """Whether these engines have one thing to do: where one encrypts and another does not, their limits differ."""
-    limits = [row.limit for row in rows if row.limit is not None]
-    return bool(limits) and len(limits) == len(rows) and max(limits) - min(limits) <= _SAME_LIMIT
+    return Block(kind=kind, entries=tuple(entries), phases=phases, goal=goal)
 
 
 def _only_fails(entry: Entry) -> bool:
@@ -212,32 +227,38 @@ def losses(entry: Entry, goal: Phase) -> tuple[Loss, ...]:
     return tuple(losses)
 
 
+def is_ours(engine: str) -> bool:
+    """icekit makes whole calls, and as ``icekit_ice`` ICE alone."""
+    return engine.startswith(OURS)
+
+
 def ratios(rows: Iterable[Row]) -> tuple[Ratio, ...]:
-    """For every condition and outcome that icekit and another engine reached; programs of ours are no rivals.
+    """For every condition and outcome that icekit and another engine reached.
 
-    An engine that fails in half of its runs or more is not compared: the median of the rest says nothing of it.
+    Until both sides have selected a pair all have the same to do; what follows is compared kind by kind. An engine that
+    fails in half of its runs or more is not compared: the median of the rest says nothing of it.
     """
+    rows = list(rows)
     found = []
+    for entries in _by_condition(rows):
+        found += [_ratio(entries[0].setting.label, phase, entries) for phase in OUTCOMES[:2]]
     for block in blocks(rows):
-        fit = [entry for entry in block.entries if 2 * entry.counts.failures < entry.counts.runs]
-        for phase in OUTCOMES:
-            by_engine = {entry.setting.engine: entry.rows[phase] for entry in fit if entry.rows[phase].n}
-            ours = by_engine.get(OURS)
-            if ours is None or ours.p50 is None:
-                continue
-            others = {
-                name: row.p50
-                for name, row in by_engine.items()
-                if not name.startswith(OURS) and row.p50 is not None and _same_limit(row, ours)
-            }
-            if others:
-                name = min(others, key=others.__getitem__)
-                ratio = others[name] / ours.p50 if ours.p50 else None
-                found.append(
-                    Ratio(label=block.label, phase=phase, ours=ours.p50, other=name, theirs=others[name], ratio=ratio)
-                )
-    return tuple(found)
+        found += [_ratio(block.label, phase, block.entries) for phase in OUTCOMES[2:]]
+    return tuple(ratio for ratio in found if ratio is not None)
 
 
-def _same_limit(one: Row, other: Row) -> bool:
-    return (one.limit is None and other.limit is None) or _one_limit([one, other])
+def _ratio(label: str, phase: Phase, entries: Sequence[Entry]) -> Ratio | None:
+    """``None`` where there is nothing to compare."""
+    medians = {
+        entry.setting.engine: p50
+        for entry in entries
+        if (p50 := entry.rows[phase].p50) is not None and 2 * entry.counts.failures < entry.counts.runs
+    }
+    # Of ours the whole call, where it is there.
+    ours = min(filter(is_ours, medians), default=None)
+    others = {name: p50 for name, p50 in medians.items() if not is_ours(name)}
+    if ours is None or not others:
+        return None
+    other = min(others, key=others.__getitem__)
+    ratio = others[other] / medians[ours] if medians[ours] else None
+    return Ratio(label=label, phase=phase, ours=medians[ours], other=other, theirs=others[other], ratio=ratio)

@@ -9,7 +9,7 @@ from typing import Final
 
 from icekit.bench.compare import LEAST_SECONDS, Change, Comparison, CountChange, TimeChange
 from icekit.bench.samples import Header, Phase, Results, Setting
-from icekit.bench.summary import OURS, Block, Entry, Ratio, Row, blocks, losses, ratios, summarise
+from icekit.bench.summary import Block, Entry, Ratio, Row, blocks, is_ours, losses, ratios, summarise
 from icekit.page import UNKNOWN, Cell, Lines, Page, Section, Table, Tone, table
 
 HEADS: Final[Mapping[Phase, str]] = {
@@ -63,7 +63,7 @@ def milliseconds(seconds: float | None) -> str:
     """A time without its unit; ``–`` if there is none."""
     if seconds is None:
         return UNKNOWN
-    text = f"{seconds * 1000:.1f}" if abs(seconds) < 0.01 else f"{seconds * 1000:.0f}"
+    text = f"{seconds * 1000:.1f}" if abs(seconds) < 0.00995 else f"{seconds * 1000:.0f}"
     return {"0.0": "0", "-0.0": "0"}.get(text, text)
 
 
@@ -93,7 +93,7 @@ def _headline(found: Sequence[Block], compared: Sequence[Ratio]) -> tuple[Cell, 
     """A word and a sentence: is icekit first, and did it fail?"""
     runs = sum(entry.counts.runs for block in found for entry in block.entries)
     failed = sum(entry.counts.failures for block in found for entry in block.entries)
-    ours = sum(entry.counts.failures for block in found for entry in block.entries if entry.setting.engine == OURS)
+    ours = sum(entry.counts.failures for block in found for entry in block.entries if is_ours(entry.setting.engine))
     engines = {entry.setting.engine for block in found for entry in block.entries}
     counts = ((len(engines), "engine"), (len(found), "condition"), (runs, "run"))
     what = f"{', '.join(_plural(count, word) for count, word in counts)}, {failed} failed"

@@ -150,16 +150,37 @@ def test_who_mostly_fails_and_who_is_ours_is_no_rival() -> None:
     assert beside("icekit_ice", [0.1, 0.1]) == ()
 
 
-def test_engines_that_have_more_to_do_are_not_compared() -> None:
-    phases = {Phase.SELECTED: 0.2, Phase.MEDIA: 0.3}
-    full, raw = ({Phase.SELECTED: 0.1, Phase.MEDIA: media} for media in (0.2, 0.1))
+def test_who_makes_calls_of_ice_alone_is_ours_too() -> None:
+    alone, other = (timed([0.2], setting=replace(SETTING, engine=name)) for name in ("icekit_ice", "aioice"))
+    assert [ratio.other for ratio in ratios(summarise([*alone, *other]))] == ["aioice"]
+
+
+def test_whole_calls_and_ice_alone_have_their_own_goals() -> None:
+    """Both have a pair to select; what follows takes those longer that encrypt it."""
+    raw = {Phase.SELECTED: 0.1, Phase.MEDIA: 0.1}
+    whole = {Phase.SELECTED: 0.1, Phase.DTLS: 0.2, Phase.MEDIA: 0.3}
+    engines = {"icekit": whole, "aiortc": whole, "icekit_ice": raw, "aioice": raw}
+    late = {"icekit": 0.01, "aiortc": 0.2, "icekit_ice": 0.01, "aioice": 0.1}
     runs = [
-        sample(phases=phases, limits=full),
-        sample(replace(SETTING, engine="aioice"), phases=phases, limits=raw),
+        sample(
+            replace(SETTING, engine=name),
+            phases={phase: limit + late[name] for phase, limit in limits.items()},
+            limits=limits,
+        )
+        for name, limits in engines.items()
     ]
     rows = summarise(runs)
-    assert [ratio.phase for ratio in ratios(rows)] == [Phase.SELECTED]
-    assert blocks(rows)[0].goal is Phase.SELECTED
+    calls, ice = blocks(rows)
+    assert [calls.label, ice.label] == [f"{SETTING.label}, whole calls", f"{SETTING.label}, ICE alone"]
+    assert calls.goal is ice.goal is Phase.MEDIA
+    assert (calls.limit(Phase.MEDIA), ice.limit(Phase.MEDIA)) == (0.3, 0.1)
+    assert [entry.setting.engine for entry in calls.entries] == ["icekit", "aiortc"]
+    found = [(ratio.label, ratio.phase, ratio.other, round(ratio.ratio or 0, 2)) for ratio in ratios(rows)]
+    assert found == [
+        (SETTING.label, Phase.SELECTED, "aioice", 1.82),
+        (calls.label, Phase.MEDIA, "aiortc", 1.61),
+        (ice.label, Phase.MEDIA, "aioice", 1.82),
+    ]
 
 
 def test_no_time_has_no_ratio() -> None:
