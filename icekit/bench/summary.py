@@ -18,9 +18,11 @@ OURS: Final = "icekit"
 OUTCOMES: Final[tuple[Phase, ...]] = (Phase.FIRST_VALID, Phase.SELECTED, Phase.OPEN, Phase.MEDIA)
 """The phases that a user waits for: ``ratios`` compares engines by them."""
 
+WHOLE_CALLS: Final = "whole calls"
+ICE_ALONE: Final = "ICE alone"
+
 # Each needs the one before it; candidates come beside them.
 _CHAIN: Final = (Phase.OFFER, Phase.ANSWER, Phase.FIRST_CHECK, *OUTCOMES[:2], Phase.DTLS, *OUTCOMES[2:])
-_WHOLE, _ALONE = "whole calls", "ICE alone"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,10 +101,12 @@ class Loss:
 class Ratio:
     """The best of the other engines beside icekit: ``ratio`` is its median divided by ours, above 1 we are faster.
 
-    ``None``: we take no time, as it is without a delay in the simulator.
+    ``None``: we take no time, as it is without a delay in the simulator. ``kind`` is that of the block, empty where all
+    engines of a condition are compared.
     """
 
     label: str
+    kind: str
     phase: Phase
     ours: float
     other: str
@@ -170,7 +174,7 @@ def blocks(rows: Iterable[Row]) -> tuple[Block, ...]:
         for entry in entries:
             kinds.setdefault(_is_whole(entry), []).append(entry)
         for whole in sorted(kinds, reverse=True):
-            kind = "" if len(kinds) == 1 else _WHOLE if whole else _ALONE
+            kind = "" if len(kinds) == 1 else WHOLE_CALLS if whole else ICE_ALONE
             found.append(_block(kind, kinds[whole]))
     return tuple(found)
 
@@ -241,13 +245,13 @@ def ratios(rows: Iterable[Row]) -> tuple[Ratio, ...]:
     rows = list(rows)
     found = []
     for entries in _by_condition(rows):
-        found += [_ratio(entries[0].setting.label, phase, entries) for phase in OUTCOMES[:2]]
+        found += [_ratio("", phase, entries) for phase in OUTCOMES[:2]]
     for block in blocks(rows):
-        found += [_ratio(block.label, phase, block.entries) for phase in OUTCOMES[2:]]
+        found += [_ratio(block.kind, phase, block.entries) for phase in OUTCOMES[2:]]
     return tuple(ratio for ratio in found if ratio is not None)
 
 
-def _ratio(label: str, phase: Phase, entries: Sequence[Entry]) -> Ratio | None:
+def _ratio(kind: str, phase: Phase, entries: Sequence[Entry]) -> Ratio | None:
     """``None`` where there is nothing to compare."""
     medians = {
         entry.setting.engine: p50
@@ -261,4 +265,12 @@ def _ratio(label: str, phase: Phase, entries: Sequence[Entry]) -> Ratio | None:
         return None
     other = min(others, key=others.__getitem__)
     ratio = others[other] / medians[ours] if medians[ours] else None
-    return Ratio(label=label, phase=phase, ours=medians[ours], other=other, theirs=others[other], ratio=ratio)
+    return Ratio(
+        label=entries[0].setting.label,
+        kind=kind,
+        phase=phase,
+        ours=medians[ours],
+        other=other,
+        theirs=others[other],
+        ratio=ratio,
+    )

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
 from typing import Final
 
 from icekit.bench.compare import LEAST_SECONDS, Change, Comparison, CountChange, TimeChange
 from icekit.bench.samples import Header, Phase, Results, Setting
-from icekit.bench.summary import Block, Entry, Ratio, Row, blocks, is_ours, losses, ratios, summarise
+from icekit.bench.summary import ICE_ALONE, Block, Entry, Ratio, Row, blocks, is_ours, losses, ratios, summarise
 from icekit.page import UNKNOWN, Cell, Lines, Page, Section, Table, Tone, table
 
 HEADS: Final[Mapping[Phase, str]] = {
@@ -83,7 +82,7 @@ def results_page(results: Results, *, width: int = 100, percentiles: bool = Fals
     compared = ratios(rows)
     sections = [Section(block.label, tuple(_block(block, width, percentiles))) for block in found]
     if compared:
-        sections.append(Section(RATIOS, (ratio_table(compared),)))
+        sections.append(Section(RATIOS, (ratio_table(compared, width),)))
     sections.append(Section("Measured", (header_table(results.header),)))
     sections.append(Section("How to read this", (Lines(tuple(Cell(line, Tone.DIM) for line in EXPLAINED)),)))
     return Page(*_headline(found, compared), tuple(sections))
@@ -104,7 +103,8 @@ def _headline(found: Sequence[Block], compared: Sequence[Ratio]) -> tuple[Cell, 
         return Cell("FAILURES", Tone.BAD), f"icekit failed in {_plural(ours, 'run')}; {what}."
     if behind:
         worst = min(behind, key=lambda ratio: ratio.ratio or 0.0)
-        where = f"most so {worst.other} at {worst.ratio:.2f} of its time ({WORDS[worst.phase]}; {worst.label})"
+        place = ", ".join(filter(None, (WORDS[worst.phase], worst.label, worst.kind)))
+        where = f"most so {worst.other} at {worst.ratio:.2f} of its time ({place})"
         beaten = f"icekit is behind another engine in {len(behind)} of {len(compared)} comparisons, {where}"
         return Cell("BEHIND", Tone.WARNING), f"{beaten}; {what}."
     if compared:
@@ -226,15 +226,32 @@ def _pieces(columns: Mapping[Phase, Sequence[Cell]], room: int) -> Iterator[list
 # --- the rest of a page of results -----------------------------------------------------------------------------------
 
 
-def ratio_table(compared: Iterable[Ratio]) -> Table:
-    """A row for each condition: the best other engine's median divided by icekit's, by phase."""
-    listed = list(compared)
-    phases = [phase for phase in Phase if any(ratio.phase is phase for ratio in listed)]
-    rows: list[list[str | Cell]] = [[Cell("", Tone.DIM), *(Cell(HEADS[phase], Tone.DIM) for phase in phases)]]
-    for label, group in groupby(listed, key=lambda ratio: ratio.label):
-        by_phase = {ratio.phase: ratio for ratio in group}
-        rows.append([label, *(_ratio(by_phase.get(phase)) for phase in phases)])
-    return table(rows, header=True, numbers=False)
+def ratio_table(compared: Iterable[Ratio], width: int) -> Table | Lines:
+    """For each condition the best other engine's median divided by icekit's, by phase; ICE alone comes last.
+
+    Lines where a table has no room in ``width``.
+    """
+    by_label: dict[str, dict[tuple[bool, Phase], Ratio]] = {}
+    for ratio in compared:
+        by_label.setdefault(ratio.label, {})[ratio.kind == ICE_ALONE, ratio.phase] = ratio
+    wanted = [(alone, phase) for alone in (False, True) for phase in Phase]
+    columns = [column for column in wanted if any(column in found for found in by_label.values())]
+    heads = [f"{HEADS[phase]}{', ICE alone' if alone else ''}" for alone, phase in columns]
+    rows: list[list[str | Cell]] = [[Cell(head, Tone.DIM) for head in ("", *heads)]]
+    for label, found in by_label.items():
+        rows.append([label, *(_ratio(found.get(column)) for column in columns)])
+    whole = table(rows, header=True)
+    if (
+        _INDENT + sum(_GAP + max(len(row[index].text) for row in whole.rows) for index in range(len(heads) + 1))
+        <= width
+    ):
+        return whole
+    lines = []
+    for label, *cells in whole.rows[1:]:
+        told = (f"{head} {cell.text}" for head, cell in zip(heads, cells, strict=True) if cell.text != UNKNOWN)
+        behind = any(cell.tone is Tone.WARNING for cell in cells)
+        lines.append(Cell(f"{label.text}: {'; '.join(told)}", Tone.WARNING if behind else Tone.PLAIN))
+    return Lines(tuple(lines))
 
 
 def _ratio(ratio: Ratio | None) -> Cell:

@@ -175,11 +175,11 @@ def test_whole_calls_and_ice_alone_have_their_own_goals() -> None:
     assert calls.goal is ice.goal is Phase.MEDIA
     assert (calls.limit(Phase.MEDIA), ice.limit(Phase.MEDIA)) == (0.3, 0.1)
     assert [entry.setting.engine for entry in calls.entries] == ["icekit", "aiortc"]
-    found = [(ratio.label, ratio.phase, ratio.other, round(ratio.ratio or 0, 2)) for ratio in ratios(rows)]
+    found = [(ratio.kind, ratio.phase, ratio.other, round(ratio.ratio or 0, 2)) for ratio in ratios(rows)]
     assert found == [
-        (SETTING.label, Phase.SELECTED, "aioice", 1.82),
-        (calls.label, Phase.MEDIA, "aiortc", 1.61),
-        (ice.label, Phase.MEDIA, "aioice", 1.82),
+        ("", Phase.SELECTED, "aioice", 1.82),
+        ("whole calls", Phase.MEDIA, "aiortc", 1.61),
+        ("ICE alone", Phase.MEDIA, "aioice", 1.82),
     ]
 
 
