@@ -241,16 +241,14 @@ def ratio_table(compared: Iterable[Ratio], width: int) -> Table | Lines:
     for label, found in by_label.items():
         rows.append([label, *(_ratio(found.get(column)) for column in columns)])
     whole = table(rows, header=True)
-    if (
-        _INDENT + sum(_GAP + max(len(row[index].text) for row in whole.rows) for index in range(len(heads) + 1))
-        <= width
-    ):
+    widths = (_GAP + max(len(cell.text) for cell in column) for column in zip(*whole.rows, strict=True))
+    if _INDENT + sum(widths) <= width:
         return whole
     lines = []
-    for label, *cells in whole.rows[1:]:
+    for first, *cells in whole.rows[1:]:
         told = (f"{head} {cell.text}" for head, cell in zip(heads, cells, strict=True) if cell.text != UNKNOWN)
         behind = any(cell.tone is Tone.WARNING for cell in cells)
-        lines.append(Cell(f"{label.text}: {'; '.join(told)}", Tone.WARNING if behind else Tone.PLAIN))
+        lines.append(Cell(f"{first.text}: {'; '.join(told)}", Tone.WARNING if behind else Tone.PLAIN))
     return Lines(tuple(lines))
 
 
