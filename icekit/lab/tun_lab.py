@@ -189,8 +189,13 @@ class TunLab:
             hosts.append(own[1])
         _configure(namespace, _HOST, own, gateway=_gateway(inside))
         if self._dead_interface:
+            # A cable with nobody at its end.
+            namespace.ip(f"link add {_DEAD} type veth peer name {_DEAD}-end")
+            namespace.sysctl(f"net.ipv6.conf.{_DEAD}.disable_ipv6", "1")
             namespace.ip(
-                f"link add {_DEAD} type dummy", f"addr add {_DEAD_ADDRESS}/24 dev {_DEAD}", f"link set {_DEAD} up"
+                f"addr add {_DEAD_ADDRESS}/24 dev {_DEAD}",
+                f"link set {_DEAD} up",
+                f"link set {_DEAD}-end up",
             )
         up, down = (self._channel(self._link, f"{number}/{way}") for way in ("up", "down"))
         self._channels += [up, down]

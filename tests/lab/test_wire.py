@@ -195,3 +195,42 @@ def test_a_device_that_goes_takes_nothing_with_it() -> None:
             client.far.close()
             other.send(OUTSIDE[1], SERVER, b"still there")
             assert server.receive()[2] == b"still there"
+
+
+def test_the_link_of_the_server_takes_its_time() -> None:
+    slow = Link(delay=0.03)
+    with devices(2) as (server, client):
+        wire = Wire()
+        wire.add_server(cast(Tun, server), [SERVER.host], channel(slow), channel(slow))
+        wire.add_site(site(client, 0), [OUTSIDE[0].host])
+        with wire:
+            started = time.monotonic()
+            client.send(OUTSIDE[0], SERVER)
+            server.receive()
+            assert time.monotonic() - started >= 0.03
+            server.send(SERVER, OUTSIDE[0])
+            client.receive()
+            assert time.monotonic() - started >= 0.06
+
+
+def test_who_sees_packets_may_keep_them() -> None:
+    seen: list[float] = []
+
+    def see(data: bytearray, now: float) -> bool:
+        seen.append(now)
+        return data[-1:] != b"!"
+
+    with devices(2) as (server, client):
+        wire = Wire()
+        wire.add_server(cast(Tun, server), [SERVER.host], *direct())
+        watched = Site(cast(Tun, client), (), channel(Link()), channel(Link()), see)
+        wire.add_site(watched, [OUTSIDE[0].host])
+        started = time.monotonic()
+        with wire:
+            for payload in (b"stop!", b"go"):
+                client.send(OUTSIDE[0], SERVER, payload)
+            assert server.receive()[2] == b"go"
+            server.send(SERVER, OUTSIDE[0], b"back")
+            assert client.receive()[2] == b"back"
+    assert len(seen) == 2
+    assert started <= seen[0] <= seen[1] <= time.monotonic()

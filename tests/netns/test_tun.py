@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -171,3 +172,40 @@ def test_ipv6_is_filtered() -> None:
             finally:
                 echo.kill()
         assert done.returncode == 0, done.stderr
+
+
+# Binds to each address that it is told and asks the server from there; prints what comes back, or that nothing does.
+ASKS_FROM = """
+import socket, sys, time
+for address in sys.argv[1:]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+        client.settimeout(1)
+        client.bind((address, 0))
+        began = time.monotonic()
+        client.sendto(b"here", ("203.0.113.10", 7000))
+        try:
+            client.recv(100)
+            print(address, time.monotonic() - began)
+        except TimeoutError:
+            print(address, "nothing")
+"""
+
+
+def test_a_dead_interface_other_links_and_who_sees_packets() -> None:
+    require_netns()
+    seen: list[bytes] = []
+    with TunLab(("open",), dead_interface=True, see=lambda data, _: seen.append(bytes(data))) as lab:
+        client = lab.clients[0]
+        mirror = [sys.executable, str(Path(__file__).parent / "udp_mirror.py"), "203.0.113.10:7000"]
+        with lab.server.popen(mirror, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            ask = [sys.executable, "-c", ASKS_FROM, client.address]
+            with_both = client.namespace.run([*ask, "10.99.0.2"])
+            (alive, _), (dead, answer) = (line.split() for line in with_both.stdout.splitlines())
+            assert (alive, dead, answer) == (client.address, "10.99.0.2", "nothing")
+            slow = Link(delay=0.025)
+            lab.set_links(slow, slow)
+            assert float(client.namespace.run(ask).stdout.split()[1]) >= 0.1
+            process.kill()
+    assert {item[12:16] for item in seen if item[0] >> 4 == 4} == {bytes(map(int, client.address.split(".")))}
