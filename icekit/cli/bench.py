@@ -109,7 +109,8 @@ def bench(
     old = None if compare is None else _read(compare, "--compare")
     show = _Showing(json=json, percentiles=percentiles, plots=plots, html=html, old=old)
     if read is not None:
-        _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out)
+        conditions = (trickle, full, relay_only, dead, loss, signaling, gathered)
+        _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out, *conditions)
         if show(_read(read, "--read")):
             raise typer.Exit(1)
         return
@@ -140,12 +141,23 @@ def bench(
 def _shares(*, media: Sequence[Any], runs: int, **options: Any) -> list[Share]:
     from icekit.bench.plan import Share, combine
 
+    if "lab" in media and not options["engines"]:
+        _say_who_is_missing()
     return [Share(settings=combine(medium=medium, **options), runs=runs) for medium in media]
+
+
+def _say_who_is_missing() -> None:
+    from icekit.bench.engines import ENGINES
+    from icekit.bench.plan import why_not
+
+    for name in ENGINES:
+        reason = why_not(name)
+        if reason is not None:
+            typer.echo(f"Without {name}: {reason}.", err=True)
 
 
 def _comparison(runs: int | None, engine: Sequence[str] | None, network: Sequence[str] | None) -> list[Share]:
     from icekit.bench import plan
-    from icekit.bench.engines import ENGINES
     from icekit.lab.namespaces import check_privileges
 
     if engine or network:
@@ -156,10 +168,8 @@ def _comparison(runs: int | None, engine: Sequence[str] | None, network: Sequenc
     except ConfigError as error:
         laboratory = False
         typer.echo(f"Only the simulator: {error}.", err=True)
-    for name in ENGINES if laboratory else ():
-        reason = plan.why_not(name)
-        if reason is not None:
-            typer.echo(f"Without {name}: {reason}.", err=True)
+    if laboratory:
+        _say_who_is_missing()
     return list(plan.comparison(runs=runs or _RUNS_OF_ALL, laboratory=laboratory, seconds=_LAB_SECONDS))
 
 
@@ -193,7 +203,8 @@ def _measure(shares: Sequence[Share], seed: int, out: Path | None, show: Callabl
                 )
                 by_medium = [[item for item in share.settings if item.medium == medium] for medium in ("sim", "lab")]
                 if by_medium[0]:
-                    recorder.add_versions(simulated.versions())
+                    used = {item.engine for item in by_medium[0]}
+                    recorder.add_versions({name: simulated.versions()[name] for name in sorted(used)})
                     simulated.measure_all(by_medium[0], orders)
                 if by_medium[1]:
                     laboratory.measure_all(by_medium[1], orders)

@@ -1,0 +1,56 @@
+"""``docs/bench.md``: its commands are understood, and what it shows is what is printed."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from icekit.bench.engines import ENGINES
+from icekit.bench.networks import read_network
+from icekit.bench.samples import Phase
+from icekit.cli import app
+
+PAGE = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^    (?:\$ |sudo )?icekit (bench.*?)(?: +#.*)?$", PAGE, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_page_is_understood(command: str) -> None:
+    _, *words = shlex.split(command)
+    bench = get_command(app).commands["bench"]  # type: ignore[attr-defined]
+    options = bench.make_context("bench", words, resilient_parsing=False).params
+    assert set(options["engine"] or ()) <= set(ENGINES)
+    for name in options["network"] or ():
+        read_network(name)
+
+
+def test_the_page_shows_what_is_printed() -> None:
+    shown = re.search(r"^    \$ icekit (bench .*)\n((?:    .*\n|\n)+)", PAGE, re.MULTILINE)
+    assert shown is not None
+    result = CliRunner().invoke(app, shlex.split(shown[1]))
+    # Figures move with every improvement; what stands beside them does not.
+    printed, wanted = (_without_figures(text) for text in (result.stdout, shown[2]))
+    assert wanted[:3] == printed[:3]
+    assert [line for line in wanted if line not in printed] == []
+
+
+def _without_figures(text: str) -> list[str]:
+    lines = (" ".join(re.sub(r"[+-]?\d+(\.\d+)?", "N", line).split()) for line in text.splitlines())
+    return [re.sub(r"(N ).*", r"\1", line) if re.match(r"\w+ N/N", line) else line for line in lines if line]
+
+
+def test_every_phase_and_engine_is_told() -> None:
+    table = PAGE.partition("## Phases")[2].partition("## The limit")[0]
+    assert all(re.search(rf"\b{phase.value}\b", table) for phase in Phase)
+    engines = PAGE.partition("## Engines")[2].partition("## Simulator")[0]
+    assert all(f"`{name}`" in engines for name in ENGINES)
+
+
+def test_the_options_of_the_page_exist() -> None:
+    known = {option for item in get_command(app).commands["bench"].params for option in item.opts}  # type: ignore[attr-defined]
+    assert set(re.findall(r"`(--[a-z]+)", PAGE)) <= known
