@@ -266,11 +266,21 @@ class Checklist:
             extensions=(),
         )
 
+    def map(self, pair: CandidatePair, mapped: Address) -> None:
+        """The peer sees us at this address, which makes the pair another one.
+
+        RFC 8445 §7.2.5.3.2: its priority is that of the candidate with the mapped address. Both sides then rank valid
+        pairs alike, so that they meet on one before it is nominated.
+        """
+        if pair.mapped != mapped:
+            pair.mapped = mapped
+            pair.priority = self._priority(self.local_of(pair), pair.remote)
+
     def set_role(self, controlling: bool) -> None:
         """After a role conflict every priority is computed anew (RFC 8445 §7.3.1.1)."""
         self.controlling = controlling
         for pair in self:
-            pair.priority = self._priority(pair.local, pair.remote)
+            pair.priority = self._priority(self.local_of(pair), pair.remote)
 
     def next_waiting(self, wanted: Callable[[CandidatePair], bool] = lambda pair: True) -> CandidatePair | None:
         """The best pair that was never checked; when none waits, a frozen one is thawed (RFC 8445 §6.1.4.2)."""
@@ -312,15 +322,15 @@ class Checklist:
             if pair.component == best.component and pair.state not in (PairState.SUCCEEDED, PairState.FAILED)
         )
 
-    def _priority(self, local: LocalCandidate, remote: Candidate) -> int:
-        mine, theirs = local.candidate.priority, remote.priority
+    def _priority(self, local: Candidate, remote: Candidate) -> int:
+        mine, theirs = local.priority, remote.priority
         return pair_priority(mine, theirs) if self.controlling else pair_priority(theirs, mine)
 
     def _replace(self, address: Address, remote: Candidate) -> None:
         for pair in self:
             if pair.remote_address == address and _is_same(pair.remote, remote):
                 pair.remote = remote
-                pair.priority = self._priority(pair.local, remote)
+                pair.priority = self._priority(self.local_of(pair), remote)
 
     def _form(self, local: LocalCandidate, remote: Candidate) -> None:
         key = local.base, Address(remote.address, remote.port), local.transport
@@ -329,7 +339,7 @@ class Checklist:
         self._insert(local, remote)
 
     def _insert(self, local: LocalCandidate, remote: Candidate) -> CandidatePair | None:
-        pair = CandidatePair(local, remote, self._priority(local, remote))
+        pair = CandidatePair(local, remote, self._priority(local.candidate, remote))
         if len(self.pairs) >= self.max_pairs and not self._make_room(pair):
             return None
         # RFC 8445 §6.1.2.6: the first of each foundation may be checked, the others wait for its result.

@@ -588,7 +588,7 @@ class IceAgent:
             return
         pair.responses_received += 1
         pair.rtt = now - check.sent if pair.rtt is None else min(pair.rtt, now - check.sent)
-        pair.mapped = mapped
+        generation.checklist.map(pair, mapped)
         self._consent.answered(pair, now)
         if not pair.valid:
             pair.state = PairState.SUCCEEDED

@@ -190,16 +190,20 @@ def test_the_local_candidate_of_a_pair_is_the_one_with_the_mapped_address() -> N
     checklist.add_remote(candidate())
     (pair,) = checklist
     assert checklist.local_of(pair) == host.candidate
-    pair.mapped = HOST
+    checklist.map(pair, HOST)
     assert checklist.local_of(pair) == host.candidate
-    pair.mapped = PUBLIC
+    checklist.map(pair, PUBLIC)
     assert checklist.local_of(pair) == srflx
     # A NAT that gives another port for every destination: nobody has told that address before.
-    pair.mapped = Address(PUBLIC.host, 6001)
+    checklist.map(pair, Address(PUBLIC.host, 6001))
     found = checklist.local_of(pair)
     assert (found.type, found.address, found.port) == (CandidateType.PEER_REFLEXIVE, PUBLIC.host, 6001)
     assert (found.related_address, found.related_port) == HOST
     assert found.priority == peer_reflexive_priority(host.candidate) == 110 << 24 | 2130706431 & 0xFFFFFF
+    # RFC 8445 §7.2.5.3.2.
+    assert pair.priority == pair_priority(found.priority, pair.remote.priority)
+    checklist.set_role(False)
+    assert pair.priority == pair_priority(pair.remote.priority, found.priority)
 
 
 def test_the_first_pair_of_a_foundation_is_checked_and_success_thaws_the_others() -> None:
@@ -383,7 +387,7 @@ def test_an_active_candidate_has_the_port_of_its_connection(mapped: Address, kin
     checklist.add_local(LocalCandidate(tcp(ACTIVE_BASE, TcpType.ACTIVE), ACTIVE_BASE))
     checklist.add_remote(tcp(REMOTE, TcpType.PASSIVE))
     (pair,) = checklist
-    pair.mapped = mapped
+    checklist.map(pair, mapped)
     found = checklist.local_of(pair)
     assert ((found.address, found.port), found.type, found.tcptype) == (mapped, kind, TcpType.ACTIVE)
 

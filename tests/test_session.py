@@ -15,7 +15,7 @@ from icekit.candidate import CandidateType
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerFailed
 from icekit.gathering_plan import GatherServer
 from icekit.ice import IceConfig
-from icekit.ice_events import DataReceived, IceState, PairImproved
+from icekit.ice_events import DataReceived, IceState, PairImproved, PairSelected
 from icekit.nat import NatConfig
 from icekit.net import Address, Datagram, SocketReleased, SocketWanted, StreamReleased
 from icekit.predict import predict
@@ -71,6 +71,18 @@ def test_one_relay_is_used_where_one_is_enough() -> None:
         pair = world.a.pair
         assert pair is not None
         assert (pair.base.host == RELAY_HOST) != (pair.address.host == RELAY_HOST)
+
+
+@pytest.mark.parametrize(
+    "nats", [("port-restricted", "symmetric"), ("symmetric", "port-restricted"), ("symmetric",) * 2]
+)
+def test_both_are_on_one_pair_before_it_is_nominated(nats: tuple[str, str]) -> None:
+    """There are two ways through one relay, and each side would rather use its own socket."""
+    world = IceWorld(Network(nats=nats, turn=True))
+    world.run_until_settled()
+    for side in (world.a, world.b):
+        used = [(event.pair.base, event.pair.address) for _, event in side.events if isinstance(event, PairSelected)]
+        assert used[-1] == used[-2]
 
 
 def test_relay_only_tells_and_checks_nothing_else() -> None:
