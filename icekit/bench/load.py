@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from icekit.aio.dns import Resolver
@@ -60,7 +61,7 @@ async def find_server(uri: ServerUri) -> tuple[Target, str]:
 class LoadTest:
     """``run`` it once; ``report`` is what is known, at any time. ``host`` is the local address to send from.
 
-    ``progress`` is called with a line for people. ``cpu`` gives the seconds that this process has computed so far.
+    ``progress`` is called with a line for people. ``busy`` gives the seconds that this program was not idle so far.
     ConfigError if the OpaqueString profile forbids ``username`` or ``credential`` (RFC 8265).
     """
 
@@ -73,7 +74,7 @@ class LoadTest:
         plan: LoadPlan,
         *,
         token_bytes: Callable[[int], bytes] = os.urandom,
-        cpu: Callable[[], float] | None = time.process_time,
+        busy: Callable[[], float] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
@@ -84,7 +85,7 @@ class LoadTest:
         self._credential = credential
         self._plan = plan
         self._token_bytes = token_bytes
-        self._cpu = cpu
+        self._busy = busy_seconds if busy is None else busy
         self._progress = progress
         self._ssl_context = ssl_context
         self._loops: list[RelayLoop] = []
@@ -234,7 +235,7 @@ class LoadTest:
         plan, running = self._plan, self._carrying
         clock = asyncio.get_running_loop().time
         self._progress(f"{len(running)} allocations carry traffic for {plan.duration:g} s")
-        computed = None if self._cpu is None else self._cpu()
+        before = self._busy()
         began = clock() + 0.01
         end = began + plan.duration
         tally = Tally(began, plan.duration)
@@ -244,13 +245,14 @@ class LoadTest:
             loop.begin(first, plan.interval, end, plan.max_latency, tally)
             self._drivers[loop].wake()
         await asyncio.sleep(end - clock())
-        cpu = None if self._cpu is None or computed is None else (self._cpu() - computed) / plan.duration
+        # What it does until then is longer if it was behind.
+        busy = (self._busy() - before) / (clock() - began)
         while clock() < end + PATIENCE and any(loop.is_waiting for loop in running):  # noqa: ASYNC110
             await asyncio.sleep(_LOOK)
         traffic = [loop.take_traffic() for loop in running]
         lost = [loop for loop in running if not loop.is_ready]
         self._carrying = [loop for loop in running if loop.is_ready]
-        return make_step(plan, tally, traffic, lost_allocations=len(lost), cpu=cpu)
+        return make_step(plan, tally, traffic, lost_allocations=len(lost), busy=busy)
 
     # Give back.
 
@@ -262,6 +264,15 @@ class LoadTest:
                 await driver.close(_CLOSING)
 
         await asyncio.gather(*(leave(driver) for driver in self._drivers.values()), return_exceptions=True)
+
+
+def busy_seconds() -> float:
+    """Seconds in which this thread has computed, or (where Linux tells) wanted to and waited for a core."""
+    try:
+        computed, waited, _ = Path("/proc/thread-self/schedstat").read_text("ascii").split()
+    except (OSError, ValueError):
+        return time.thread_time()
+    return (int(computed) + int(waited)) / 1e9
 
 
 def allow_files(allocations: int) -> None:

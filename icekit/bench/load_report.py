@@ -17,7 +17,7 @@ from icekit.report import Finding, Severity
 _GROWTH: Final = math.log(1.01)
 _LEAST: Final = 1e-6
 # Behind its own schedule by more than this part of the latency that is allowed, or with so many packets not sent at
-# all, or with so much of a core in use while something is too much: the sender has reached its limit, not the server.
+# all, or busy for so much of the time while something is too much: the sender has reached its limit, not the server.
 _BEHIND, _UNSENT, _BUSY = 0.5, 0.01, 0.9
 
 
@@ -140,7 +140,8 @@ class Step:
     """One step. Times in seconds, there and back; ``jitter`` and ``loss`` (0 to 1) over allocations.
 
     ``lost_out`` packets came not to the peer, ``lost_back`` came to it and not back. ``late``: how far the sender was
-    behind its own schedule; ``cpu``: how much of a core it used. ``None``: not measured, and ``reason`` says why.
+    behind its own schedule; ``busy``: how much of the time (0 to 1) its program was not
+    idle. ``None``: not measured, and ``reason`` says why.
     """
 
     allocations: int
@@ -156,7 +157,7 @@ class Step:
     loss: Spread
     throughput: Throughput
     late: Spread
-    cpu: float | None
+    busy: float
     reason: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -165,9 +166,7 @@ class Step:
         return (self.sent - self.received) / self.sent if self.sent else 0.0
 
 
-def make_step(
-    plan: LoadPlan, tally: Tally, traffic: Sequence[Traffic], *, lost_allocations: int, cpu: float | None
-) -> Step:
+def make_step(plan: LoadPlan, tally: Tally, traffic: Sequence[Traffic], *, lost_allocations: int, busy: float) -> Step:
     """Put together what was counted."""
     sent, reached, received = (sum(getattr(item, name) for item in traffic) for name in ("sent", "reached", "received"))
     reason = {}
@@ -190,7 +189,7 @@ def make_step(
         loss=Spread.of(item.loss for item in traffic),
         throughput=tally.throughput(plan.size),
         late=tally.late.spread,
-        cpu=cpu,
+        busy=busy,
         reason=reason,
     )
 
@@ -229,8 +228,9 @@ def judge(plan: LoadPlan, step: Step) -> Limit | None:
         if step.unsent:
             detail = f"this machine was too late for {step.unsent} of {asked} packets, and left them out"
         return Limit(LimitKind.SENDER, count, detail)
-    if (slow or lossy) and step.cpu is not None and step.cpu > _BUSY:
-        return Limit(LimitKind.SENDER, count, f"this machine used {step.cpu:.0%} of a core to send and to count")
+    if (slow or lossy) and step.busy > _BUSY:
+        detail = f"this machine was busy with sending and counting for {percent(min(step.busy, 1.0))} of the time"
+        return Limit(LimitKind.SENDER, count, detail)
     # A packet waits for its turn in this program twice, at the peer and when it is back.
     if slow and latency is not None and latency - 2 * late <= plan.max_latency:
         detail = (

@@ -58,7 +58,7 @@ class World:
         service = self.machine.run(self._serve(ready))
         await ready.wait()
         test = LoadTest(
-            self._target, self.client.address, "alice", self._password, plan, cpu=None, progress=self.log.append
+            self._target, self.client.address, "alice", self._password, plan, busy=lambda: 0.0, progress=self.log.append
         )
         running = self.client.run(test.run())
         loop = asyncio.get_running_loop()

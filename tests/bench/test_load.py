@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import resource
+import time
+from pathlib import Path
 
 import pytest
 
 from icekit.aio.server import serve
-from icekit.bench.load import LoadTest, allow_files, find_server
+from icekit.bench.load import LoadTest, allow_files, busy_seconds, find_server
 from icekit.bench.load_plan import LoadPlan
 from icekit.bench.load_report import LimitKind
 from icekit.errors import ConfigError, ConnectivityError
@@ -228,3 +230,11 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(monkeypatch: pytest
     allow_files(100)
     allow_files(4000)
     assert asked == [(264, 1000), (1000, 1000)]
+
+
+def test_a_thread_knows_for_how_long_it_was_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = iter(["2000000000 500000000 17\n", "nonsense"])
+    monkeypatch.setattr(Path, "read_text", lambda path, encoding: next(texts))
+    assert busy_seconds() == 2.5
+    # Where the system does not tell, it is what was computed.
+    assert 0 < busy_seconds() <= time.thread_time()

@@ -43,7 +43,7 @@ GOOD = Step(
     loss=Spread(0.0, 0.0, 0.0, 0.0),
     throughput=Throughput(70e3, 79e3, 80e3),
     late=Spread(0.0, 0.0, 0.001, 0.002),
-    cpu=0.2,
+    busy=0.2,
 )
 ALL_BACK = Released(opened=10, released=10, lost=0, lifetime=600)
 
@@ -100,7 +100,7 @@ def test_a_step_is_put_together() -> None:
     tally = Tally(0.0, 10)
     for _ in range(18):
         tally.take(0.02, 1.0)
-    step = make_step(PLAN, tally, [Traffic(10, 9, 8, 0.001), Traffic(10, 12, 10, 0.003)], lost_allocations=0, cpu=None)
+    step = make_step(PLAN, tally, [Traffic(10, 9, 8, 0.001), Traffic(10, 12, 10, 0.003)], lost_allocations=0, busy=0.1)
     assert (step.allocations, step.sent, step.received, step.lost_out, step.lost_back) == (2, 20, 18, 0, 2)
     assert step.loss.max == pytest.approx(0.2)
     assert step.jitter.max == 0.003
@@ -109,15 +109,15 @@ def test_a_step_is_put_together() -> None:
 
 
 def test_what_was_not_measured_has_a_reason() -> None:
-    nothing = make_step(PLAN, Tally(0.0, 1), [Traffic(10, 0, 0, None)], lost_allocations=0, cpu=None)
+    nothing = make_step(PLAN, Tally(0.0, 1), [Traffic(10, 0, 0, None)], lost_allocations=0, busy=0.1)
     assert nothing.latency.p50 is None
     assert nothing.reason == {"latency": "no packet came back", "jitter": "no packet came back"}
     assert (nothing.lost_out, nothing.lost_back) == (10, 0)
     one = Tally(0.0, 1)
     one.take(0.1, 0.5)
-    single = make_step(PLAN, one, [Traffic(1, 1, 1, None)], lost_allocations=0, cpu=None)
+    single = make_step(PLAN, one, [Traffic(1, 1, 1, None)], lost_allocations=0, busy=0.1)
     assert list(single.reason) == ["jitter"]
-    assert make_step(PLAN, Tally(0.0, 1), [Traffic(0, 0, 0, None)], lost_allocations=0, cpu=None).total_loss == 0
+    assert make_step(PLAN, Tally(0.0, 1), [Traffic(0, 0, 0, None)], lost_allocations=0, busy=0.1).total_loss == 0
 
 
 BAD = {
@@ -128,7 +128,7 @@ BAD = {
     "late": replace(GOOD, late=Spread(0.0, 0.0, 0.2, 0.3), received=500),
     "unsent": replace(GOOD, unsent=20, received=500),
     "waiting": replace(GOOD, latency=Spread(0.1, 0.2, 0.3, 0.4), late=Spread(0.0, 0.0, 0.025, 0.1)),
-    "busy": replace(GOOD, cpu=0.97, received=500),
+    "busy": replace(GOOD, busy=0.97, received=500),
 }
 
 
@@ -141,7 +141,7 @@ BAD = {
         ("late", LimitKind.SENDER, "1 % of the packets left this machine more than 200 ms late"),
         ("unsent", LimitKind.SENDER, "this machine was too late for 20 of 1020 packets, and left them out"),
         ("waiting", LimitKind.SENDER, "1 % of the packets took more than 300 ms, but this machine was 25.0 ms late"),
-        ("busy", LimitKind.SENDER, "this machine used 97% of a core to send and to count"),
+        ("busy", LimitKind.SENDER, "this machine was busy with sending and counting for 97 % of the time"),
     ],
 )
 def test_what_is_too_much(name: str, kind: LimitKind, words: str) -> None:
@@ -154,7 +154,7 @@ def test_what_is_too_much(name: str, kind: LimitKind, words: str) -> None:
         GOOD,
         replace(GOOD, received=990),
         replace(GOOD, latency=Spread(0.1, 0.2, 0.25, 1.0)),
-        replace(GOOD, cpu=1.0),
+        replace(GOOD, busy=1.0),
         replace(GOOD, late=Spread(0.0, 0.0, 0.125, 1.0), unsent=10),
         replace(GOOD, duplicates=500),
     ],
