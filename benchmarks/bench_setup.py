@@ -1,12 +1,13 @@
 """Setup time against the limit: when data may flow on the later side, in milliseconds above the oracle.
 
-    python benchmarks/bench_setup.py [--fast] [--no-aioice] [pacing] [silent] [loss-5] [loss-10]
+    python benchmarks/bench_setup.py [--fast] [--no-aioice] [pacing] [silent] [dead] [loss-5] [loss-10]
 
 Virtual time. Five sets of round trips (signaling, server, direct), skews 0 to 300 ms in steps of 15, trickle, one host
 address a side; ``tests/ice_world.py`` drives two ``IceSession`` cores, ``icekit.bench.limit`` is the limit under the
 same skew, stock aioice runs on ``icekit.sim`` over the same paths, as aiortc drives it (no trickle). For each set the
 median and the 99th percentile over the skews; printed are the worst of the five sets. ``--fast``: steps of 60 ms.
-Names choose parts: one address a side, two more that swallow packets, loss.
+Names choose parts: one address a side, two more that swallow packets, a dead server that is asked first (against the
+same run without it, in slots of Ta; the worst single run counts), loss.
 """
 
 from __future__ import annotations
@@ -234,7 +235,34 @@ def lossy(loss: float, skews: list[float], aioice_too: bool) -> int:
     return table(title, found, stock if aioice_too else {}, lambda case: (100, math.inf))
 
 
-PARTS = ("pacing", "silent", "loss-5", "loss-10")
+DEAD_BAR = 2.0
+
+
+def dead_servers(skews: list[float]) -> int:
+    """What a STUN or TURN server costs that never answers and comes first in the list: each run without it and with."""
+    print("\nwhat a dead server costs, in Ta                      median    99 %   worst   bar for every run")
+    missed = 0
+    for ta in (5, 20):
+        for case in CASES:
+            if not case.turn or case.relay_only:
+                continue
+            for kind in ("stun", "turn"):
+                costs = []
+                for key in SETS:
+                    for skew in skews:
+                        usual = measure(case, key, skew, ta / 1000)
+                        costs.append(1000 * (measure(case, key, skew, ta / 1000, dead_server=kind) - usual) / ta)
+                costs.sort()
+                tail = costs[math.ceil(0.99 * len(costs)) - 1]
+                holds = costs[-1] <= DEAD_BAR + 1e-6
+                missed += not holds
+                name = f"{case.name}, {kind.upper()}"
+                text = f"{statistics.median(costs):8.2f}{tail:8.2f}{costs[-1]:8.2f}   {DEAD_BAR:.0f} {verdict(holds)}"
+                print(f"Ta = {ta:2} ms, {name:33}{text}")
+    return missed
+
+
+PARTS = ("pacing", "silent", "dead", "loss-5", "loss-10")
 
 
 def main(fast: bool, aioice_too: bool, parts: set[str]) -> int:
@@ -261,6 +289,8 @@ def main(fast: bool, aioice_too: bool, parts: set[str]) -> int:
             found = rows(CASES, skews, lambda case, key, skew, ta=ta: measure(case, key, skew, ta / 1000, dead_hosts=2))
             title = f"Ta = {ta} ms, two addresses a side that swallow packets"
             missed += table(title, found, stock, (lambda case: (50, 80)) if ta == 5 else None)
+    if "dead" in parts:
+        missed += dead_servers(skews)
     for percent in (5, 10):
         if f"loss-{percent}" in parts:
             missed += lossy(percent / 100, skews, aioice_too)

@@ -6,7 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from icekit.net import Address
+
 AT_ONCE: Final = float("-inf")
+
+MIN_INTERVAL: Final = 0.005
+"""RFC 8445 §14.2: all agents together start at most one transaction in so many seconds."""
 
 
 @dataclass(slots=True)
@@ -38,7 +43,7 @@ class Floor:
     ``again`` is the line of repetitions, which use what those in ``first`` leave: most are answered before their turn.
     """
 
-    interval: float = 0.005
+    interval: float = MIN_INTERVAL
     next_at: float = AT_ONCE
     first: Line = field(default_factory=Line)
     again: Line = field(default_factory=Line)
@@ -55,13 +60,16 @@ class Floor:
 
 @dataclass(slots=True)
 class Pacer:
-    """One agent's slots: ``ta`` seconds apart, gathering and checks together, never below the floor of the process.
+    """One agent's slots: one each ``ta`` seconds, gathering and checks together, never below the floor of the process.
+
+    What is new takes a slot when it begins, a repetition only when it is nearly over: it uses what nobody else wanted,
+    and what is new never waits longer for one than the least interval.
 
     ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
     that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
-    swallows packets must not slow down what works. ``mapped``: those that have learned their mapped address, and are
-    given none to ask another server for it. ``place`` and ``place_again``: where the agent stands in the lines of the
-    floor.
+    swallows packets must not slow down what works. ``answered``: local sockets, each with a method that a server has
+    answered there; no other server is asked for the same in repetitions. ``place`` and ``place_again``: where the agent
+    stands in the lines of the floor.
     """
 
     ta: float
@@ -69,7 +77,7 @@ class Pacer:
     next_at: float = AT_ONCE
     is_claimed: Callable[[], bool] = lambda: False
     reached: set[str] = field(default_factory=set)
-    mapped: set[str] = field(default_factory=set)
+    answered: set[tuple[Address, int]] = field(default_factory=set)
     place: int | None = None
     place_again: int | None = None
 
@@ -79,7 +87,8 @@ class Pacer:
         ``again``: it repeats what was asked before.
         """
         place = self.place_again if again else self.place
-        wanted, turn = max(due, self.next_at), self.floor.turn_of(place, again=again)
+        begin = self.next_at + (self.ta - self._least) if again else self.next_at
+        wanted, turn = max(due, begin), self.floor.turn_of(place, again=again)
         if place is None and turn > wanted:
             if again:
                 self.place_again = self.floor.again.join()
@@ -89,7 +98,7 @@ class Pacer:
 
     def take(self, now: float, *, again: bool = False) -> None:
         """A transaction starts now."""
-        self.next_at = now + self.ta
+        self.next_at = now + (self._least if again else self.ta)
         self.floor.take(now)
         if again:
             self.floor.again.serve(self.place_again)
@@ -97,6 +106,10 @@ class Pacer:
         # A repetition starts only when the turns of all others are over.
         self.floor.first.serve(None if again else self.place)
         self.place = None
+
+    @property
+    def _least(self) -> float:
+        return min(self.ta, MIN_INTERVAL)
 
     def give_back(self, now: float) -> None:
         """The last transaction did not leave: another one may start in its place."""

@@ -137,7 +137,7 @@ class IceSession:
         gatherings = self._make_gatherings(hosts)
         self.agent.restart(now, keep_candidates=False)
         self.agent.pacer.reached.clear()
-        self.agent.pacer.mapped.clear()
+        self.agent.pacer.answered.clear()
         self.hosts = hosts
         # Two may have a base: a listener serves all generations. Then either will do, but one is enough.
         alive = [item for item in self._gatherings() if not item.closing]

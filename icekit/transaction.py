@@ -344,10 +344,10 @@ class Transactions:
             return []
         log.debug("< %r from %s", message, datagram.source)
         self._pacer.reached.add(datagram.destination.host)
-        if message.message_class is Class.SUCCESS and message.method == Method.BINDING:
-            self._pacer.mapped.add(datagram.destination.host)
         error = message.error() if message.message_class is Class.ERROR else None
         challenge = error is not None and error.code in (401, 438)
+        if error is None or (challenge and opened.credential is not None):
+            self._pacer.answered.add((datagram.destination, message.method))
         if opened.key is not None and not challenge and not _trusted(opened.key, message):
             # RFC 8489 §9.2.5: a response without right integrity must be discarded, and a request over a stream ends
             # with it. The last one is kept: a request that ends without a better one must say that integrity failed.
@@ -453,8 +453,11 @@ class Transactions:
         self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
 
     def _fresh_due(self, opened: _Open) -> float | None:
-        reached, host = self._pacer.reached, opened.path.local.host
-        if (reached and host not in reached) or (host in self._pacer.mapped and opened.method == Method.BINDING):
+        pacer, local = self._pacer, opened.path.local
+        if pacer.reached and local.host not in pacer.reached:
+            return None
+        # One mapped address or relay of a socket is enough: whoever is slower, or dead, is asked at leisure.
+        if opened.method in (Method.BINDING, Method.ALLOCATE) and (local, opened.method) in pacer.answered:
             return None
         return opened.fresh_due()
 

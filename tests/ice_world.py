@@ -195,22 +195,24 @@ class IceWorld:
 
     def at(self, when: float, action: Callable[[], None]) -> None:
         self._count += 1
-        heapq.heappush(self._agenda, (when, self._count, action))
+        # Rounded, so that what is equal on paper is equal here.
+        heapq.heappush(self._agenda, (round(when, 9), self._count, action))
 
     def later(self, delay: float, action: Callable[[], None]) -> None:
         self.at(self.now + delay, action)
 
     def run(self, until: float, stop: Callable[[], bool] = lambda: False) -> None:
-        """Until that time, or as soon as ``stop``."""
+        """Until that time, or as soon as ``stop``; of what happens at one time, arrivals come before timers."""
         while not stop():
             timers = [peer for peer in self.peers.values() if peer.timer is not None]
             first = min(timers, key=lambda peer: peer.timer or 0.0, default=None)
             head = self._agenda[0][0] if self._agenda else None
             timer = None if first is None else first.timer
-            if head is not None and (timer is None or head <= timer):
+            if head is not None and (timer is None or head <= max(timer, self.now) + 1e-9):
                 if head > until:
                     break
-                self.now, _, action = heapq.heappop(self._agenda)
+                when, _, action = heapq.heappop(self._agenda)
+                self.now = max(self.now, when)
                 action()
             elif first is not None and timer is not None and timer <= until:
                 self.now = max(self.now, timer)

@@ -608,13 +608,13 @@ def test_without_an_answer_the_request_is_sent_as_further_transactions() -> None
     assert sent[-1][1] == first
 
 
-def test_fresh_transactions_wait_for_a_slot() -> None:
+def test_fresh_transactions_wait_for_a_slot_that_nobody_else_took() -> None:
     bench = Bench()
     pacer = Pacer(0.08, Floor(0.0))
     bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
     pacer.take(bench.now)
     bench.send(schedule=FRESH)
-    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.08, 0.16, 0.24, 0.5]
+    assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.155, 0.235, 0.5]
 
 
 def test_an_answer_to_any_of_them_counts_and_tells_its_round_trip_time() -> None:
@@ -699,7 +699,7 @@ def test_fresh_transactions_are_for_addresses_that_reach_somebody() -> None:
     assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.5]
     bench.answer(success(asked, attr.XOR_MAPPED_ADDRESS(MAPPED)))
     assert pacer.reached == {"192.0.2.99", LOCAL.host}
-    pacer.mapped.clear()
+    pacer.answered.clear()
     bench.send(schedule=FRESH)
     assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.05, 0.1, 0.2, 0.5]
 
@@ -709,9 +709,30 @@ def test_who_knows_the_mapped_address_does_not_hurry_to_ask_for_it_again() -> No
     pacer = Pacer(0.005, Floor(0.0))
     bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
     bench.answer(success(bench.send(schedule=FRESH), attr.XOR_MAPPED_ADDRESS(MAPPED)))
-    assert pacer.mapped == {LOCAL.host}
+    assert pacer.answered == {(LOCAL, Method.BINDING)}
     bench.send(schedule=FRESH)
     assert [when for when, _ in times_of_sending(bench, 1.0)] == [0.5]
+
+
+def test_who_is_heard_by_one_relay_server_does_not_hurry_to_ask_another() -> None:
+    bench = Bench()
+    pacer = Pacer(0.005, Floor(0.0))
+    bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
+    asked = bench.send(credential=alice(), schedule=FRESH)
+    other = bench.send(credential=alice(), schedule=FRESH, tag="other")
+    assert isinstance(bench.answer(challenge(asked))[0], Challenged)
+    assert pacer.answered == {(LOCAL, Method.ALLOCATE)}
+    signed = bench.sent().transaction_id
+    assert sorted(times_of_sending(bench, 1.0)) == sorted([(0.5, signed), (0.5, other.transaction_id)])
+
+
+def test_a_refusal_is_no_reason_to_ask_others_at_leisure() -> None:
+    bench = Bench()
+    pacer = Pacer(0.005, Floor(0.0))
+    bench.table = Transactions(random.Random(1).randbytes, pacer=pacer)
+    assert isinstance(bench.answer(failure(bench.send(schedule=FRESH), 401))[0], Refused)
+    assert pacer.answered == set()
+    assert pacer.reached == {LOCAL.host}
 
 
 def test_a_schedule_that_must_end_earlier() -> None:
