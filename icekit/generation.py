@@ -132,7 +132,7 @@ class Generation:
         """When the next check (``only_urgent``: the next triggered one) wants a slot; AT_ONCE for one that is new."""
         if self.remote_key is None:
             return None
-        if self.checklist.triggered:
+        if any(self.selection.wants_answer(pair) for pair in self.checklist.triggered):
             return AT_ONCE
         if only_urgent:
             return None

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icekit.pacing import Floor, Pacer
+from icekit.pacing import AT_ONCE, MIN_INTERVAL, Floor, Pacer
 
 
 def test_the_first_slot_is_free() -> None:
@@ -20,6 +20,24 @@ def test_slots_of_one_agent_are_ta_apart() -> None:
     pacer = Pacer(0.02, Floor(0.005))
     pacer.take(1.0)
     assert pacer.slot_at() == 1.02
+
+
+def test_a_repetition_takes_a_slot_that_is_nearly_over_and_leaves_the_next_one_whole() -> None:
+    pacer = Pacer(0.02, Floor(0.005))
+    assert pacer.slot_at(again=True) == AT_ONCE
+    pacer.take(1.0)
+    assert pacer.slot_at(again=True) == pytest.approx(1.035)
+    pacer.take(1.035, again=True)
+    assert pacer.slot_at() == pytest.approx(1.04)
+    assert pacer.slot_at(again=True) == pytest.approx(1.055)
+
+
+def test_at_the_least_interval_a_repetition_takes_a_slot_like_any_other() -> None:
+    pacer = Pacer(MIN_INTERVAL, Floor())
+    pacer.take(1.0)
+    assert pacer.slot_at(again=True) == pacer.slot_at() == 1.005
+    pacer.take(1.005, again=True)
+    assert pacer.slot_at() == pytest.approx(1.01)
 
 
 def test_agents_of_one_process_share_the_floor() -> None:
@@ -48,19 +66,31 @@ def test_a_slot_that_was_not_used_is_given_back() -> None:
     assert (pacer.slot_at(), floor.next_at) == (1.05, 1.005)
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.03)), max_size=60))
-def test_a_process_never_starts_two_transactions_within_the_floor(turns: list[tuple[int, float]]) -> None:
+def is_paced(times: list[float], ta: float) -> bool:
+    """One in each ``ta``: from any transaction to the n-th after it are n − 1 slots and the least interval."""
+    return all(
+        later - earlier >= (index - 1) * ta + min(ta, MIN_INTERVAL) - 1e-9
+        for place, earlier in enumerate(times)
+        for index, later in enumerate(times[place + 1 :], 1)
+    )
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 0.03), st.booleans()), max_size=60))
+def test_a_process_never_starts_two_transactions_within_the_floor(turns: list[tuple[int, float, bool]]) -> None:
     floor = Floor(0.005)
     pacers = [Pacer(ta, floor) for ta in (0.005, 0.02, 0.02, 0.05)]
-    now, started, own = 0.0, [], [[] for _ in pacers]  # type: ignore[var-annotated]
-    for index, pause in turns:
-        now = max(now + pause, pacers[index].slot_at())
-        pacers[index].take(now)
+    now, started, own, new = 0.0, [], [[] for _ in pacers], [[] for _ in pacers]  # type: ignore[var-annotated]
+    for index, pause, again in turns:
+        now = max(now + pause, pacers[index].slot_at(again=again))
+        pacers[index].take(now, again=again)
         started.append(now)
         own[index].append(now)
+        if not again:
+            new[index].append(now)
     assert all(later - earlier >= 0.005 - 1e-9 for earlier, later in itertools.pairwise(started))
-    for pacer, times in zip(pacers, own, strict=True):
-        assert all(later - earlier >= pacer.ta - 1e-9 for earlier, later in itertools.pairwise(times))
+    for pacer, times, first in zip(pacers, own, new, strict=True):
+        assert all(later - earlier >= pacer.ta - 1e-9 for earlier, later in itertools.pairwise(first))
+        assert is_paced(times, pacer.ta)
 
 
 def waiting(count: int, floor: Floor) -> list[Pacer]:
