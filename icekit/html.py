@@ -46,15 +46,16 @@ def text_of(text: str) -> str:
     return escape(printable(text))
 
 
-def _row(cells: tuple[Cell, ...], labels: int, tag: str = "td") -> str:
+def _row(cells: tuple[Cell, ...], of: Table, tag: str) -> str:
+    return f"<tr>{''.join(_cell(cell, of, index, tag) for index, cell in enumerate(cells))}</tr>"
+
+
+def _cell(cell: Cell, of: Table, column: int, tag: str) -> str:
     # Short names stay whole; the others may be broken anywhere, as addresses must be on a phone.
-    shown = (
-        f'<{tag} class="{cell.tone} label"><span>{text_of(cell.text)}</span></{tag}>'
-        if index < labels
-        else f'<{tag} class="{cell.tone}">{text_of(cell.text)}</{tag}>'
-        for index, cell in enumerate(cells)
-    )
-    return f"<tr>{''.join(shown)}</tr>"
+    if column < of.labels:
+        return f'<{tag} class="{cell.tone} label"><span>{text_of(cell.text)}</span></{tag}>'
+    number = " number" if of.is_number(column) else ""
+    return f'<{tag} class="{cell.tone}{number}">{text_of(cell.text)}</{tag}>'
 
 
 def _span(cell: Cell, tag: str = "span") -> str:
@@ -65,9 +66,7 @@ def _body(body: Body) -> str:
     match body:
         case Table():
             heads = int(body.header and bool(body.rows))
-            rows = "\n".join(
-                _row(row, body.labels, "th" if index < heads else "td") for index, row in enumerate(body.rows)
-            )
+            rows = "\n".join(_row(row, body, "th" if index < heads else "td") for index, row in enumerate(body.rows))
             numbers = ' class="numbers"' if body.numbers else ""
             return f'<div class="scroll"><table{numbers}>{rows}</table></div>'
         case Lines():

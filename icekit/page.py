@@ -45,13 +45,19 @@ class Cell:
 class Table:
     """Rows of cells. The first ``labels`` columns are short names; ``header``: so is the first row.
 
-    ``numbers``: the other columns are numbers, which stand at the right of their column.
+    ``numbers``: the other columns but the last ``texts`` are numbers, which stand at the right of their column.
     """
 
     rows: tuple[tuple[Cell, ...], ...]
     labels: int = 0
     header: bool = False
     numbers: bool = False
+    texts: int = 0
+
+    def is_number(self, column: int) -> bool:
+        """Whether a column is one of numbers."""
+        count = max(map(len, self.rows), default=0)
+        return self.numbers and self.labels <= column < count - self.texts
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from icekit.catalogue import NO_FIX
-from icekit.page import Cell, Tone, fix_of, milliseconds, table
+from icekit.page import Cell, Table, Tone, fix_of, milliseconds, table
 from icekit.report import Finding, Severity
 
 
@@ -18,3 +18,10 @@ def test_times_and_fixes() -> None:
     assert [milliseconds(value) for value in (None, 0.0214, 0.2149)] == ["", "21.4 ms", "215 ms"]
     assert fix_of(Finding("ICE022", Severity.INFO, "m", NO_FIX)) == ""
     assert fix_of(Finding("ICE001", Severity.INFO, "m", "Do it.")) == "Do it."
+
+
+def test_which_columns_are_numbers() -> None:
+    row = [Cell("name"), Cell("1"), Cell("2"), Cell("words")]
+    numbers = Table((tuple(row),), labels=1, numbers=True, texts=1)
+    assert [numbers.is_number(column) for column in range(4)] == [False, True, True, False]
+    assert not table([row]).is_number(1)

@@ -15,7 +15,7 @@ from enum import StrEnum
 from functools import cache
 from math import comb, erfc, sqrt
 from random import Random
-from typing import Final
+from typing import ClassVar, Final
 
 from icekit.bench.samples import Header, Phase, Results, Sample, Setting
 from icekit.bench.summary import is_relay_though_direct, percentile
@@ -86,6 +86,8 @@ class CountChange:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Comparison:
     """Two files beside each other. ``only_old``, ``only_new``: settings that the other one has not."""
+
+    _schema: ClassVar = "icekit/bench-compare/1"
 
     old: Header
     new: Header
@@ -263,10 +265,18 @@ def _counts(setting: Setting, old: Sequence[Sample], new: Sequence[Sample], reas
             runs_new=len(new),
             reason=reason,
         )
+        if not reason and setting.medium == "sim" and _ended(happened, old) == _ended(happened, new):
+            # The same virtual runs ended in the same way: nothing is left to chance.
+            yield replace(item, change=Change.SAME)
+            continue
         few = min(len(old), len(new)) < LEAST_RUNS
         if not reason and few:
             item = replace(item, reason=f"too few runs: {len(old)} and {len(new)}, {LEAST_RUNS} each are wanted")
         yield item if item.reason else replace(item, p=fisher_test(before, len(old), after, len(new)))
+
+
+def _ended(happened: Callable[[Sample], bool], samples: Sequence[Sample]) -> list[tuple[int, int, bool]]:
+    return sorted((sample.run, sample.seed, happened(sample)) for sample in samples)
 
 
 def _judged_count(item: CountChange, level: float) -> CountChange:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from icekit.bench.compare import LEAST_SECONDS, Change, Comparison, CountChange, TimeChange
@@ -152,7 +153,7 @@ def _ends(block: Block) -> Table:
                 _lost(entry, block.goal),
             ]
         )
-    return table(rows, labels=1, header=True, numbers=True)
+    return replace(table(rows, labels=1, header=True, numbers=True), texts=1)
 
 
 def _count(count: int, runs: int) -> Cell:
@@ -335,7 +336,7 @@ def _changes(word: str, changes: Iterable[TimeChange | CountChange]) -> Iterator
         if times:
             heads = ("p50", "old", "new", "difference", "95 % interval", "runs")
             rows = [[Cell(head, Tone.DIM) for head in heads], *map(_time_row, times)]
-            bodies.append(table(rows, labels=1, header=True, numbers=True))
+            bodies.append(replace(table(rows, labels=1, header=True, numbers=True), texts=1))
         bad_ends = tuple(_count_line(change) for change in group if isinstance(change, CountChange))
         if bad_ends:
             bodies.append(Lines(bad_ends))

@@ -314,7 +314,9 @@ class _Showing:
         from icekit.cli import render
 
         comparison = None if self.old is None else compare(self.old, results)
-        if self.json:
+        if self.json and comparison is not None:
+            render.print_json(comparison)
+        elif self.json:
             sys.stdout.write(write_results(results))
         else:
             width = render.console().width

@@ -64,7 +64,7 @@ def _table(table: Table) -> Iterator[str]:
     count = len(rows[0])
     head = rows.pop(0) if table.header else [""] * count
     yield _row(head)
-    yield _row(["---:" if table.numbers and index >= table.labels else "---" for index in range(count)])
+    yield _row(["---:" if table.is_number(index) else "---" for index in range(count)])
     for row in rows:
         yield _row(row)
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
 from rich.status import Status
 from rich.table import Table as Grid
@@ -213,8 +213,8 @@ def _grid(content: Table) -> Grid:
     """Columns without lines; a cell that is too long goes on below, never cut. The labels stay whole."""
     grid = Grid.grid(padding=(0, 2, 0, 0))
     for index in range(max(map(len, content.rows), default=0)):
-        right = content.numbers and index >= content.labels
-        grid.add_column(overflow="fold", no_wrap=index < content.labels, justify="right" if right else "left")
+        side: JustifyMethod = "right" if content.is_number(index) else "left"
+        grid.add_column(overflow="fold", no_wrap=index < content.labels, justify=side)
     for row in content.rows:
         grid.add_row(*(_text(cell.text, _STYLES[cell.tone]) for cell in row))
     return grid

@@ -138,6 +138,13 @@ def test_failures_are_compared_apart() -> None:
     assert (few.change, few.reason) == (Change.NOT_COMPARABLE, "too few runs: 5 and 5, 8 each are wanted")
 
 
+def test_virtual_runs_that_end_in_the_same_way_need_no_statistics() -> None:
+    (same,) = between([None, 0.2], [None, 0.2], SETTING).counts
+    assert (same.change, same.p) == (Change.SAME, None)
+    (other,) = between([None, 0.2], [0.2, None], SETTING).counts
+    assert other.change is Change.NOT_COMPARABLE
+
+
 def test_relays_and_split_pairs_are_counted_too() -> None:
     old = [sample(LAB, run) for run in range(20)]
     new = [sample(LAB, run, path="relay", same_pair=False) for run in range(20)]

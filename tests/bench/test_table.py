@@ -17,7 +17,7 @@ from tests.bench.made import HEADER, LATE, SETTING, results, sample, some_result
 
 BLOCK_AT_80 = """\
 port-restricted, RTT 50 ms, simulator
-  until selected  failed  relayed  two pairs  over  p50  p90  p99     lost at
+  until selected  failed  relayed  two pairs  over  p50  p90  p99  lost at
   limit                                             175
   icekit            0/20     0/20       0/20  +1.1  176  176  176  valid +1.1
   wrtc              2/20     2/20       2/20  +116  291  301  304  valid +116
@@ -31,7 +31,7 @@ port-restricted, RTT 50 ms, simulator
 """
 SLOWER_AT_80 = """\
 Worse: icekit, port-restricted, RTT 50 ms, simulator
-  p50       old  new  difference  95 % interval                runs
+  p50       old  new  difference  95 % interval  runs
   answer     50  164        +114    +106 … +119  20, 20, one by one
   check     100  214        +114    +106 … +119  20, 20, one by one
   valid     151  264        +113    +105 … +118  20, 20, one by one

@@ -77,6 +77,12 @@ def test_what_got_slower_is_said(tmp_path: Path) -> None:
     slower = runner.invoke(app, ["bench", "--read", str(files["new"]), "--compare", str(files["old"])])
     assert slower.exit_code == 1, slower.output
     assert "slower" in slower.stdout.lower()
+    told = runner.invoke(app, ["bench", "--read", str(files["new"]), "--compare", str(files["old"]), "--json"])
+    document = json.loads(told.stdout)
+    assert document["schema"] == "icekit/bench-compare/1"
+    assert {change["change"] for change in document["times"]} >= {"slower"}
+    assert document["old"]["versions"].keys() >= {"icekit_ice"}
+    assert told.exit_code == 1
 
 
 def test_drawings_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
