@@ -153,9 +153,11 @@ TRIPS = ((60, 30, 40), (100, 40, 20), (200, 60, 100), (400, 50, 50), (30, 50, 20
 @pytest.mark.parametrize("nats", [BOTH, ("port-restricted", "symmetric")])
 def test_a_dead_server_costs_at_most_two_slots(nats: tuple[str | None, str | None], kind: str) -> None:
     """One on each side, because both ask it first; ``bench_setup.py dead`` has all skews."""
-    skews = range(0, 301, 15) if SEEDS >= 1000 else (0, 45, 75, 195)
+    skews = range(0, 301, 15) if SEEDS >= 1000 else (45, 75, 195)
+    # The last one has times that are no whole slots.
+    cases = [*itertools.product(TRIPS, skews), ((72, 34, 68), 53)]
     for ta in (0.005, 0.02):
-        for (signaling, server, direct), skew in itertools.product(TRIPS, skews):
+        for (signaling, server, direct), skew in cases:
             network = Network(
                 signaling=signaling / 1000,
                 server=server / 1000,
