@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icekit.bench.load_plan import mbit
 from icekit.bench.load_report import LoadReport, Step, percent
-from icekit.page import TONES, Cell, FindingList, Page, Section, Table, Tone, milliseconds, table
+from icekit.page import TONES, UNKNOWN, Cell, FindingList, Page, Section, Table, Tone, milliseconds, table
 
-_HEADER = ("allocations", "packets/s", "back", "lost", "p50", "p90", "p99", "max", "jitter", "behind")
+# Nine columns that a terminal of 80 has room for.
+_HEADER = ("allocations", "packets/s", "Mbit/s", "lost", "p50", "p90", "p99", "jitter", "behind")
 
 
 def load_page(report: LoadReport) -> Page:
@@ -26,7 +26,7 @@ def _sections(report: LoadReport) -> Iterator[Section]:
     if report.findings:
         yield Section("Findings", (FindingList(report.findings),))
     if report.steps:
-        yield Section("Traffic: client, server, peer, and back", (_steps(report),))
+        yield Section("Traffic: client, server, peer, and back; times in ms", (_steps(report),))
     if report.opened:
         yield Section("Allocations", (_allocations(report),))
 
@@ -38,15 +38,14 @@ def _steps(report: LoadReport) -> Table:
 
 
 def _row(step: Step, duration: float) -> tuple[str, ...]:
-    latency = step.latency
+    latency, flow = step.latency, step.throughput.p50
+    times = (latency.p50, latency.p90, latency.p99, step.jitter.p99, step.late.p99)
     return (
         str(step.allocations),
         f"{step.sent / duration:.0f}",
-        "–" if step.throughput.p50 is None else mbit(step.throughput.p50),
+        UNKNOWN if flow is None else f"{flow / 1e6:.2f}",
         percent(step.total_loss),
-        *(milliseconds(value) or "–" for value in (latency.p50, latency.p90, latency.p99, latency.max)),
-        milliseconds(step.jitter.p99) or "–",
-        milliseconds(step.late.p99) or "–",
+        *(UNKNOWN if time is None else f"{1000 * time:.{1 if time < 0.1 else 0}f}" for time in times),
     )
 
 
