@@ -11,7 +11,6 @@ from icekit.explanation import Explanation, Fact, Kind
 from icekit.net import AddressClass, scope_of
 from icekit.priority import explain_priority
 from icekit.rules_candidates import candidate_findings
-from icekit.sdp import CandidateInit
 
 END = Explanation(
     Kind.END_OF_CANDIDATES,
@@ -26,6 +25,8 @@ END = Explanation(
 
 def explain_candidate_json(value: dict[str, Any]) -> Explanation:
     """``RTCIceCandidateInit``: the line, and the section that it belongs to."""
+    from icekit.sdp import CandidateInit  # a line does without it
+
     line = value["candidate"]
     try:
         init = CandidateInit.from_dict({**value, "candidate": None})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import new_finding
 from icekit.errors import CandidateError
 from icekit.net import AddressClass, scope_of
-from icekit.outlook import Observations, host_of, parse_url
 from icekit.report import Finding
+
+if TYPE_CHECKING:
+    from icekit.outlook import Observations
 
 
 def candidate_findings(candidate: Candidate) -> tuple[Finding, ...]:
@@ -55,6 +58,8 @@ def candidate_lines(observed: Observations) -> Iterator[Finding]:
 
 def relay_unusable(observed: Observations) -> Iterator[Finding]:
     """A relayed address that reaches less far than every TURN server it can have come from."""
+    from icekit.outlook import host_of, parse_url  # a single line does without it
+
     coded = {host_of(report.relayed_address) for report in observed.turn if not report.ok}
     turn = [(report.url, report.server_address) for report in observed.turn]
     turn += [(server.url, server.address) for server in observed.servers]

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import icekit
+from icekit.cli import COMMANDS
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "icekit"
@@ -124,8 +125,8 @@ def test_a_name_that_icekit_does_not_have() -> None:
     assert {"Candidate", "IceServer"} <= set(dir(icekit))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["explain", HOST_CANDIDATE]], ids=["help", "explain"])
-def test_offline_commands_load_no_media_stack(arguments: list[str]) -> None:
+def loaded_by(*arguments: str) -> set[str]:
+    """The modules that ``icekit`` with these arguments has loaded when it ends."""
     code = """
 import json, runpy
 try:
@@ -135,9 +136,31 @@ except SystemExit as end:
 print()
 print(json.dumps(sorted(sys.modules)))
 """
-    loaded = json.loads(run_fresh(code, *arguments))
+    return set(json.loads(run_fresh(code, *arguments)))
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["explain", HOST_CANDIDATE]], ids=["help", "explain"])
+def test_offline_commands_load_no_media_stack(arguments: list[str]) -> None:
+    loaded = loaded_by(*arguments)
     assert "icekit.cli" in loaded
-    assert {"aioice", "aiortc", "av", "matplotlib", "websockets"} & set(loaded) == set()
+    assert {"aioice", "aiortc", "av", "matplotlib", "websockets"} & loaded == set()
+
+
+COMMAND_MODULES = {f"icekit.cli.{name}" for name in COMMANDS}
+
+
+def test_a_command_loads_no_other_command() -> None:
+    for name in ("explain", "probe", "lab"):
+        assert loaded_by(name, "--help") & COMMAND_MODULES == {f"icekit.cli.{name}"}
+    assert loaded_by("--help") >= COMMAND_MODULES
+
+
+def test_a_candidate_is_explained_without_what_other_texts_need() -> None:
+    loaded = loaded_by("explain", HOST_CANDIDATE)
+    for_others = {"sdp", "pcap", "servers", "outlook", "findings", "loglines", "log_patterns", "redaction"}
+    assert {f"icekit.{name}" for name in for_others} & loaded == set()
+    assert {"asyncio", "socket", "rich.status"} & loaded == set()
+    assert loaded & COMMAND_MODULES == {"icekit.cli.explain"}
 
 
 def tracked_files() -> list[Path]:

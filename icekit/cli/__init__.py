@@ -8,36 +8,67 @@ from __future__ import annotations
 import io
 import sys
 import traceback
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any, Final
 
 import typer
 
 import icekit
-from icekit.cli import bench, call, credentials, explain, gather, lab, load, predict, probe, serve, sim, turn, watch
 from icekit.cli.command import INTERRUPTED, CommandGroup
+
+COMMANDS: Final = (
+    "probe",
+    "turn",
+    "load",
+    "gather",
+    "explain",
+    "predict",
+    "sim",
+    "bench",
+    "call",
+    "serve",
+    "watch",
+    "credentials",
+    "lab",
+)
+"""Modules of this package, each with a command of its name, or with commands of its own in ``app``."""
+
+
+class Commands(CommandGroup):
+    """Imports the one that is called; all of them for ``--help``, and for a name that is none, to suggest another."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """In the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command, or ``None``."""
+        for name in (cmd_name,) if cmd_name in COMMANDS else COMMANDS:
+            if name not in self.commands:
+                self.commands[name] = _load(name)
+        return self.commands.get(cmd_name)
+
+
+def _load(name: str) -> Any:
+    module = import_module(f"icekit.cli.{name}")
+    commands = getattr(module, "app", None)
+    if commands is None:
+        commands = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        commands.command(name)(getattr(module, name))
+    command = typer.main.get_command(commands)
+    command.name = name
+    return command
+
 
 # Plain help: the rich one costs a tenth of a second.
 app = typer.Typer(
-    cls=CommandGroup,
+    cls=Commands,
     name="icekit",
     help="Why a call connects or does not: STUN, TURN and ICE, measured and explained.",
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-app.command("probe")(probe.probe)
-app.command("turn")(turn.turn)
-app.command("load")(load.load)
-app.command("gather")(gather.gather)
-app.command("explain")(explain.explain)
-app.command("predict")(predict.predict)
-app.command("sim")(sim.sim)
-app.command("bench")(bench.bench)
-app.command("call")(call.call)
-app.command("serve")(serve.serve)
-app.command("watch")(watch.watch)
-app.add_typer(credentials.app, name="credentials")
-app.add_typer(lab.app, name="lab")
 
 
 def _print_version(wanted: bool) -> None:

@@ -20,13 +20,6 @@ MAX_FILE = 200_000_000
 """More of a file, in bytes, is not read: captures are large."""
 _GZIP = b"\x1f\x8b"
 
-if TYPE_CHECKING:
-    from icekit.explanation import Explanation
-
-MAX_FILE = 200_000_000
-"""More of a file, in bytes, is not read: captures are large."""
-_GZIP = b"\x1f\x8b"
-
 TextOrFile = Annotated[
     list[str] | None,
     typer.Argument(
@@ -56,15 +49,17 @@ def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
 
 def _explain(data: bytes) -> Explanation:
     from icekit.explain import explain as explain_text
-    from icekit.pcap import is_capture
 
     # The dumps of Chromium are compressed.
     if data[:2] == _GZIP:
         data = _unpacked(data)
-    if is_capture(data):
+    # Both formats have zeros there (a version, a length), and text has none: it does not need the reader of captures.
+    if 0 in data[:8]:
         from icekit.explain_capture import explain_capture
+        from icekit.pcap import is_capture
 
-        return explain_capture(data)
+        if is_capture(data):
+            return explain_capture(data)
     return explain_text(data.decode("utf-8", errors="replace"), unix_time=time.time())
 
 

@@ -11,10 +11,10 @@ import typer
 
 from icekit.cli.completion import requirements
 from icekit.errors import ConfigError, UriError
-from icekit.servers import DEFAULT_SERVERS, IceServer, ServerUri, parse_servers
 
 if TYPE_CHECKING:
     from icekit.outlook import Requirement
+    from icekit.servers import IceServer
 
 MAX_FILE = 1_000_000
 """Longest file that an option may name, in bytes."""
@@ -91,6 +91,8 @@ def read_servers(
     User name and credential go to every TURN server that has none of its own. ConfigError for a bad URL, a bad file,
     and a TURN server without both.
     """
+    from icekit.servers import DEFAULT_SERVERS, parse_servers  # --help does without it
+
     username, credential = read_value("--username", username), read_value("--credential", credential)
     if not urls and file is None:
         urls = os.environ.get("ICEKIT_URLS", "").split()
@@ -115,6 +117,8 @@ def read_servers(
 
 def read_server(url: str, username: str | None, credential: str | None) -> IceServer:
     """One URL of the command line; only TURN gets user name and credential."""
+    from icekit.servers import IceServer, ServerUri
+
     try:
         uri = ServerUri.parse(url)
     except UriError as error:
@@ -124,6 +128,8 @@ def read_server(url: str, username: str | None, credential: str | None) -> IceSe
 
 
 def _with_credentials(server: IceServer, username: str | None, credential: str | None) -> IceServer:
+    from icekit.servers import IceServer
+
     if not any(url.is_turn for url in server.urls):
         return server
     return IceServer(

@@ -10,7 +10,6 @@ from typing import Any
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.padding import Padding
-from rich.status import Status
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -76,6 +75,8 @@ class Progress:
     """A line on stderr that says what happens now; nothing at all when stderr is no terminal."""
 
     def __init__(self) -> None:
+        from rich.status import Status
+
         target = console(stderr=True)
         self._status: Status | None = Status("…", console=target) if target.is_terminal else None
 
