@@ -85,11 +85,13 @@ def parse(words: list[str]) -> None:
     try:
         while True:
             context = command.make_context(words[0] if words else "icekit", list(words), parent=context)
-            commands = getattr(command, "commands", None)
-            if commands is None:
+            get_command = getattr(command, "get_command", None)
+            if get_command is None:
                 return
             words = [*context._protected_args, *context.args]
-            command, words = commands[words[0]], words[1:]
+            command, words = get_command(context, words[0]), words[1:]
+            if command is None:
+                raise LookupError("there is no such command")
     except typer.Exit:
         return  # --help
 
