@@ -57,6 +57,11 @@ class Program:
             raise InvalidState(f"the program {self.name} is not running: use it in an async with block")
         return self._ready
 
+    @property
+    def pid(self) -> int:
+        """Of its process, for whoever measures what it costs."""
+        return self._running().pid
+
     async def __aenter__(self) -> Program:
         # A file and not a pipe: nobody has to read it, and a program that talks much cannot be held up.
         self._stderr = tempfile.TemporaryFile()  # noqa: SIM115  # closed in __aexit__
