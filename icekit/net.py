@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from icekit.errors import ConfigError
@@ -62,6 +63,8 @@ class Address(NamedTuple):
             raise ConfigError(f"{host!r} in {text!r} is not an IP address") from None
 
 
+# The same few addresses are looked at again and again: of interfaces, candidates and pairs.
+@lru_cache(maxsize=1024)
 def canonical_host(host: str) -> str:
     """The RFC 5952 form of an IP literal, IPv4-mapped IPv6 as IPv4; ValueError if it is not one."""
     address = ipaddress.ip_address(host)
@@ -138,6 +141,7 @@ def _ranges(version: int) -> tuple[tuple[int, int, AddressClass], ...]:
 _RANGES = {4: _ranges(4), 6: _ranges(6)}
 
 
+@lru_cache(maxsize=1024)
 def classify_host(host: str) -> AddressClass:
     """The class of an IP literal or a name; a name is ``MDNS`` (``.local``) or ``NAME``. Never raises."""
     try:

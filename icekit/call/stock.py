@@ -46,6 +46,7 @@ PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__createSctpTransport",
         "_RTCPeerConnection__gather",
         "_RTCPeerConnection__localDescription",
+        "_RTCPeerConnection__remoteDescription",
         "_RTCPeerConnection__updateConnectionState",
         "_RTCPeerConnection__updateIceConnectionState",
         "_RTCPeerConnection__updateIceGatheringState",
@@ -328,7 +329,7 @@ class StockPeerConnection(RTCPeerConnection):
     @property
     def has_remote_description(self) -> bool:
         """Whether there is one."""
-        return _private(self).remoteDescription is not None
+        return _private(self)._RTCPeerConnection__remoteDescription() is not None
 
     def sections(self) -> dict[str, IceTransport]:
         """The transport of each media section, by mid."""
