@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import signal
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
@@ -51,18 +52,25 @@ def measure_all(settings: Sequence[Setting], orders: Orders) -> None:
     began, conditions = time.monotonic(), len({setting.condition for setting in settings})
     done = 0
     for (network, dead_interface), share in _by_laboratory(settings).items():
-        bench = _Bench(read_network(network), orders)
+        parts = by_condition(share)
+        ends = [began + (orders.until - began) * (done + number) / conditions for number in range(1, len(parts) + 1)]
+        done += len(parts)
+        _measure_in(_Bench(read_network(network), orders), dead_interface, list(zip(parts, ends, strict=True)))
+
+
+def _measure_in(bench: _Bench, dead_interface: bool, parts: Sequence[tuple[Sequence[Setting], float]]) -> None:
+    interrupts = signal.getsignal(signal.SIGINT)
+    try:
         with ExitStack() as stack:
             bench.lab = stack.enter_context(
-                TunLab(bench.nats, seed=orders.seed, dead_interface=dead_interface, see=bench.see)
+                TunLab(bench.nats, seed=bench.seed, dead_interface=dead_interface, see=bench.see)
             )
             stack.enter_context(running_servers(bench.lab.server, SERVER_ADDRESSES, _PASSWORD, coturn=True))
-            parts = by_condition(share)
-            ends = [
-                began + (orders.until - began) * (done + number) / conditions for number in range(1, len(parts) + 1)
-            ]
-            asyncio.run(bench.run(list(zip(parts, ends, strict=True))))
-            done += len(parts)
+            # Runs first: nothing may disturb the removal.
+            stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)
+            asyncio.run(bench.run(parts))
+    finally:
+        signal.signal(signal.SIGINT, interrupts)
 
 
 def _by_laboratory(settings: Sequence[Setting]) -> dict[tuple[str, bool], list[Setting]]:
@@ -107,6 +115,7 @@ class _Bench:
 
     def __init__(self, network: Network, orders: Orders) -> None:
         self.nats = (network.a, network.b)
+        self.seed = orders.seed
         self._network = network
         self._orders = orders
         self._watch = Watch(servers=())
@@ -121,7 +130,7 @@ class _Bench:
         pairs = {name: _Pair(name, self) for name in names}
         try:
             # Most of it is loading the stacks, for which there are as many cores as there are.
-            await asyncio.gather(*(pair.start() for pair in pairs.values()))
+            await asyncio.gather(*(pair.start() for pair in pairs.values()), return_exceptions=True)
             for pair in [*pairs.values()] * _WARM_UPS:
                 await self._warm_up(pair, conditions[0][0][0])
             versions = {name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs}
@@ -153,10 +162,10 @@ class _Bench:
             await pair.stop()
 
     async def _measure(self, pair: _Pair, setting: Setting, number: int) -> Sample:
-        programs = await pair.start()
         self._set_links(setting)
         self._watch = Watch(servers=(*SERVER_ADDRESSES, NOBODY))
         try:
+            programs = await pair.start()
             observed = Observed(await call(*programs, self._config(setting)), self._watch)
         except ProgramError as error:
             observed = Observed(str(error), self._watch)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
+from collections import Counter
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from icekit.bench import laboratory
 from icekit.bench.laboratory import check
-from icekit.bench.samples import Setting
+from icekit.bench.measure import Orders
+from icekit.bench.networks import NETWORKS
+from icekit.bench.samples import Sample, Setting
 from icekit.errors import ConfigError
+from tests.bench.made import sample
 
 SETTING = Setting(engine="icekit", network="host", rtt=0.0, medium="lab")
 
@@ -31,3 +37,22 @@ def test_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="apt-get install chromium"):
         check([replace(SETTING, engine="chromium")])
+
+
+@pytest.mark.parametrize(("until", "runs"), [(math.inf, 6), (0.0, 3)])
+async def test_who_gets_how_many_runs(until: float, runs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = [replace(SETTING, engine=engine) for engine in ("icekit", "aioice", "wrtc")]
+    taken: list[Sample] = []
+
+    async def measured(_bench: Any, _pair: Any, setting: Setting, number: int) -> Sample:
+        # One fails always, one every other time.
+        fails = setting.engine == "aioice" or (setting.engine == "wrtc" and number % 2 == 0)
+        return sample(setting, number, failure="no echo" if fails else None)
+
+    monkeypatch.setattr(laboratory._Bench, "_measure", measured)
+    bench = laboratory._Bench(NETWORKS["host"], Orders(runs=6, seed=1, take=taken.append))
+    await bench._take_turns(settings, dict.fromkeys(("icekit", "aioice", "wrtc")), until)
+    counts = Counter(item.setting.engine for item in taken)
+    # Who has failed twice in a row is not asked again, and a condition whose time is over gets no more than three.
+    assert counts == {"icekit": runs, "aioice": 2, "wrtc": runs}
+    assert [item.setting.engine for item in taken[:6]] == ["icekit", "aioice", "wrtc"] * 2
