@@ -20,6 +20,7 @@ from icekit.aio.gatherer import require_local_addresses, resolve_server
 from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
+from icekit.aio.patience import Patience
 from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
 from icekit.candidate import Candidate
@@ -51,8 +52,6 @@ FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
 # RFC 8445 §5.1.2.1 leaves room for 256; media has two (RTP and RTCP).
 _MAX_COMPONENTS = 8
-# Without trickle a description waits for this long after the last candidate, and no longer than that in all.
-_STRAGGLER, _GATHERING_LIMIT = 0.3, 2.0
 
 
 class IceConnection:
@@ -127,7 +126,7 @@ class IceConnection:
         self._found: list[FoundEvent] = []
         self._unusable: list[LocalAddressFailed] = []
         self._gathering_done = False
-        self._last_gathered = 0.0
+        self._patience = Patience()
         self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
         self._end_told = False
         self._generation = 0
@@ -175,11 +174,11 @@ class IceConnection:
         return None if best is None else to_aioice(best)
 
     async def gather_candidates(self) -> None:
-        """Gather until all servers answered, or 300 ms after the last candidate, 2 s at most; the rest trickles in."""
+        """Gather until all servers have answered or are late (``Patience``), 2 s at most; the rest trickles in."""
         driver = self._start()
-        deadline = driver.now() + _GATHERING_LIMIT
+        asked = driver.now()
         while not self._gathering_done and self._closing is None:
-            until = min(deadline, self._last_gathered + _STRAGGLER) if self.gathered else deadline
+            until = self._patience.ends(asked)
             if driver.now() >= until:
                 return
             await self._wait(until)
@@ -374,6 +373,7 @@ class IceConnection:
         self._unusable.clear()
         self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
         self._gathering_done = self._end_told = False
+        self._patience = Patience()
         self.remote_username = self.remote_password = None
         self._generation += 1
         self._driver.wake()
@@ -427,7 +427,7 @@ class IceConnection:
         match event:
             case CandidateGathered():
                 self._found.append(event)
-                self._last_gathered = now
+                self._patience.found(event.candidate, now)
             case ServerAnswered() | ServerFailed():
                 self._found.append(event)
             case LocalAddressFailed():

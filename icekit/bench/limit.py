@@ -101,7 +101,7 @@ class Oracle:
         boxes = [Nat(item, (OUTSIDE[name],) if item.translates else (), token_bytes=dice.randbytes) for item in chain]
         host = INSIDE[name] if any(item.translates for item in chain) else Address(OUTSIDE[name], 5000)
         agent = _Agent(name, boxes, host, blocked=not all(item.udp for item in chain))
-        if self.stun and not self.relay_only and not agent.blocked:
+        if (self.stun or self.turn) and not self.relay_only and not agent.blocked:
             agent.gathers_for = _BINDING * self.server
         if self.turn:
             agent.gathers_for = (_ALLOCATION + agent.blocked * _CONNECTION) * self.server
@@ -134,10 +134,9 @@ class Oracle:
         name = agent.name
         if not self.relay_only:
             self._found(name, "host", agent.host, agent.host)
-        # A server that gives a relay tells the mapped address, too (RFC 8656 §7.3).
-        delay = 0.0 if self.stun else (_ALLOCATION - _BINDING) * self.server
+        # A TURN server answers a Binding request, too (RFC 8656 §3 extends STUN); libwebrtc asks it that way.
         if (self.stun or self.turn) and not self.relay_only:
-            self._at(self.now + delay, lambda: self._send(name, agent.host, SERVER, ("bind",)))
+            self._send(name, agent.host, SERVER, ("bind",))
         if self.turn:
             round_trips = _ALLOCATION + agent.blocked * _CONNECTION
             relay = RELAYS[name]

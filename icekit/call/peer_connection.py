@@ -60,8 +60,8 @@ class PeerConnection(StockPeerConnection):
 
     The events ``icecandidate`` (an ``RTCIceCandidate``, then ``None``) and ``icecandidateerror``. With a handler for
     the first, ``setLocalDescription`` returns at once and candidates trickle; an answer does so only if the offer
-    announced trickle. Without, it waits for the servers, but for no straggler: 300 ms after the last candidate, 2 s at
-    most.
+    announced trickle. Without, it waits for the servers, but for no straggler: about 300 ms after the last
+    candidate, 2 s at most.
     ``localDescription`` contains what has been gathered so far. ``addIceCandidate`` may come before the description.
     ``iceConnectionState`` and ``connectionState`` know ``disconnected``; a connection that failed is closed after 30 s
     if nobody restarts it. All URLs of all ICE servers are used; ConfigError for one that cannot be.

@@ -63,7 +63,7 @@ def test_what_is_dead_costs_icekit_nothing() -> None:
     whole = milliseconds(found(), Phase.FIRST_VALID)
     assert milliseconds(found(dead="turn"), Phase.FIRST_VALID) == pytest.approx(whole, abs=1)
     assert milliseconds(found(dead="interface"), Phase.FIRST_VALID) <= whole + 25
-    # The relay tells the mapped address, too, a round trip later.
+    # At most the round trip later that the relay tells the mapped address.
     assert milliseconds(found(dead="stun"), Phase.FIRST_VALID) <= whole + 75
     assert milliseconds(found("aioice", dead="stun"), Phase.FIRST_VALID) > 10_000
 
@@ -75,6 +75,11 @@ def test_conditions() -> None:
     assert milliseconds(before, Phase.SRFLX) < 5
     assert before.reasons[Phase.RESOLVE] == "before the call"
     assert found(relay_only=True).path == "relay"
+
+
+@pytest.mark.parametrize("network", ["port-restricted", "symmetric--port-restricted", "udp-blocked--open"])
+def test_a_description_waits_for_servers_that_are_far(network: str) -> None:
+    assert found(network=network, rtt=0.3, trickle=False).path in ("direct", "relay")
 
 
 def test_where_there_is_no_path() -> None:

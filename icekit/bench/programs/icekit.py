@@ -15,7 +15,7 @@ from icekit.bench.programs.aiortc import AiortcPeer
 from icekit.bench.programs.stdio import Pair, Voice, run
 from icekit.call.peer_connection import PeerConnection
 from icekit.candidate import Candidate
-from icekit.ice_events import PairSelected
+from icekit.ice_events import PairSelected, SelectedPair
 from icekit.pacing import Floor
 
 
@@ -51,17 +51,17 @@ class IcekitPeer(AiortcPeer):
 
     async def _tell_pairs(self) -> None:
         (transport,) = self.connection.ice_transports
-        async for at in pair_changes(transport.connection):
-            self.voice.selected(at)
+        async for _ in pair_changes(transport.connection):
+            self.voice.selected()
 
 
-async def pair_changes(connection: IceConnection) -> AsyncGenerator[float, None]:
-    """When another pair carried the data, on the loop's clock; not when the one that did so was nominated."""
+async def pair_changes(connection: IceConnection) -> AsyncGenerator[SelectedPair, None]:
+    """Each pair that carries the data from then on; not the one that does so already when it is nominated."""
     ends = None
-    async for at, event in connection.events():
+    async for _, event in connection.events():
         if isinstance(event, PairSelected) and (event.pair.base, event.pair.address) != ends:
             ends = event.pair.base, event.pair.address
-            yield at
+            yield event.pair
 
 
 def _end(candidate: Candidate) -> PairEnd:

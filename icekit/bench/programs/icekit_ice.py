@@ -61,8 +61,8 @@ class IcekitIcePeer(AioicePeer):
         self.spawn(self._tell_pairs())
 
     async def _tell_pairs(self) -> None:
-        async for at in pair_changes(self.connection):
-            self.voice.selected(at)
+        async for _ in pair_changes(self.connection):
+            self.voice.selected()
 
     async def _tell_candidates(self) -> None:
         async for candidate in self.connection.candidates():
