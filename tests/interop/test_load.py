@@ -55,12 +55,12 @@ def test_every_allocation_is_opened_and_released(
     monkeypatch.setenv("SSL_CERT_FILE", str(coturn.ca_file))
     url = coturn.turns_uri() if transport == "tls" else coturn.turn_uri(transport)
     sessions = Sessions(coturn)
-    code, document = load(coturn, url, "--allocations", "8", "--rate", "20", "--duration", "1")
+    code, document = load(coturn, url, "--allocations", "8", "--rate", "20", "--duration", "0.5")
     asyncio.run(sessions.become(8, 8))
     assert (code, document["verdict"]["code"], document["held"]) == (0, "OK", 8)
     assert (document["opened"], document["released"], document["unconfirmed"]) == (8, 8, 0)
     (step,) = document["steps"]
-    assert step["sent"] + step["unsent"] == 160
+    assert step["sent"] + step["unsent"] == 80
     assert 0 < step["received"] <= step["sent"]
     assert step["latency"]["p50"] > 0
 
@@ -69,7 +69,7 @@ def test_every_allocation_is_opened_and_released(
 def test_a_ramp_until_the_quota(start_coturn: Callable[[CoturnConfig], Coturn], option: str, open_ones: int) -> None:
     coturn = start_coturn(CoturnConfig(options=(option,)))
     sessions = Sessions(coturn)
-    arguments = ["--ramp", "--allocations", "3", "--rate", "10", "--duration", "0.3"]
+    arguments = ["--ramp", "--allocations", "3", "--rate", "10", "--duration", "0.2"]
     code, document = load(coturn, coturn.turn_uri(), *arguments)
     asyncio.run(sessions.become(open_ones, open_ones))
     limit = document["limit"]
@@ -81,7 +81,7 @@ def test_a_ramp_until_the_quota(start_coturn: Callable[[CoturnConfig], Coturn], 
 
 def test_relay_ports_run_out(start_coturn: Callable[[CoturnConfig], Coturn]) -> None:
     coturn = start_coturn(CoturnConfig(relay_ports=6))
-    code, document = load(coturn, coturn.turn_uri(), "--allocations", "20", "--rate", "10", "--duration", "0.3")
+    code, document = load(coturn, coturn.turn_uri(), "--allocations", "20", "--rate", "10", "--duration", "0.2")
     assert (code, document["verdict"]["code"], document["limit"]["code"]) == (1, "REFUSED", 508)
     assert document["opened"] == document["released"] > 0
 
@@ -89,7 +89,7 @@ def test_relay_ports_run_out(start_coturn: Callable[[CoturnConfig], Coturn]) -> 
 def test_a_server_that_does_not_relay_to_us(start_coturn: Callable[[CoturnConfig], Coturn]) -> None:
     coturn = start_coturn(CoturnConfig(denied_peers=("127.0.0.1",)))
     sessions = Sessions(coturn)
-    code, document = load(coturn, coturn.turn_uri(), "--allocations", "2", "--duration", "0.3")
+    code, document = load(coturn, coturn.turn_uri(), "--allocations", "2", "--duration", "0.2")
     assert (code, document["verdict"]["code"], document["limit"]["code"]) == (1, "NO-PATH", 403)
     assert [finding["code"] for finding in document["findings"]] == ["TURN-403"]
     asyncio.run(sessions.become(document["opened"], document["released"]))
