@@ -112,8 +112,8 @@ async def measure(engine: str, agents: int, arrivals: int, profile: bool) -> dic
     at_once, cpu = perf_counter() - began, process_time() - cpu
     gc.collect()
     memory = resident() - memory
-    # Nominations are over, and the first consent checks have spread.
-    await asyncio.sleep(6.0)
+    # Nominations are over, paths are measured, and the first consent checks have spread.
+    await asyncio.sleep(15.0)
     recorded = cProfile.Profile()
     if profile:
         recorded.enable()

@@ -319,7 +319,7 @@ class Gatherer:
             self._fail(stuck, "the local address cannot be used", now)
         # RFC 8445 §14.2: new transactions are at least Ta apart.
         leg = next((leg for leg in self._queue if leg.base.local is not None), None)
-        if leg is not None and self._pacer.slot_at() <= now:
+        if leg is not None and self._pacer.may_start(now):
             self._pacer.take(now)
             self._queue.remove(leg)
             leg.deadline = leg.deadline or now + self._config.patience + _GRACE

@@ -364,7 +364,7 @@ class IceAgent:
         generation = self._now_generation
         while (due := generation.check_due(only_urgent=only_urgent)) is not None and due <= now:
             again = due > AT_ONCE
-            if self.pacer.slot_at(due, again=again) > now:
+            if not self.pacer.may_start(now, again=again):
                 return
             if (pair := generation.next_check(now, only_urgent=only_urgent)) is None:
                 return
@@ -553,7 +553,7 @@ class IceAgent:
         """Of what carries data, with checks in slots that no other wants; their answers change nothing else."""
         for _, (generation, pair) in self._data_paths():
             search = pair.mtu
-            if search is None or search.due is None or self.pacer.slot_at(search.due, again=True) > now:
+            if search is None or search.due is None or search.due > now or not self.pacer.may_start(now, again=True):
                 continue
             if (size := search.next_size(now, pair.rtt)) is not None:
                 self.pacer.take(now, again=True)

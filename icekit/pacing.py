@@ -15,47 +15,41 @@ MIN_INTERVAL: Final = 0.005
 
 
 @dataclass(slots=True)
-class Line:
-    """Who waits for a slot, in order: ``given`` counts the places, ``served`` those whose turn is over."""
-
-    given: int = 0
-    served: int = 0
-
-    def ahead_of(self, place: int | None) -> int:
-        """How many come before this place, before the next newcomer without one."""
-        return max(0, (self.given if place is None else place) - self.served)
-
-    def join(self) -> int:
-        """A place at the end."""
-        self.given += 1
-        return self.given - 1
-
-    def serve(self, place: int | None) -> None:
-        """The turn of this place is over, and of those before it; without one, of all."""
-        self.served = max(self.served, self.given if place is None else place + 1)
-
-
-@dataclass(slots=True)
 class Floor:
     """What all agents of a process share: ``interval`` seconds between two new transactions; 0 switches it off.
 
-    Who finds it taken stands in line, so that 1,000 agents do not all wake up for each slot and none is overtaken.
-    ``again`` is the line of repetitions, which use what those in ``first`` leave: most are answered before their turn.
+    Who finds it taken stands in line, so that 1,000 agents do not all wake up for each slot and none is overtaken:
+    ``given`` counts the places, ``served`` those whose turn is over. Repetitions stand in no line, as most are answered
+    before their turn: each comes at a time of its own behind the line, up to ``again_until``, and asks once more.
     """
 
     interval: float = MIN_INTERVAL
     next_at: float = AT_ONCE
-    first: Line = field(default_factory=Line)
-    again: Line = field(default_factory=Line)
+    given: int = 0
+    served: int = 0
+    again_until: float = AT_ONCE
 
-    def turn_of(self, place: int | None, *, again: bool) -> float:
-        """When the turn of a place comes, if all before it use theirs; who lets it pass delays nobody further."""
-        ahead = self.first.ahead_of(None) + self.again.ahead_of(place) if again else self.first.ahead_of(place)
-        return self.next_at + ahead * self.interval
+    def turn_of(self, place: int | None) -> float:
+        """When the turn of a place, or of the next newcomer, comes if all before it use theirs.
 
-    def take(self, now: float) -> None:
-        """A transaction starts now."""
+        Who lets it pass delays the others no further.
+        """
+        return self.next_at + max(0, (self.given if place is None else place) - self.served) * self.interval
+
+    def join(self) -> int:
+        """A place at the end of the line."""
+        self.given += 1
+        return self.given - 1
+
+    def turn_behind(self) -> float:
+        """A time for a repetition that no other one has."""
+        self.again_until = max(self.again_until + self.interval, self.turn_of(None))
+        return self.again_until
+
+    def take(self, now: float, place: int | None) -> None:
+        """A transaction starts now, from this place or after all of them: the turns before it are over."""
         self.next_at = max(self.next_at, now) + self.interval if self.interval else now
+        self.served = max(self.served, self.given if place is None else place + 1)
 
 
 @dataclass(slots=True)
@@ -68,8 +62,8 @@ class Pacer:
     ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
     that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
     swallows packets must not slow down what works. ``answered``: local sockets, each with a method that a server has
-    answered there; no other server is asked for the same in repetitions. ``place`` and ``place_again``: where the agent
-    stands in the lines of the floor.
+    answered there; no other server is asked for the same in repetitions. ``place``: where the agent stands in the line
+    of the floor; ``again_at``: when it may ask for a repetition.
     """
 
     ta: float
@@ -79,33 +73,37 @@ class Pacer:
     reached: set[str] = field(default_factory=set)
     answered: set[tuple[Address, int]] = field(default_factory=set)
     place: int | None = None
-    place_again: int | None = None
+    again_at: float = AT_ONCE
 
     def slot_at(self, due: float = AT_ONCE, *, again: bool = False) -> float:
-        """When what is due then may start; if others come first, the agent stands in line from now on.
+        """When to ask ``may_start`` for what is due then. For something new the agent stands in line from now on.
 
         ``again``: it repeats what was asked before.
         """
-        place = self.place_again if again else self.place
-        begin = self.next_at + (self.ta - self._least) if again else self.next_at
-        wanted, turn = max(due, begin), self.floor.turn_of(place, again=again)
-        if place is None and turn > wanted:
-            if again:
-                self.place_again = self.floor.again.join()
-            else:
-                self.place = self.floor.first.join()
+        if again:
+            # What is new goes before it.
+            first = AT_ONCE if self.place is None else self.floor.turn_of(self.place)
+            return max(due, self.next_at + (self.ta - self._least), self.again_at, first)
+        wanted, turn = max(due, self.next_at), self.floor.turn_of(self.place)
+        if self.place is None and turn > wanted:
+            self.place = self.floor.join()
         return max(wanted, turn)
+
+    def may_start(self, now: float, *, again: bool = False) -> bool:
+        """Whether what is due may start now; where others come first, ``slot_at`` knows when to ask again."""
+        if self.slot_at(again=again) > now:
+            return False
+        if again and self.floor.turn_of(None) > now:
+            self.again_at = self.floor.turn_behind()
+            return False
+        return True
 
     def take(self, now: float, *, again: bool = False) -> None:
         """A transaction starts now."""
         self.next_at = now + (self._least if again else self.ta)
-        self.floor.take(now)
-        if again:
-            self.floor.again.serve(self.place_again)
-            self.place_again = None
         # A repetition starts only when the turns of all others are over.
-        self.floor.first.serve(None if again else self.place)
-        self.place = None
+        self.floor.take(now, None if again else self.place)
+        self.place, self.again_at = None, AT_ONCE
 
     @property
     def _least(self) -> float:

@@ -463,7 +463,7 @@ class Transactions:
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = self._fresh_due(opened)
-        if due is None or due > now or self._pacer.is_claimed() or self._pacer.slot_at(due, again=True) > now:
+        if due is None or due > now or self._pacer.is_claimed() or not self._pacer.may_start(now, again=True):
             return
         self._pacer.take(now, again=True)
         twin = self._token_bytes(12)

@@ -81,7 +81,9 @@ def test_a_process_never_starts_two_transactions_within_the_floor(turns: list[tu
     pacers = [Pacer(ta, floor) for ta in (0.005, 0.02, 0.02, 0.05)]
     now, started, own, new = 0.0, [], [[] for _ in pacers], [[] for _ in pacers]  # type: ignore[var-annotated]
     for index, pause, again in turns:
-        now = max(now + pause, pacers[index].slot_at(again=again))
+        now += pause
+        while not pacers[index].may_start(now, again=again):
+            now = max(now, pacers[index].slot_at(again=again))
         pacers[index].take(now, again=again)
         started.append(now)
         own[index].append(now)
@@ -133,13 +135,36 @@ def test_who_does_not_come_costs_one_slot_and_nothing_later() -> None:
 def test_a_repetition_waits_for_what_is_new_wherever_it_stands() -> None:
     floor = Floor(0.005)
     repeating, first, second = waiting(3, floor)
-    assert repeating.slot_at(again=True) == pytest.approx(1.005)
     assert [pacer.slot_at() for pacer in (first, second)] == pytest.approx([1.005, 1.01])
-    assert repeating.slot_at(again=True) == pytest.approx(1.015)
+    assert not repeating.may_start(1.005, again=True)
     first.take(1.005)
     second.take(1.01)
-    repeating.take(1.015, again=True)
-    assert repeating.slot_at(again=True) == pytest.approx(1.035)
+    # It comes behind both, and finds the floor free.
+    assert repeating.slot_at(again=True) == pytest.approx(1.015)
+    assert repeating.may_start(1.016, again=True)
+    repeating.take(1.016, again=True)
+    assert not repeating.may_start(1.02, again=True)
+
+
+def test_repetitions_come_one_by_one_and_those_that_are_answered_before_are_forgotten() -> None:
+    floor = Floor(0.005)
+    agents = waiting(100, floor)
+    assert not any(pacer.may_start(1.001, again=True) for pacer in agents)
+    times = [pacer.slot_at(again=True) for pacer in agents]
+    assert times == pytest.approx([1.005 + 0.005 * number for number in range(100)])
+    # All but the last were answered. Nobody waits for them, neither what is new nor later repetitions.
+    newcomer, later = Pacer(0.02, floor), Pacer(0.02, floor)
+    assert newcomer.may_start(1.02)
+    newcomer.take(1.02)
+    assert not agents[-1].may_start(1.03, again=True)
+    assert agents[-1].may_start(times[-1], again=True)
+    assert later.may_start(1.03, again=True)
+
+
+def test_within_an_agent_what_is_new_goes_first() -> None:
+    agent, other = waiting(2, Floor(0.005))
+    other.slot_at()
+    assert agent.slot_at() == agent.slot_at(again=True) == pytest.approx(1.01)
 
 
 def test_a_place_is_taken_only_for_what_is_due_before_its_turn() -> None:
@@ -161,7 +186,7 @@ def test_a_thousand_agents_at_once_wake_up_for_their_own_slots() -> None:
         # Each turn of the loop is a little late, as on a machine that does other things, too.
         now += 0.001
         woken += 1
-        if agents[number].slot_at() <= now:
+        if agents[number].may_start(now):
             agents[number].take(now)
             started.append(now)
         else:
