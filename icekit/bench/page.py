@@ -30,7 +30,7 @@ def html_report(results: Results, comparison: Comparison | None = None) -> str:
         by_title.setdefault(title, []).append(svg(drawing))
     conditions = page.sections[: len(found)]
     maps = [Section(title, ()) for title in by_title if title not in {block.label for block in found}]
-    ratios, (measured, explained) = page.sections[len(found) : -2], page.sections[-2:]
+    measured, explained, *ratios = page.sections[len(found) :]
     sections = [measured]
     if comparison is not None:
         compared = comparison_page(comparison)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from icekit.bench.compare import LEAST_SECONDS, Change, Comparison, CountChange, TimeChange
-from icekit.bench.samples import Header, Phase, Results, Setting
+from icekit.bench.samples import Header, Phase, Results, Sample, Setting
 from icekit.bench.summary import ICE_ALONE, Block, Entry, Ratio, Row, blocks, is_ours, losses, ratios, summarise
 from icekit.page import UNKNOWN, Cell, Lines, Page, Section, Table, Tone, table
 
@@ -45,6 +45,8 @@ WORDS: Final[Mapping[Phase, str]] = {
 RATIOS: Final = "The best other engine's median, divided by icekit's"
 _SHARES = ("p50", "p90", "p99")
 _INDENT, _GAP = 2, 2
+# Reasons of failures that are shown for an engine, characters of each, and tables after which the headline is repeated.
+_REASONS, _REASON, _MANY = 3, 160, 3
 # Above the limit: what a user hardly notices, and what is worth a look.
 _LITTLE, _MUCH = 0.02, 0.1
 
@@ -81,27 +83,37 @@ def results_page(results: Results, *, width: int = 100, percentiles: bool = Fals
     rows = summarise(results.samples)
     found = blocks(rows)
     compared = ratios(rows)
-    sections = [Section(block.label, tuple(_block(block, width, percentiles))) for block in found]
-    if compared:
-        sections.append(Section(RATIOS, (ratio_table(compared, width),)))
+    why = _failures(results.samples)
+    sections = [Section(block.label, tuple(_block(block, width, percentiles, why))) for block in found]
     sections.append(Section("Measured", (header_table(results.header),)))
     sections.append(Section("How to read this", (Lines(tuple(Cell(line, Tone.DIM) for line in EXPLAINED)),)))
-    return Page(*_headline(found, compared), tuple(sections))
+    # Who reads a terminal sees the end first.
+    if compared:
+        sections.append(Section(RATIOS, (ratio_table(compared, width),)))
+    code, summary = _headline(found, compared)
+    footer = f"{code.text}: {summary}" if len(found) > _MANY else ""
+    return Page(code, summary, tuple(sections), footer)
 
 
 def _headline(found: Sequence[Block], compared: Sequence[Ratio]) -> tuple[Cell, str]:
     """A word and a sentence: is icekit first, and did it fail?"""
     runs = sum(entry.counts.runs for block in found for entry in block.entries)
     failed = sum(entry.counts.failures for block in found for entry in block.entries)
-    ours = sum(entry.counts.failures for block in found for entry in block.entries if is_ours(entry.setting.engine))
+    ours = {
+        block.label: sum(entry.counts.failures for entry in block.entries if is_ours(entry.setting.engine))
+        for block in found
+    }
     engines = {entry.setting.engine for block in found for entry in block.entries}
-    counts = ((len(engines), "engine"), (len(found), "condition"), (runs, "run"))
+    conditions = {entry.setting.condition for block in found for entry in block.entries}
+    counts = ((len(engines), "engine"), (len(conditions), "condition"), (runs, "run"))
     what = f"{', '.join(_plural(count, word) for count, word in counts)}, {failed} failed"
     behind = [ratio for ratio in compared if ratio.ours - ratio.theirs >= LEAST_SECONDS]
     if not runs:
         return Cell("NOTHING", Tone.WARNING), "No run is in the file."
-    if ours:
-        return Cell("FAILURES", Tone.BAD), f"icekit failed in {_plural(ours, 'run')}; {what}."
+    if any(ours.values()):
+        most = max(ours, key=ours.__getitem__)
+        where = f"icekit failed in {_plural(sum(ours.values()), 'run')}, {ours[most]} of them in {most}"
+        return Cell("FAILURES", Tone.BAD), f"{where}; {what}."
     if behind:
         worst = min(behind, key=lambda ratio: ratio.ratio or 0.0)
         place = ", ".join(filter(None, (WORDS[worst.phase], worst.label, worst.kind)))
@@ -121,9 +133,25 @@ def _plural(count: int, word: str) -> str:
 # --- a condition -----------------------------------------------------------------------------------------------------
 
 
-def _block(block: Block, width: int, percentiles: bool) -> Iterator[Table]:
+def _block(block: Block, width: int, percentiles: bool, why: Mapping[Setting, Counter[str]]) -> Iterator[Table | Lines]:
     yield _ends(block)
+    reasons = tuple(
+        Cell(f"{entry.setting.engine} failed {count} ×: {reason}", Tone.BAD)
+        for entry in block.entries
+        for reason, count in why.get(entry.setting, Counter()).most_common(_REASONS)
+    )
+    if reasons:
+        yield Lines(reasons)
     yield from _phases(block, width, percentiles)
+
+
+def _failures(samples: Iterable[Sample]) -> dict[Setting, Counter[str]]:
+    """How often each setting failed for which reason; a program's reason may be long."""
+    found: dict[Setting, Counter[str]] = {}
+    for sample in samples:
+        if sample.failure is not None:
+            found.setdefault(sample.setting, Counter())[sample.failure[:_REASON]] += 1
+    return found
 
 
 def _ends(block: Block) -> Table:

@@ -194,8 +194,8 @@ def _section(title: str, body: RenderableType) -> list[RenderableType]:
 
 def _bodies(bodies: Sequence[Body]) -> Iterator[RenderableType]:
     for index, body in enumerate(bodies):
-        # Two tables would look like one.
-        if index and isinstance(body, Table) and isinstance(bodies[index - 1], Table):
+        # Two tables would look like one, and lines before a head like rows of their own table.
+        if index and isinstance(body, Table) and (body.header or isinstance(bodies[index - 1], Table)):
             yield Text()
         yield _body(body)
 

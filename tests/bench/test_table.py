@@ -22,6 +22,7 @@ port-restricted, RTT 50 ms, simulator
   icekit            0/20     0/20       0/20  +1.1  176  176  176  valid +1.1
   wrtc              2/20     2/20       2/20  +116  291  301  304  valid +116
   aioice            0/20     0/20       0/20  +517  692  757  809  valid +517
+  wrtc failed 2 ×: no pair works
 
   p50 of each phase  cand.  srflx  offer  answer  check  valid  selected
   limit                        50                          150       175
@@ -98,7 +99,12 @@ def test_engines_that_measure_no_limit_have_no_row_of_it() -> None:
             Tone.WARNING,
             "icekit is behind another engine in 2 of 2 comparisons, most so wrtc at 0.4",
         ),
-        (results(timed([None, 0.2])), "FAILURES", Tone.BAD, "icekit failed in 1 run;"),
+        (
+            results(timed([None, 0.2])),
+            "FAILURES",
+            Tone.BAD,
+            "icekit failed in 1 run, 1 of them in port-restricted, RTT 50 ms, simulator;",
+        ),
     ],
     ids=["nothing", "alone", "first", "behind", "failures"],
 )
@@ -106,6 +112,21 @@ def test_the_sentence_at_the_top(found: Results, code: str, tone: Tone, words: s
     page = results_page(found)
     assert (page.code.text, page.code.tone) == (code, tone)
     assert page.summary.startswith(words)
+
+
+def test_the_commonest_reasons_of_failures_are_told() -> None:
+    runs = [sample(run=run, failure=f"reason {min(run, 4)} {'x' * 200}") for run in range(9)]
+    text = shown(results_page(results(runs)), 300)
+    assert "icekit failed 5 ×: reason 4 xxx" in text
+    assert text.count("icekit failed 1 ×: reason ") == 2
+    assert "x" * 160 not in text
+
+
+def test_the_sentence_is_repeated_where_it_has_scrolled_away() -> None:
+    settings = [replace(SETTING, rtt=rtt / 10) for rtt in range(4)]
+    page = results_page(some_results(settings=settings, runs=1))
+    assert page.footer == f"{page.code.text}: {page.summary}"
+    assert results_page(some_results()).footer == ""
 
 
 def test_ratios_name_the_best_other_engine() -> None:
