@@ -116,7 +116,7 @@ def _simulated() -> Iterator[Share]:
     )
     # Ports, and with them what happens, are drawn anew for every run; nothing else is.
     yield Share(settings=(*matrix, *changed), runs=3)
-    yield Share(settings=combine(medium="sim", losses=_LOSSES), runs=20)
+    yield Share(settings=combine(medium="sim", losses=_LOSSES), runs=10)
 
 
 def _laboratory(runs: int, seconds: float) -> Iterator[Share]:

@@ -55,7 +55,7 @@ def test_what_there_is_not(options: dict[str, Any], said: str) -> None:
 
 @pytest.mark.usefixtures("has_everything")
 def test_the_full_comparison_takes_ten_minutes_at_most() -> None:
-    shares = comparison(runs=7, laboratory=True, seconds=450)
+    shares = comparison(runs=7, laboratory=True, seconds=420)
     assert estimate(shares) <= 600
     settings = {setting for share in shares for setting in share.settings}
     real = {setting for setting in settings if setting.medium == "lab"}
@@ -66,7 +66,7 @@ def test_the_full_comparison_takes_ten_minutes_at_most() -> None:
     assert {item.rtt for item in settings} == {0.0, 0.05, 0.3}
     for name in ("trickle", "relay_only", "gathered"):
         assert {getattr(item, name) for item in settings} == {True, False}
-    alone = comparison(runs=7, laboratory=False, seconds=450)
+    alone = comparison(runs=7, laboratory=False, seconds=420)
     assert {setting.medium for share in alone for setting in share.settings} == {"sim"}
 
 
