@@ -93,13 +93,18 @@ def _row(row: Code) -> Iterator[str]:
     yield f"Severity: {row.severity}.\n"
     if row.believed:
         yield f"- *Believed*: {row.believed}"
-    yield f"- *True*: {row.meaning.format_map(_NAMES)}"
-    yield f"- *Fix*: {row.fix.format_map(_NAMES)}"
+    yield f"- *True*: {_text(row.meaning)}"
+    yield f"- *Fix*: {_text(row.fix)}"
     for (code, cause), text in CAUSES.items():
         if code == row.code:
-            message, fix = text.message.format_map(_NAMES), text.fix.format_map(_NAMES)
+            message, fix = _text(text.message), _text(text.fix)
             yield f"- *{cause}*: {message}. {fix}"
     if row.seen:
         links = (f"[{place}](https://github.com/{place.replace('#', '/issues/')})" for place in row.seen)
         yield f"- *Seen in*: {', '.join(links)}"
     yield ""
+
+
+def _text(template: str) -> str:
+    # A bracket would begin a link.
+    return template.format_map(_NAMES).replace("[", "\\[")

@@ -3,18 +3,22 @@
 - A ``python`` block is run. It holds ``assert``, or a block marked ``<!-- printed -->`` follows with what it prints.
 - A ``console`` block is run: behind ``$`` stands a command of icekit, below it what that prints. ``…`` alone on a
   line is any number of lines. Times and ports of the real world count as some number, those of a simulation exactly.
+- A ``console`` block marked ``<!-- serve -->`` starts the server that the commands below it ask on port 3478.
 - A block marked ``<!-- file: NAME -->`` is there as a file of this name for the commands below it.
 - Any other block says which test holds it against the program: ``<!-- test: tests/x/test_y.py::test_z -->``. That test
   reads the page, or runs what the block shows.
 - ``<!-- drawing -->`` is a picture made of characters. It holds no command and no code.
 
-The mark is a line of its own right before the block.
+The mark is a line of its own right before the block. With ``ICEKIT_WRITE_DOCS=1``, ``pytest tests/test_pages.py`` puts
+what the commands print now into the ``console`` blocks: look at the difference before you commit it.
 """
 
 from __future__ import annotations
 
+import ast
 import re
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,7 +29,7 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
-_MARK = re.compile(r"^ *<!-- (?P<kind>test|file|printed|drawing)(?:: (?P<argument>.+?))? -->$")
+_MARK = re.compile(r"^ *<!-- (?P<kind>test|file|printed|drawing|serve)(?:: (?P<argument>.+?))? -->$")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>\w*)")
 _ITEM = re.compile(r"^ *(?:[-*+]|\d+[.)]) +")
 
@@ -92,3 +96,10 @@ def shown(page: str, test: str) -> str:
     """The one block of a page that says that this test (``tests/…::test_…``) holds it against the program."""
     (block,) = [block for block in blocks(ROOT / page) if block.kind == "test" and block.argument == test]
     return block.text
+
+
+@cache
+def names_of_tests(path: Path) -> frozenset[str]:
+    """The names of the tests in a file."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    return frozenset(item.name for item in tree.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef))

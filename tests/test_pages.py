@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import ast
+import os
 import re
 import shlex
+import subprocess
+import sys
 import warnings
-from contextlib import chdir
-from functools import cache
+from collections.abc import Iterator
+from contextlib import ExitStack, chdir, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,26 +17,24 @@ import typer
 from typer.testing import CliRunner
 
 from icekit.cli import app
-from tests.pages import PAGES, ROOT, Block, blocks
+from tests.pages import PAGES, ROOT, Block, blocks, names_of_tests
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 PROGRAMS = [block for block in BLOCKS if block.language == "python" and block.kind != "test"]
+ROOT_COMMAND = typer.main.get_command(app)
 CONSOLES = [page for page in PAGES if any(block.language == "console" and block.kind is None for block in blocks(page))]
 
-# These print the same everywhere.
+# These print the same everywhere and at any time, but for the days that have gone by.
 EXACT = {"sim", "predict", "explain", "lab"}
+_DAYS = re.compile(r"\b\d+ days\b")
 # Times differ from run to run, and so do ports that the system chooses.
 _NUMBERS = [
     (re.compile(r"\b\d[\d,.]*( ?(?:ms|s|kbit/s)\b)"), r"N\1"),
     (re.compile(r"(?<=[:\]])\d{4,5}\b"), "PORT"),
+    (re.compile(r"\b\d{10}(?=:)"), "TIME"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC"), "DATE"),
+    (re.compile(r"(?<= )[A-Za-z0-9+/]{27}="), "PASSWORD"),
 ]
-
-
-@cache
-def names_of_tests(path: Path) -> frozenset[str]:
-    """The names of the tests in a file."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    return frozenset(item.name for item in tree.body if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef))
 
 
 def test_every_block_is_tied_to_the_program() -> None:
@@ -74,14 +74,15 @@ def commands() -> list[tuple[str, list[str]]]:
         if block.language in ("", "console", "bash", "yaml"):
             for line in block.text.replace("\\\n", " ").splitlines():
                 words = words_of(line.strip())
-                if words is not None:
+                # An option before the command does something at once (--install-completion).
+                if words is not None and not words[0].startswith("-"):
                     found.append((block.name, words))
     return found
 
 
 def parse(words: list[str]) -> None:
     """What the command line does before it runs a command: every name and option is one, and none is missing."""
-    command, context = typer.main.get_command(app), None
+    command, context = ROOT_COMMAND, None
     try:
         while True:
             context = command.make_context(words[0] if words else "icekit", list(words), parent=context)
@@ -140,19 +141,53 @@ def like(expected: str, actual: str) -> bool:
     return re.fullmatch(r"[\s\S]*".join(parts), actual.strip("\n")) is not None
 
 
+def write(page: Path, command: str, expected: str, actual: str) -> None:
+    """Put what a command prints now into its page, as far as the page shows it."""
+    lines = actual.rstrip("\n").split("\n")
+    if expected.endswith("…\n"):
+        lines[expected.count("\n") - 1 :] = ["…"]
+    text = page.read_text(encoding="utf-8")
+    old, new = f"$ {command}\n{expected}", "\n".join([f"$ {command}", *lines, ""])
+    assert old in text
+    page.write_text(text.replace(old, new), encoding="utf-8")
+
+
+@contextmanager
+def served(words: list[str]) -> Iterator[str]:
+    """A server of ``icekit serve`` on free ports; gives the one of STUN and TURN."""
+    command = [sys.executable, "-m", "icekit", *words, "--port", "0", "--http-port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip().rpartition(":")[2]
+        finally:
+            process.terminate()
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
 @pytest.mark.parametrize("page", CONSOLES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_commands_print_what_is_shown(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_commands_print_what_is_shown(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stack: ExitStack
+) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     (tmp_path / "benchmarks").symlink_to(ROOT / "benchmarks")
     runner = CliRunner()
+    port = "3478"
     for block in blocks(page):
+        if block.kind == "serve":
+            port = stack.enter_context(served(words_of(block.text.strip()) or []))
         if block.kind == "file":
             assert block.argument is not None
             (tmp_path / block.argument).write_text(block.text, encoding="utf-8")
         if block.language != "console" or block.kind is not None:
             continue
-        for command, expected in re.findall(r"^\$ (.*(?:\\\n.*)*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
-            words = words_of(command.replace("\\\n", " "))
+        for command, expected in re.findall(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", block.text, re.MULTILINE):
+            words = words_of(command.replace("\\\n", " ").replace("127.0.0.1:3478", f"127.0.0.1:{port}"))
             assert words is not None, f"{block.name}: {command} is no command of icekit; name a test"
             target = None
             if ">" in words:
@@ -164,7 +199,10 @@ def test_commands_print_what_is_shown(page: Path, tmp_path: Path, monkeypatch: p
                 (tmp_path / target).write_text(result.stdout, encoding="utf-8")
                 assert expected == ""
                 continue
-            actual, wanted = result.stdout, expected
+            if os.environ.get("ICEKIT_WRITE_DOCS"):
+                write(page, command, expected, result.stdout.replace(f"127.0.0.1:{port}", "127.0.0.1:3478"))
+                continue
+            actual, wanted = (_DAYS.sub("N days", text) for text in (result.stdout, expected))
             if words[0] not in EXACT:
                 actual, wanted = without_numbers(actual), without_numbers(wanted)
             assert like(wanted, actual), f"{block.name}: {command}\n{result.stdout}"

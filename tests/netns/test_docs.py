@@ -8,11 +8,12 @@ import pytest
 
 from tests.pages import shown
 
-pytestmark = [pytest.mark.netns, pytest.mark.interop("stun")]
+pytestmark = [pytest.mark.netns, pytest.mark.interop("stun", "turnserver")]
 
 
 def test_the_example_of_the_laboratory() -> None:
     example = shown("docs/lab.md", "tests/netns/test_docs.py::test_the_example_of_the_laboratory")
     names: dict[str, subprocess.CompletedProcess[str]] = {}
     exec(compile(example, "docs/lab.md", "exec"), names)
-    assert "Dependent Mapping" in names["done"].stdout, names["done"]
+    done = names["done"]
+    assert "Dependent Mapping" in done.stdout, done
