@@ -199,10 +199,10 @@ def test_commands_print_what_is_shown(
                 (tmp_path / target).write_text(result.stdout, encoding="utf-8")
                 assert expected == ""
                 continue
-            if os.environ.get("ICEKIT_WRITE_DOCS"):
-                write(page, command, expected, result.stdout.replace(f"127.0.0.1:{port}", "127.0.0.1:3478"))
-                continue
             actual, wanted = (_DAYS.sub("N days", text) for text in (result.stdout, expected))
             if words[0] not in EXACT:
                 actual, wanted = without_numbers(actual), without_numbers(wanted)
+            if os.environ.get("ICEKIT_WRITE_DOCS") and not like(wanted, actual):
+                write(page, command, expected, result.stdout.replace(f"127.0.0.1:{port}", "127.0.0.1:3478"))
+                continue
             assert like(wanted, actual), f"{block.name}: {command}\n{result.stdout}"

@@ -42,7 +42,7 @@ def test_every_figure_of_the_json_that_is_named_exists() -> None:
 
 def test_the_output_has_the_shape_of_a_run() -> None:
     """The same plan against a server with the same quota, in virtual time."""
-    shown = re.search(r"<!-- output: load (turn:\S+) .*? -->\n```\n(.*?)```", PAGE, re.DOTALL)
+    shown = re.search(r"<!-- output: load (turn:\S+) .*? -->\n<!-- test: .*? -->\n```\n(.*?)```", PAGE, re.DOTALL)
     assert shown is not None
     # A second is enough: its length is not in the output.
     plan = LoadPlan(ramp=True, allocations=20, rate=10, duration=1)
