@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +14,9 @@ from icekit.bench.simulated import ENGINES, check, measure, measure_all, version
 from icekit.errors import ConfigError
 
 SETTING = Setting(engine="icekit", network="port-restricted", rtt=0.05, medium="sim")
+
+
+LOSSY = replace(SETTING, engine="icekit_ice", network="symmetric--port-restricted", loss=0.2)
 
 
 def found(engine: str = "icekit_ice", **change: Any) -> Sample:
@@ -34,6 +40,24 @@ def test_equal_seeds_give_equal_figures(engine: str) -> None:
     one, other = (write_sample(measure(setting, 0, 5)) for _ in range(2))
     assert one == other
     assert engine in versions()
+
+
+def test_another_process_measures_the_same() -> None:
+    # Sets have another order there.
+    code = (
+        "from icekit.bench.samples import Setting, write_sample; from icekit.bench.simulated import measure\n"
+        f"print(write_sample(measure({LOSSY!r}, 0, 5)), end='')"
+    )
+    paths = os.pathsep.join(path for path in sys.path if path)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONHASHSEED": "4711", "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == write_sample(measure(LOSSY, 0, 5))
 
 
 def test_other_seeds_lose_other_packets() -> None:
