@@ -10,7 +10,7 @@ import pytest
 
 from icekit.call import Call
 from icekit.errors import SignalingError
-from icekit.phases import Phase
+from icekit.phases import Deadlines, Phase
 from icekit.signaling import Message, Presence, TrickledCandidate, connect, make_transport
 from icekit.signaling.channel import Channel
 from icekit.signaling.message import without_envelope
@@ -189,9 +189,11 @@ async def test_a_call_goes_on_without_its_broker(meeting: Meeting) -> None:
         connect(meeting.urls[1], name="bob") as other,
     ):
         alice, bob = Recorder(one), Recorder(other)
+        # A change without an answer is given up in time; RabbitMQ may take longer to start.
+        patient = config(deadlines=Deadlines(answer=RESTARTING))
         async with (
-            Call(alice, media=["tone", "bars"], config=config()) as caller,
-            Call(bob, media=["tone", "bars"], config=config()) as callee,
+            Call(alice, media=["tone", "bars"], config=patient) as caller,
+            Call(bob, media=["tone", "bars"], config=patient) as callee,
         ):
             assert await both(caller.connected(), callee.connected()) == [None, None]
             await until(lambda: len(frames(caller, callee)) == 4 and min(frames(caller, callee)) > 0)
