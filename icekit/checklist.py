@@ -86,7 +86,7 @@ class CandidatePair:
     last_check: float = 0.0
     interval: float = 0.0
     answered_at: float = float("-inf")
-    nominating_since: float = 0.0
+    nominating_since: float | None = None
     consent_at: float | None = None
     consent_until: float = 0.0
     checks_sent: int = 0

@@ -152,6 +152,7 @@ class Generation:
 
     def pace(self, pair: CandidatePair, now: float, ta: float) -> None:
         """A check of the pair leaves now: when may the next one?"""
+        self.selection.leaves(pair, now)
         if pair.first_check is None:
             pair.first_check, pair.interval = now, 0.0
         # What TCP has taken arrives (RFC 6544 §7.1): a repetition is only for a peer that was not ready for the first.

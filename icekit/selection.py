@@ -80,6 +80,11 @@ class Selection:
 
     # What has happened.
 
+    def leaves(self, pair: CandidatePair, now: float) -> None:
+        """A check of ``pair`` leaves now."""
+        if self.is_nominating(pair) and pair.nominating_since is None:
+            pair.nominating_since = now
+
     def became_valid(self, pair: CandidatePair, now: float) -> None:
         """A pair got its first answer."""
         component = pair.component
@@ -94,7 +99,7 @@ class Selection:
         if component not in self.nominated:
             self._select(pair)
         else:
-            self._offer_better(pair, now)
+            self._offer_better(pair)
 
     def answered(self, pair: CandidatePair, sent: float, *, nominating: bool, now: float) -> None:
         """A valid pair answered a check that left at ``sent``; ``nominating``: that carried a nomination."""
@@ -126,7 +131,7 @@ class Selection:
         self._select(pair)
         best = self.checklist.best_valid(component)
         if best is not None and best.priority > pair.priority:
-            self._offer_better(best, now)
+            self._offer_better(best)
 
     def died(self, dead: CandidatePair, now: float) -> None:
         """A valid pair does not answer any more before it is agreed on: the next best takes its place."""
@@ -190,7 +195,7 @@ class Selection:
         if self._is_calm:
             return None
         due = [self._settles_at(item) for item in self._undecided()]
-        due += [self._gives_up_at(pair) for pair in self.nominating.values()]
+        due += [self._gives_up_at(pair) for pair in self.nominating.values() if pair.nominating_since is not None]
         due += [self._yields_at(item) for item in self._challenges]
         return min(due, default=None)
 
@@ -212,7 +217,7 @@ class Selection:
             best = self.selected[component]
             if self._settles_at(component) <= now or (complete and not self.checklist.may_improve(best)):
                 # RFC 8445 §8.1.1: one nomination for each component, by a check that is repeated with USE-CANDIDATE.
-                self._nominate(best, now)
+                self._nominate(best)
 
     def _undecided(self) -> Iterable[int]:
         """Components for which we have to nominate."""
@@ -228,18 +233,21 @@ class Selection:
         return self.first_valid[component] + window
 
     def _gives_up_at(self, pair: CandidatePair) -> float:
+        if pair.nominating_since is None:
+            return float("inf")
         return pair.nominating_since + max(self.config.nomination_timeout, 4 * (pair.rtt or 0.0))
 
     def _yields_at(self, component: int) -> float:
         rtt = self.selected[component].rtt or 0.0
         return self._challenges[component].since + max(_CHALLENGE_TIME, 4 * rtt)
 
-    def _nominate(self, pair: CandidatePair, now: float) -> None:
+    def _nominate(self, pair: CandidatePair) -> None:
         if self.renominates:
             self.last_number += 1
             pair.nomination = self.last_number
         self.nominating[pair.component] = pair
-        pair.nominating_since, pair.interval = now, 0.0
+        # It is to be answered from when it leaves: with many agents in a process that can be seconds later.
+        pair.nominating_since, pair.interval = None, 0.0
         self.checklist.trigger(pair, first=True)
 
     def _take_back(self, component: int, pair: CandidatePair, now: float) -> None:
@@ -249,13 +257,13 @@ class Selection:
         if component in self.nominated and current is not None and current is not pair:
             # The peer may have taken what it could not confirm: only a later number brings it back.
             pair.nomination = 0
-            self._nominate(current, now)
+            self._nominate(current)
 
-    def _offer_better(self, pair: CandidatePair, now: float) -> None:
+    def _offer_better(self, pair: CandidatePair) -> None:
         """It became valid after the nomination of a worse one."""
         if self.renominates:
             if self.checklist.controlling:
-                self._nominate(pair, now)
+                self._nominate(pair)
         elif not pair.improvement_told:
             pair.improvement_told = True
             self.told.append(Improvable(pair))

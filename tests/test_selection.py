@@ -95,6 +95,7 @@ def test_a_renomination_that_nobody_confirms_is_taken_back() -> None:
     selection, high, low = made(renominates=True)
     nominated(selection, low, 0.0)
     valid(selection, high, 2.0)
+    selection.leaves(high, 2.0)
     selection.decide(6.0, complete=False)
     # The peer may have followed already: the third number brings it back.
     assert selection.is_nominating(low)
@@ -102,6 +103,21 @@ def test_a_renomination_that_nobody_confirms_is_taken_back() -> None:
     selection.answered(low, 6.0, nominating=True, now=6.1)
     assert selection.selected == {1: low}
     assert selection.nominating == {}
+
+
+def test_a_nomination_that_has_not_left_yet_is_not_given_up() -> None:
+    selection, high, _ = made()
+    valid(selection, high, 0.0)
+    selection.decide(1.0, complete=False)
+    # 1,000 agents of a process share its slots (RFC 8445 §14.2): the check may stand in line for seconds.
+    assert selection.get_timer() is None
+    selection.decide(20.0, complete=False)
+    assert selection.is_nominating(high)
+    selection.leaves(high, 20.0)
+    selection.leaves(high, 20.5)
+    assert selection.get_timer() == pytest.approx(24.0)
+    selection.decide(24.0, complete=False)
+    assert not selection.is_nominating(high)
 
 
 @pytest.mark.parametrize(("second", "wins"), [(2, True), (0, False)])
