@@ -11,8 +11,8 @@ gather, exchange everything through memory and connect; its setup time ends when
 4. *in company*: pairs arrive at 10 a second as in 1, and all agents of 2 must still be connected afterwards.
 
 RFC 8445 §14.2 lets all agents of a process together start a transaction each 5 ms. A pair of host candidates needs
-three: a check of each side, and the nomination. So n pairs at once take 15 ms × n at least, and 10 pairs a second use
-15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity checks, RFC 7675 §5.1 has its
+three: a check of each side, and the nomination. So n pairs at once have valid pairs after 10 ms × n at the earliest,
+and 10 pairs a second use 15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity checks, RFC 7675 §5.1 has its
 own interval, randomised. aioice paces each agent by itself, so that many at once are faster than the RFC allows.
 """
 
@@ -39,7 +39,7 @@ HOST = "127.0.0.1"
 INTERVAL = 0.1
 STEADY = 12.0
 BAR = 2.0
-SLOTS_OF_A_PAIR = 3
+SLOTS_UNTIL_VALID = 2
 SLOT = 0.005
 
 
@@ -183,7 +183,7 @@ def show(found: dict[str, dict[str, Any]], agents: int, arrivals: int) -> int:
     for row, pick in rows.items():
         print(f"{row:28}" + "".join(f"{pick(figures):10.2f}" for figures in found.values()))
     ours = found["icekit"]
-    ratio, floor = ours["company"]["p99"] / ours["alone"]["p99"], agents // 2 * SLOTS_OF_A_PAIR * SLOT
+    ratio, floor = ours["company"]["p99"] / ours["alone"]["p99"], agents // 2 * SLOTS_UNTIL_VALID * SLOT
     print(f"scale_setup_p99_ratio {ratio:.2f} (at most {BAR})")
     print(f"scale_connected {ours['kept']} (all {agents})")
     print(f"scale_at_once {ours['at_once']:.2f} s (the shared pace alone takes {floor:.2f} s)")
