@@ -12,8 +12,9 @@ gather, exchange everything through memory and connect; its setup time ends when
 
 RFC 8445 §14.2 lets all agents of a process together start a transaction each 5 ms. A pair of host candidates needs
 three: a check of each side, and the nomination. So n pairs at once have valid pairs after 10 ms × n at the earliest,
-and 10 pairs a second use 15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity checks, RFC 7675 §5.1 has its
-own interval, randomised. aioice paces each agent by itself, so that many at once are faster than the RFC allows.
+and 10 pairs a second use 15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity
+checks, RFC 7675 §5.1 has its own interval, randomised. aioice paces each agent by itself, so that many at once are
+faster than the RFC allows.
 """
 
 from __future__ import annotations
