@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Hashable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from icekit import attributes as attr
@@ -30,42 +30,21 @@ from icekit.stun import (
     request,
     userhash,
 )
+from icekit.transmissions import Schedule, Transmissions
+
+__all__ = [
+    "Challenged",
+    "LongTermCredential",
+    "Outcome",
+    "Path",
+    "Refused",
+    "Schedule",
+    "Succeeded",
+    "TimedOut",
+    "Transactions",
+]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Schedule:
-    """When a request is sent and given up: ``offsets`` of the transmissions and ``timeout``, seconds from the start.
-
-    ``fresh``: when the same request is sent as a transaction of its own, too, as long as nobody answered: a lost packet
-    then costs less than a retransmission timeout. An answer to any of them counts.
-    """
-
-    offsets: tuple[float, ...]
-    timeout: float
-    fresh: tuple[float, ...] = ()
-
-    @classmethod
-    def exponential(cls, rto: float = 0.5, rc: int = 7, rm: float = 16) -> Schedule:
-        """The schedule of RFC 8489 §6.2.1: the interval doubles ``rc`` times, the last wait is ``rm`` × ``rto``."""
-        offsets = tuple(rto * (2**index - 1) for index in range(rc))
-        return cls(offsets, offsets[-1] + rm * rto)
-
-    @classmethod
-    def once(cls, timeout: float = 39.5) -> Schedule:
-        """Over a reliable transport nothing is sent twice (RFC 8489 §6.2.2: Ti)."""
-        return cls((0.0,), timeout)
-
-    @classmethod
-    def even(cls, count: int, interval: float, wait: float) -> Schedule:
-        """``count`` transmissions, ``interval`` apart, then ``wait``: for tests that must trust a silence."""
-        return cls(tuple(index * interval for index in range(count)), (count - 1) * interval + wait)
-
-    def until(self, timeout: float) -> Schedule:
-        """The same, given up after ``timeout`` at the latest."""
-        offsets = tuple(offset for offset in self.offsets if offset < timeout)
-        return replace(self, offsets=offsets, timeout=min(timeout, self.timeout))
 
 
 class Path(NamedTuple):
@@ -225,36 +204,10 @@ class _Open:
     any_source: bool
     fingerprint: bool
     first_started: float
-    started: float = 0.0
-    # How much later than its schedule the request is, because the timer was: a loop that stood still must neither send
-    # what it missed in one burst nor give up before it asked again.
-    late: float = 0.0
-    transaction_id: bytes = b""
+    sending: Transmissions
     key: IntegrityKey | None = None
-    data: bytes = b""
-    sent: int = 0
     retried: frozenset[int] = frozenset()
     held: Message | None = None
-    # Further transactions of this request: when each was sent.
-    twins: dict[bytes, float] = field(default_factory=dict)
-    skipped: int = 0
-
-    @property
-    def transmissions(self) -> int:
-        """How many packets it took so far."""
-        return self.sent + len(self.twins)
-
-    def due(self) -> float:
-        offsets = self.schedule.offsets
-        offset = offsets[self.sent] if self.sent < len(offsets) else self.schedule.timeout
-        return self.started + offset + self.late
-
-    def fresh_due(self) -> float | None:
-        """When another transaction is to begin; never for a signed Allocate, which would be another allocation."""
-        used = len(self.twins) + self.skipped
-        if used >= len(self.schedule.fresh) or (self.method == Method.ALLOCATE and self.key is not None):
-            return None
-        return self.started + self.schedule.fresh[used] + self.late
 
 
 class Transactions:
@@ -302,20 +255,23 @@ class Transactions:
             raise InvalidState(f"more than {self._max_open} open transactions")
         if path.transport.is_stream:
             schedule = Schedule.once(schedule.timeout)
-        self._transmit_anew(_Open(tag, method, path, items, schedule, credential, any_source, fingerprint, now), now)
+        sending = Transmissions(schedule, b"", b"", now)
+        opened = _Open(tag, method, path, items, schedule, credential, any_source, fingerprint, now, sending)
+        self._transmit_anew(opened, None, now)
 
     def cancel(self, tag: Hashable) -> int:
         """Forget the requests with this tag; how many transmissions they had."""
         gone = [item for item in self._open.values() if item.tag == tag]
         for item in gone:
             self._forget(item)
-        return sum(item.transmissions for item in gone)
+        return sum(item.sending.count for item in gone)
 
     def hush(self, tag: Hashable, now: float, wait: float) -> None:
         """Send nothing more for this tag, but listen for the answer to what was sent for ``wait`` seconds."""
         for opened in self._open.values():
             if opened.tag == tag:
-                opened.schedule = Schedule.once(now + wait - opened.started - opened.late)
+                sending = opened.sending
+                sending.schedule = Schedule.once(now + wait - sending.started - sending.late)
                 opened.credential = None
 
     def tag_of(self, transaction_id: bytes) -> Hashable | None:
@@ -360,17 +316,22 @@ class Transactions:
             error = ErrorCode(500, f"the answer has attributes that we must know and do not: {numbers}")
         elif challenge and error is not None and self._answer_challenge(opened, message, error.code):
             self._forget(opened)
-            self._transmit_anew(opened, now)
+            self._transmit_anew(opened, opened.sending.rtt_of(message.transaction_id, now), now)
             assert opened.credential is not None
             assert opened.credential.realm is not None
             return [Challenged(opened.tag, opened.credential.realm, now - opened.first_started)]
+        elif error is not None and error.code == 437 and opened.sending.repeats_all and opened.sending.twins:
+            # RFC 8656 §7.2: another transaction of this request has got the allocation; its answer is late or lost.
+            self._forget(opened)
+            opened.sending.set_aside(message.transaction_id)
+            self._remember(opened)
+            return []
         self._forget(opened)
         seconds = now - opened.first_started
         if error is not None:
-            return [Refused(opened.tag, message, error, opened.key is not None, opened.transmissions, seconds)]
-        began = opened.twins.get(message.transaction_id, opened.started if opened.sent == 1 else None)
-        rtt = None if began is None else now - began
-        return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.transmissions, seconds, rtt)]
+            return [Refused(opened.tag, message, error, opened.key is not None, opened.sending.count, seconds)]
+        rtt = opened.sending.rtt_of(message.transaction_id, now)
+        return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.sending.count, seconds, rtt)]
 
     def _answer_challenge(self, opened: _Open, message: Message, code: int) -> bool:
         """Whether the request is to go out again with what the server told in ``message``."""
@@ -390,28 +351,25 @@ class Transactions:
             error = held.error()
         else:
             error = ErrorCode(500, "the answer's MESSAGE-INTEGRITY is missing or wrong")
-        return Refused(opened.tag, held, error, True, opened.transmissions, now - opened.first_started, authentic=False)
+        return Refused(opened.tag, held, error, True, opened.sending.count, now - opened.first_started, authentic=False)
 
     def handle_timer(self, now: float) -> list[Outcome]:
         """Send again what is due, and give up what had its time."""
         outcomes: list[Outcome] = []
         for opened in list(self._open.values()):
             self._transmit_fresh(opened, now)
-            if (due := opened.due()) > now:
-                continue
-            if opened.sent < len(opened.schedule.offsets):
-                opened.late += now - due
-                self._transmit(opened)
+            if (again := opened.sending.take_due(now)) is not None:
+                self._out += (self._datagram(opened, data) for data in again)
             elif opened.held is not None:
                 outcomes.append(self._end_held(opened, now))
             else:
                 self._forget(opened)
-                outcomes.append(TimedOut(opened.tag, opened.transmissions, now - opened.first_started))
+                outcomes.append(TimedOut(opened.tag, opened.sending.count, now - opened.first_started))
         return outcomes
 
     def get_timer(self) -> float | None:
         """When ``handle_timer`` is wanted."""
-        due = [item.due() for item in self._open.values()]
+        due = [item.sending.due() for item in self._open.values()]
         fresh = [when for item in self._open.values() if (when := self._fresh_due(item)) is not None]
         if fresh:
             due.append(self._pacer.slot_at(min(fresh), again=True))
@@ -426,19 +384,27 @@ class Transactions:
         return self._open.get(self._first.get(transaction_id, transaction_id))
 
     def _forget(self, opened: _Open) -> None:
-        del self._open[opened.transaction_id]
-        for twin in opened.twins:
+        del self._open[opened.sending.transaction_id]
+        for twin in opened.sending.twins:
             del self._first[twin]
 
-    def _transmit_anew(self, opened: _Open, now: float) -> None:
-        opened.transaction_id = self._token_bytes(12)
+    def _remember(self, opened: _Open) -> None:
+        self._open[opened.sending.transaction_id] = opened
+        self._first |= dict.fromkeys(opened.sending.twins, opened.sending.transaction_id)
+
+    def _transmit_anew(self, opened: _Open, rtt: float | None, now: float) -> None:
+        """``rtt``: of the server that has just challenged."""
         if opened.credential is not None:
             opened.key = opened.credential.key
-        opened.data = self._encode(opened, opened.transaction_id)
-        opened.started, opened.late, opened.sent, opened.held = now, 0.0, 0, None
-        opened.twins, opened.skipped = {}, 0
-        self._open[opened.transaction_id] = opened
-        self._transmit(opened)
+        schedule, repeats_all = opened.schedule, False
+        if opened.method == Method.ALLOCATE and opened.key is not None:
+            schedule, repeats_all = schedule.after_challenge(rtt, self._pacer.ta), True
+        transaction_id = self._token_bytes(12)
+        data = self._encode(opened, transaction_id)
+        opened.held = None
+        opened.sending = Transmissions(schedule, transaction_id, data, now, repeats_all)
+        self._remember(opened)
+        self._out.append(self._datagram(opened, data))
 
     def _encode(self, opened: _Open, transaction_id: bytes) -> bytes:
         items = opened.items + self._software
@@ -448,18 +414,18 @@ class Transactions:
         log.debug("> %r to %s", message, opened.path.remote)
         return message.encode(opened.key, fingerprint=opened.fingerprint)
 
-    def _transmit(self, opened: _Open) -> None:
-        opened.sent += 1
-        self._out.append(Datagram(opened.path.local, opened.path.remote, opened.data, opened.path.transport))
+    def _datagram(self, opened: _Open, data: bytes) -> Datagram:
+        return Datagram(opened.path.local, opened.path.remote, data, opened.path.transport)
 
     def _fresh_due(self, opened: _Open) -> float | None:
         pacer, local = self._pacer, opened.path.local
         if pacer.reached and local.host not in pacer.reached:
             return None
         # One mapped address or relay of a socket is enough: whoever is slower, or dead, is asked at leisure.
-        if opened.method in (Method.BINDING, Method.ALLOCATE) and (local, opened.method) in pacer.answered:
+        unheard = opened.key is None and opened.method in (Method.BINDING, Method.ALLOCATE)
+        if unheard and (local, opened.method) in pacer.answered:
             return None
-        return opened.fresh_due()
+        return opened.sending.fresh_due()
 
     def _transmit_fresh(self, opened: _Open, now: float) -> None:
         due = self._fresh_due(opened)
@@ -468,12 +434,9 @@ class Transactions:
         self._pacer.take(now, again=True)
         twin = self._token_bytes(12)
         data = self._encode(opened, twin)
-        opened.twins[twin] = now
-        self._first[twin] = opened.transaction_id
-        self._out.append(Datagram(opened.path.local, opened.path.remote, data, opened.path.transport))
-        # What the timer missed is not sent in a burst.
-        while (due := opened.fresh_due()) is not None and due <= now:
-            opened.skipped += 1
+        opened.sending.add(twin, data, now)
+        self._first[twin] = opened.sending.transaction_id
+        self._out.append(self._datagram(opened, data))
 
 
 def _trusted(key: IntegrityKey, response: Message) -> bool:

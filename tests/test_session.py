@@ -389,6 +389,29 @@ def test_every_component_has_a_pair_of_its_own(nats: tuple[str | None, str | Non
     assert world.server.allocations == 4
 
 
+@pytest.mark.parametrize(("which", "costs"), [(Class.REQUEST, 0.045), (Class.SUCCESS, 0.5)])
+def test_what_a_lost_packet_of_a_signed_allocate_costs(which: Class, costs: float) -> None:
+    found = []
+    for lossy in (False, True):
+        world = IceWorld(Network(server=0.03, turn=True, stun=False, relay_only=True), config=IceConfig(ta=0.02))
+        seen = []
+
+        def lost(datagram: Datagram, seen: list[bytes] = seen, lossy: bool = lossy) -> bool:
+            message = decode(datagram.data) if is_stun(datagram.data) else None
+            if message is None or (message.method, message.message_class) != (Method.ALLOCATE, which):
+                return False
+            seen.append(datagram.data)
+            # The first request of each side is not signed.
+            hosts = (datagram.source.host, datagram.destination.host)
+            return lossy and HOSTS["A"][1] in hosts and message.has_integrity() and len(seen) <= 2
+
+        world.lost = lost
+        world.run(3.0)
+        found.append(world.a.times(CandidateGathered)[0])
+        assert world.server.allocations == 2
+    assert found[1] - found[0] == pytest.approx(costs, abs=0.016)
+
+
 @pytest.mark.parametrize("both", [True, False])
 def test_what_becomes_better_later_is_taken_at_once_if_both_renominate(both: bool) -> None:
     world = IceWorld(Network(nats=BOTH, turn=True))
