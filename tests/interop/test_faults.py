@@ -35,7 +35,7 @@ STAGES = {
 }
 FIELDS = [
     *("schema", "url", "ok", "failed_stage", "code", "cause", "lifetime", "relayed_address", "rtt", "stages"),
-    *("server_address", "warnings", "not_tested", "findings"),
+    *("server_address", "warnings", "not_tested", "packet_passed", "packet_lost", "reason", "findings"),
 ]
 
 
