@@ -16,6 +16,8 @@ A finding is a code, a severity, a sentence about what was seen, what to do, and
 same codes come out of every command, the library and the JSON; a code never changes its meaning.
 `icekit explain CODE` prints its part of this page.
 
+[한국어](ko/findings.md)
+
 **error**: the call will fail, or the server is of no use. **warning**: probably not what was wanted. **info**:
 harmless, not worth chasing. *Believed* is the mistake that brings people to the code; *seen in* are public threads
 where they met it.

@@ -8,6 +8,7 @@
 - Any other block says which test holds it against the program: ``<!-- test: tests/x/test_y.py::test_z -->``. That test
   reads the page, or runs what the block shows.
 - ``<!-- drawing -->`` is a picture made of characters. It holds no command and no code.
+- A page of ``docs/ko`` has the blocks of its English page (``tests/test_translations.py``): only that one is run.
 
 The mark is a line of its own right before the block. With ``ICEKIT_WRITE_DOCS=1``, ``pytest tests/test_pages.py`` puts
 what the commands print now into the ``console`` blocks: look at the difference before you commit it.
@@ -29,6 +30,11 @@ PAGES = sorted(
         *(ROOT / "docs").rglob("*.md"),
     ]
 )
+# English page to Korean page.
+TRANSLATIONS = {
+    ROOT / "docs" / page.relative_to(ROOT / "docs" / "ko"): page
+    for page in sorted((ROOT / "docs" / "ko").rglob("*.md"))
+}
 _MARK = re.compile(r"^ *<!-- (?P<kind>test|file|printed|drawing|serve)(?:: (?P<argument>.+?))? -->$")
 _FENCE = re.compile(r"^(?P<indent> *)(?P<fence>`{3,}|~{3,})(?P<language>\w*)")
 _ITEM = re.compile(r"^ *(?:[-*+]|\d+[.)]) +")
@@ -36,10 +42,11 @@ _ITEM = re.compile(r"^ *(?:[-*+]|\d+[.)]) +")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One block; ``kind`` and ``argument`` are those of its mark."""
+    """One block, from its first line to its last one; ``kind`` and ``argument`` are those of its mark."""
 
     page: Path
     line: int
+    last: int
     language: str
     text: str
     kind: str | None
@@ -78,6 +85,7 @@ def blocks(page: Path) -> list[Block]:
             Block(
                 page=page,
                 line=first + 1,
+                last=number + 1,
                 language=language,
                 text="\n".join(text).rstrip("\n") + "\n",
                 kind=mark["kind"] if mark else None,
@@ -90,6 +98,20 @@ def blocks(page: Path) -> list[Block]:
 
 def _ends_text(line: str) -> bool:
     return not line.strip() or _MARK.match(line) is not None
+
+
+def sections(page: Path) -> list[tuple[str, str]]:
+    """Every heading, as it is written, and the text below it, up to the next one, without blocks and their marks."""
+    code = {number for block in blocks(page) for number in range(block.line, block.last + 1)}
+    found: list[tuple[str, list[str]]] = []
+    for number, line in enumerate(page.read_text(encoding="utf-8").split("\n"), 1):
+        if number in code or _MARK.match(line):
+            continue
+        if re.match(r"#+ ", line):
+            found.append((line, []))
+        elif found:
+            found[-1][1].append(line)
+    return [(heading, "\n".join(lines)) for heading, lines in found]
 
 
 def shown(page: str, test: str) -> str:

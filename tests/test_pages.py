@@ -17,12 +17,14 @@ import typer
 from typer.testing import CliRunner
 
 from icekit.cli import app
-from tests.pages import PAGES, ROOT, Block, blocks, names_of_tests
+from tests.pages import PAGES, ROOT, TRANSLATIONS, Block, blocks, names_of_tests
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
-PROGRAMS = [block for block in BLOCKS if block.language == "python" and block.kind != "test"]
+# Translations have the same blocks: once is enough.
+RUN = [block for block in BLOCKS if block.page not in TRANSLATIONS.values()]
+PROGRAMS = [block for block in RUN if block.language == "python" and block.kind != "test"]
 ROOT_COMMAND = typer.main.get_command(app)
-CONSOLES = [page for page in PAGES if any(block.language == "console" and block.kind is None for block in blocks(page))]
+CONSOLES = sorted({block.page for block in RUN if block.language == "console" and block.kind is None})
 
 # These print the same everywhere and at any time, but for the days that have gone by.
 EXACT = {"sim", "predict", "explain", "lab"}
@@ -142,14 +144,15 @@ def like(expected: str, actual: str) -> bool:
 
 
 def write(page: Path, command: str, expected: str, actual: str) -> None:
-    """Put what a command prints now into its page, as far as the page shows it."""
+    """Put what a command prints now into its page and the translation, as far as they show it."""
     lines = actual.rstrip("\n").split("\n")
     if expected.endswith("…\n"):
         lines[expected.count("\n") - 1 :] = ["…"]
-    text = page.read_text(encoding="utf-8")
     old, new = f"$ {command}\n{expected}", "\n".join([f"$ {command}", *lines, ""])
-    assert old in text
-    page.write_text(text.replace(old, new), encoding="utf-8")
+    for place in (page, TRANSLATIONS.get(page, page)):
+        text = place.read_text(encoding="utf-8")
+        assert old in text or new in text
+        place.write_text(text.replace(old, new), encoding="utf-8")
 
 
 @contextmanager
