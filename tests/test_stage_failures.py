@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from icekit.catalogue import describe
@@ -19,6 +21,7 @@ from icekit.stage_failures import (
 )
 from icekit.stage_texts import CAUSES
 from icekit.turn_events import Step, StreamError, TurnError
+from tests.pages import ROOT
 
 TIMEOUT = TransactionTimeout(5, 4.0)
 NOW = 1_700_000_000.0
@@ -148,3 +151,24 @@ def test_every_code_is_in_the_catalogue() -> None:
     assert [failure.code for failure in failures if describe(failure.code) is None] == []
     spoken = {(failure.code, failure.cause) for failure in failures if failure.cause not in (None, "refused")}
     assert spoken <= set(CAUSES)
+
+
+def test_the_page_about_a_turn_server_has_every_stage_with_its_codes() -> None:
+    page = (ROOT / "docs" / "howto" / "turn-server.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([a-z, -]+) \| .+ \| (\[TURN-.+) \|$", page, re.MULTILINE)
+    codes = {
+        stage: re.findall(r"\[(TURN-[A-Z0-9-]+)\]", links) for stages, links in rows for stage in stages.split(", ")
+    }
+    assert list(codes) == list(StageName)
+    failures = [
+        connection_failure(Step.CONNECT, StreamError(StreamFailure.REFUSED), Transport.TCP),
+        connection_failure(Step.TLS, StreamError(StreamFailure.TLS_NAME), Transport.TLS),
+        silence(TIMEOUT),
+        silence(TIMEOUT, answers_binding=True),
+        credentials_failure(ErrorResponse(401, "words"), "user", "password", NOW),
+        request_failure(StageName.ALLOCATE, ErrorResponse(486, "words")),
+        request_failure(StageName.PERMISSION, ErrorResponse(403, "words")),
+        *(request_failure(stage, TIMEOUT) for stage in (StageName.PERMISSION, StageName.CHANNEL, StageName.REFRESH)),
+        *(echo_failure(out=out, back=not out) for out in (False, True)),
+    ]
+    assert [failure for failure in failures if failure.code not in codes[failure.stage]] == []
