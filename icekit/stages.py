@@ -29,6 +29,7 @@ from icekit.net import (
 from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.relay_echo import RelayEcho
 from icekit.report import ServerReport, StageName, StageResult
+from icekit.stage_allocations import StageAllocations
 from icekit.stage_failures import (
     StageFailure,
     connection_failure,
@@ -40,8 +41,7 @@ from icekit.stage_failures import (
     silence,
 )
 from icekit.stage_record import StagePassed, StageRecord, TurnTested
-from icekit.transaction import LongTermCredential, Schedule
-from icekit.turn import TurnAllocation, TurnConfig, TurnState
+from icekit.turn import TurnAllocation, TurnState
 from icekit.turn_events import (
     AllocationCreated,
     AllocationFailed,
@@ -63,18 +63,12 @@ from icekit.turn_events import (
 
 StageEvent = StagePassed | TurnTested | SocketWanted | SocketReleased | StreamWanted | StreamReleased
 
-# Five transmissions in two seconds: at 5 % loss each way one request in 100,000 is given up. A satellite has its time,
-# and a silent server costs four seconds.
-_SCHEDULE: Final = Schedule((0.0, 0.25, 0.6, 1.2, 2.0), 4.0)
-_RELEASE_SCHEDULE: Final = Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0)
-_CONNECT_TIMEOUT: Final = 5.0
-_MAX_REDIRECTS: Final = 3
 _BINDING_PATIENCE: Final = 0.6
 # How long the channel waits for the peer's first packet, which shows from which port its NAT really sends, and how long
 # an answer of the peer may take: seconds, or as many round trips to the server where those take longer.
 _PEER_PATIENCE: Final = (0.6, 2.0)
 _ECHO_PATIENCE: Final = (1.2, 5.0)
-_CLIENT_SOCKET, _PEER_SOCKET, _CHECK, _TLS_CHECK, _CLIENT_STREAM, _PEER_STREAM = 1, 2, 3, 4, 100, 200
+_CLIENT_SOCKET, _PEER_SOCKET, _CHECK, _TLS_CHECK = 1, 2, 3, 4
 # A certificate that is not for us is one all the same; what else fails in a handshake does not show that TLS is there.
 _CERTIFICATE_ERRORS: Final = (StreamFailure.TLS_NAME, StreamFailure.TLS_EXPIRED, StreamFailure.TLS_ISSUER)
 _Part = TurnAllocation | EchoPeer | ServerCheck
@@ -106,11 +100,13 @@ class TurnStages:
         self._unix_time = unix_time
         self._record = StageRecord(target.url, target.transport, done)
         self._events: deque[StageEvent] = deque()
-        self._redirects = 0
-        self._client = self._allocation(target.address, _CLIENT_STREAM, Address(host, 0))
+        self._allocations = StageAllocations(target, host, username, password, token_bytes)
+        self._client = self._allocations.for_client(target.address)
         self._client_local: Address | None = None
         servers = (target.address, Address(target.address.host, 3478))
-        self._peer = EchoPeer(_PEER_SOCKET, host, servers, token_bytes, self._allocate_for_peer)
+        self._peer = EchoPeer(
+            _PEER_SOCKET, host, servers, token_bytes, lambda own: self._allocations.for_peer(self._client.server, own)
+        )
         self._check = ServerCheck(target, host, token_bytes, id=_CHECK)
         self._binding: ServerReport | None = None
         # A refused Allocate, and until when the answer to Binding is waited for.
@@ -129,27 +125,6 @@ class TurnStages:
         self._closing = False
         self._finished = False
         self.dropped = 0
-
-    def _allocation(self, server: Address, stream_id: int, local: Address | None) -> TurnAllocation:
-        return TurnAllocation(
-            server,
-            self._target.transport,
-            LongTermCredential(self._username, self._password),
-            self._token_bytes,
-            local=local,
-            server_name=self._target.server_name,
-            stream_id=stream_id,
-            config=TurnConfig(
-                schedule=_SCHEDULE,
-                release_schedule=_RELEASE_SCHEDULE,
-                connect_timeout=_CONNECT_TIMEOUT,
-                max_redirects=_MAX_REDIRECTS - self._redirects,
-            ),
-        )
-
-    def _allocate_for_peer(self, local: Address | None) -> TurnAllocation:
-        local = local if self._target.transport is Transport.UDP else Address(self._host, 0)
-        return self._allocation(self._client.server, _PEER_STREAM, local)
 
     # What the owner calls.
 
@@ -225,7 +200,7 @@ class TurnStages:
         else:
             self._client_local = local
             self._record.began = now
-            self._client = self._allocation(self._client.server, _CLIENT_STREAM, local)
+            self._client = self._allocations.for_client(self._client.server, local)
             self._owners[Transport.UDP, local, None] = self._client
             self._client.allocate(now)
         self._after(now)
@@ -264,7 +239,7 @@ class TurnStages:
             return self._tls_check
         if id == _CHECK:
             return self._check
-        return self._client if id < _PEER_STREAM else self._peer
+        return self._client if id < StageAllocations.FIRST_PEER_STREAM else self._peer
 
     # What the parts tell.
 
@@ -346,15 +321,26 @@ class TurnStages:
 
     def _redirect(self, server: Address, now: float) -> None:
         self._record.warn("TURN-300")
-        self._record.restart(now)
-        self._redirects += 1
+        self._allocations.redirects += 1
         if self._target.transport is Transport.UDP:
             # The socket is connected to the old server, so that ICMP is heard.
-            assert self._client_local is not None
-            self._events.append(SocketReleased(self._client_local))
-            self._client_local = None
-            self._client = self._allocation(server, _CLIENT_STREAM, Address(self._host, 0))
-            self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), server))
+            self._ask_from_another_address(server, now)
+        else:
+            self._record.restart(now)
+
+    def _ask_from_another_address(self, server: Address, now: float) -> None:
+        self._record.restart(now)
+        # The stream of the one before is not released yet.
+        for event in iter(self._client.next_event, None):
+            self._take(event, now)
+        self._client = self._allocations.for_client(server)
+        if self._target.transport is not Transport.UDP:
+            self._client.allocate(now)
+            return
+        assert self._client_local is not None
+        self._events.append(SocketReleased(self._client_local))
+        self._client_local = None
+        self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), server))
 
     def _allocated(self, event: AllocationCreated, now: float) -> None:
         seconds = now - self._record.began
@@ -364,6 +350,8 @@ class TurnStages:
         self._record.relayed = relayed
         self._record.lifetime = event.lifetime
         detail = f"{event.lifetime} s" + (f", {event.software}" if event.software else "")
+        if self._allocations.addresses > 1:
+            detail += ", from another port: the first one is in use at the server (437)"
         self._pass(StageName.ALLOCATE, seconds, detail, now)
         server = self._client.server
         if scope_of(relayed.host) < scope_of(server.host):
@@ -378,7 +366,9 @@ class TurnStages:
     def _allocation_failed(self, step: Step, error: TurnError, signed: bool, now: float) -> None:
         transport = self._target.transport
         answers = self._binding is not None and bool(self._binding.reachable)
-        if step is Step.REFRESH:
+        if not self._closing and self._allocations.wants_another_address(step, error):
+            self._ask_from_another_address(self._client.server, now)
+        elif step is Step.REFRESH:
             self._fail(request_failure(self._record.stage, error), now)
         elif step is not Step.ALLOCATE and isinstance(error, StreamError):
             plain = self._mapped is not None and not self._peer.is_allocation

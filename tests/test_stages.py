@@ -34,7 +34,7 @@ from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Host, Internet, Link
 from icekit.stage_record import StagePassed, TurnTested
 from icekit.stages import TurnStages
-from icekit.stun import Message, Method, decode, failure, is_channel_data, success
+from icekit.stun import Message, Method, decode, failure, is_channel_data, long_term_key, success
 
 SEEDS = int(os.environ.get("ICEKIT_SEEDS", "20"))
 SERVER = "203.0.113.10"
@@ -162,6 +162,97 @@ def test_at_five_percent_loss_the_stages_still_pass() -> None:
         if not result.report.ok:
             bad.append((seed, result.report))
     assert len(bad) <= SEEDS // 1000, bad
+
+
+# --- a server that remembers who had the port before ------------------------------------------------------------------
+
+
+def remember(core: Any, ports: int, *, only_signed: bool) -> list[Address]:
+    """Make ``core`` answer 437 to the first ``ports`` addresses that ask for an allocation, as coturn does for a second
+    after a release, with or without looking at the credentials; the list fills with all that ask.
+    """
+    receive, drain = core.receive_datagram, core.datagrams_to_send
+    asked: list[Address] = []
+    answers: list[Datagram] = []
+    key = long_term_key("alice", "icekit", "secret")
+
+    def receive_datagram(datagram: Datagram, now: float) -> None:
+        if datagram.data[:2] == b"\x00\x03":
+            request = decode(datagram.data)
+            signed = request.has(attr.USERNAME)
+            if datagram.source not in asked:
+                asked.append(datagram.source)
+            if asked.index(datagram.source) < ports and (signed or not only_signed):
+                data = failure(request, 437).encode(key if signed else None)
+                answers.append(Datagram(datagram.destination, datagram.source, data, datagram.transport))
+                return
+        receive(datagram, now)
+
+    def datagrams_to_send() -> list[Datagram]:
+        out: list[Datagram] = drain() + answers
+        answers.clear()
+        return out
+
+    core.receive_datagram, core.datagrams_to_send = receive_datagram, datagrams_to_send
+    return asked
+
+
+def simulate_memory(transport: Transport, ports: int, *, only_signed: bool) -> tuple[Result, list[Address]]:
+    net = Internet(1, link=Link(delay=0.025))
+    server, client = net.host("server", addresses=[SERVER]), net.host("client")
+    cores: list[Any] = []
+
+    async def main() -> tuple[Result, list[Address]]:
+        server.run(serving(ServerConfig(turn=turn()), cores=cores))
+        await asyncio.sleep(0.1)
+        asked = remember(cores[0], ports, only_signed=only_signed)
+        result: Result = await client.run(check(client, transport))
+        await asyncio.sleep(1.0)
+        result.left = cores[0].allocations
+        return result, asked
+
+    return net.run(main())
+
+
+@pytest.mark.parametrize("only_signed", [False, True])
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+@pytest.mark.parametrize("ports", [1, 2])
+def test_a_port_that_the_server_still_knows_costs_another_try(
+    transport: Transport, ports: int, only_signed: bool
+) -> None:
+    result, asked = simulate_memory(transport, ports, only_signed=only_signed)
+    assert result.report.ok, result.report
+    assert names(result.report) == (UDP_STAGES if transport is Transport.UDP else TCP_STAGES)
+    allocate = next(stage for stage in result.report.stages if stage.name is StageName.ALLOCATE)
+    assert allocate.detail.endswith("from another port: the first one is in use at the server (437)")
+    assert len(asked) == ports + 1
+    assert result.left == 0
+
+
+@pytest.mark.parametrize(("only_signed", "stage"), [(False, "challenge"), (True, "allocate")])
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP])
+def test_after_three_ports_the_server_is_given_up(transport: Transport, only_signed: bool, stage: str) -> None:
+    result, asked = simulate_memory(transport, 9, only_signed=only_signed)
+    assert (result.report.failed_stage, result.report.code) == (stage, "TURN-437")
+    assert len(asked) == 3
+    assert result.left == 0
+
+
+@pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP, Transport.TLS])
+def test_what_belongs_to_a_port_that_is_given_up_is_released(transport: Transport) -> None:
+    server = Address("192.0.2.1", 3478)
+    core = TurnStages(Target("turn:192.0.2.1", server, transport), "192.0.2.9", "alice", "secret", os.urandom)
+    world = World(core, transport)
+    core.start(world.now)
+    world.pump()
+    for _ in range(20):
+        while world.sent:
+            respond(world, world.sent.pop(0), ("error", 437, ()))
+            world.pump()
+        world.tick()
+    assert world.report is not None
+    assert world.report.code == "TURN-437"
+    assert world.open == set()
 
 
 # --- what a server can do otherwise ----------------------------------------------------------------------------------
@@ -441,7 +532,7 @@ ACTIONS = st.one_of(
     st.tuples(st.just("raw"), st.binary(max_size=40)),
     st.tuples(st.just("malformed"), st.integers(0, 2**16 - 1), st.binary(max_size=12)),
     st.tuples(st.just("timer")),
-    st.tuples(st.just("hang-up"), st.sampled_from([1, 2, 3, 4, 100, 101, 200])),
+    st.tuples(st.just("hang-up"), st.sampled_from([1, 2, 3, 4, 100, 101, 104, 108, 200])),
     st.tuples(st.just("icmp"), st.sampled_from([1, 2, 3])),
 )
 
