@@ -11,13 +11,15 @@ from icekit.report import Finding
 from icekit.text import printable
 
 
-def html(page: Page, *, title: str, drawings: Mapping[str, str] | None = None, contents: bool = False) -> str:
-    """One file. ``drawings``: an SVG for each section that has one, by the section's title.
+def html(
+    page: Page, *, title: str, drawings: Mapping[str, str] | None = None, style: str = "", contents: bool = False
+) -> str:
+    """One file. ``drawings``: an SVG for each section that has one, by the section's title; ``style``: rules for them.
 
-    ``contents``: a list of the sections before them, for a page that is too long to look for one.
+    ``contents``: a list of the open sections before them, for a page that is too long to look for one.
     """
     # A part of the program, as a constant would be.
-    style = files("icekit").joinpath("report.css").read_text("utf-8")
+    style = files("icekit").joinpath("report.css").read_text("utf-8") + style
     parts = [
         "<!DOCTYPE html>",
         '<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width">',
@@ -28,14 +30,19 @@ def html(page: Page, *, title: str, drawings: Mapping[str, str] | None = None, c
     ]
     if contents:
         links = (
-            f'<li><a href="#s{index}">{text_of(section.title)}</a></li>' for index, section in enumerate(page.sections)
+            f'<li><a href="#s{index}">{text_of(section.title)}</a></li>'
+            for index, section in enumerate(page.sections)
+            if not section.folded
         )
         parts.append(f"<nav><ul>{''.join(links)}</ul></nav>")
     for index, section in enumerate(page.sections):
-        parts.append(f'<h2 id="s{index}">{text_of(section.title)}</h2>')
+        head = f'<h2 id="s{index}">{text_of(section.title)}</h2>'
+        parts.append(f"<details><summary>{head}</summary>" if section.folded else head)
         if drawings is not None and section.title in drawings:
             parts.append(f"<figure>{drawings[section.title]}</figure>")
         parts += (_body(body) for body in section.bodies)
+        if section.folded:
+            parts.append("</details>")
     if page.footer:
         parts.append(f'<footer class="dim">{text_of(page.footer)}</footer>')
     return "\n".join([*parts, "</body></html>"]) + "\n"

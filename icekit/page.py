@@ -79,10 +79,11 @@ Body = Table | Lines | FindingList
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A title and what stands below it."""
+    """A title and what stands below it. ``folded``: where a reader can open it, it is closed."""
 
     title: str
     bodies: tuple[Body, ...]
+    folded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -143,7 +143,7 @@ print(json.dumps(sorted(sys.modules)))
 def test_offline_commands_load_no_media_stack(arguments: list[str]) -> None:
     loaded = loaded_by(*arguments)
     assert "icekit.cli" in loaded
-    assert {"aioice", "aiortc", "av", "matplotlib", "websockets"} & loaded == set()
+    assert {"PIL", "aioice", "aiortc", "av", "websockets"} & loaded == set()
 
 
 COMMAND_MODULES = {f"icekit.cli.{name}" for name in COMMANDS}

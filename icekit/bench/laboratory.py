@@ -26,7 +26,7 @@ from icekit.sim.link import Link
 
 NOBODY: Final = "203.0.113.99"
 _PASSWORD = "password"  # noqa: S105  # of a server that exists only here
-# Seconds: until a call has failed; how long a pair has to stay.
+# Seconds: until a call has failed, and until it has failed again; how long a pair has to stay.
 _FAILS_AFTER, _FAILS_SOON, _SETTLED_AFTER = 15.0, 8.0, 0.25
 _GIVES_UP_AFTER, _LEAST_RUNS, _WARM_UPS = 2, 3, 2
 
@@ -131,7 +131,7 @@ class _Bench:
         try:
             # Most of it is loading the stacks, for which there are as many cores as there are.
             await asyncio.gather(*(pair.start() for pair in pairs.values()), return_exceptions=True)
-            for pair in [*pairs.values()] * _WARM_UPS:
+            for pair in pairs.values():
                 await self._warm_up(pair, conditions[0][0][0])
             versions = {name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs}
             self._orders.told(versions)
@@ -148,7 +148,9 @@ class _Bench:
                 return
             for setting in settings:
                 if failed[setting] < _GIVES_UP_AFTER:
-                    found = await self._measure(pairs[setting.engine], setting, number)
+                    # Where nothing is lost it goes as it went before.
+                    fails_after = _FAILS_SOON if failed[setting] and not setting.loss else _FAILS_AFTER
+                    found = await self._measure(pairs[setting.engine], setting, number, fails_after)
                     failed[setting] = 0 if found.failure is None else failed[setting] + 1
                     self._orders.take(found)
 
@@ -156,25 +158,28 @@ class _Bench:
         """What a stack does once in its life is not a part of a call."""
         easy = replace(setting, engine=pair.engine, rtt=0.0, loss=0.0, dead=None, signaling=0.0, trickle=True)
         self._set_links(easy)
+        config = replace(self._config(easy, fails_after=2.0), settled_after=0.0)
         try:
-            await call(*await pair.start(), replace(self._config(easy), fails_after=2.0, settled_after=0.0))
+            for _ in range(_WARM_UPS):
+                if (await call(*await pair.start(), config)).failure is not None:
+                    return
         except ProgramError:
             await pair.stop()
 
-    async def _measure(self, pair: _Pair, setting: Setting, number: int) -> Sample:
+    async def _measure(self, pair: _Pair, setting: Setting, number: int, fails_after: float) -> Sample:
         self._set_links(setting)
         self._watch = Watch(servers=(*SERVER_ADDRESSES, NOBODY))
         try:
             programs = await pair.start()
-            observed = Observed(await call(*programs, self._config(setting)), self._watch)
+            observed = Observed(await call(*programs, self._config(setting, fails_after)), self._watch)
         except ProgramError as error:
             observed = Observed(str(error), self._watch)
             await pair.stop()
         return sample(setting, number, self._orders.seed, observed)
 
-    def _config(self, setting: Setting) -> CallConfig:
+    def _config(self, setting: Setting, fails_after: float) -> CallConfig:
         config = call_config(setting, self._network, SERVER_ADDRESSES[0], NOBODY, USERNAME, _PASSWORD)
-        return replace(config, fails_after=_FAILS_AFTER, settled_after=_SETTLED_AFTER, checks_again=not setting.loss)
+        return replace(config, fails_after=fails_after, settled_after=_SETTLED_AFTER, checks_again=not setting.loss)
 
     def _set_links(self, setting: Setting) -> None:
         # Every path, to the peer or to a server, crosses two links.

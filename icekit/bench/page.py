@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from icekit.bench.canvas import svg
+from icekit.bench.canvas import style, svg
 from icekit.bench.compare import Comparison
-from icekit.bench.plots import drawings
+from icekit.bench.plots import drawings, overviews
 from icekit.bench.samples import Results
 from icekit.bench.summary import Block, blocks, summarise
 from icekit.bench.table import HEADS, comparison_page, milliseconds, more, results_page, tone_of
@@ -15,42 +16,42 @@ from icekit.page import UNKNOWN, Body, Cell, Lines, Page, Section, Table, Tone, 
 
 # No line of a page is too wide: its tables scroll.
 _WIDE = 1_000
+# With more conditions they are closed.
+_MANY = 3
 
 
 def html_report(results: Results, comparison: Comparison | None = None) -> str:
-    """The page of the terminal with all percentiles, what got slower before it, and the drawings.
-
-    MissingExtra: there is no matplotlib.
-    """
+    """All conditions at a glance and what got slower; each condition, with all percentiles, for who opens it."""
     page = results_page(results, width=_WIDE, percentiles=True)
     found = blocks(summarise(results.samples))
-    by_title: dict[str, list[str]] = {}
+    pictures: dict[str, str] = {}
     for drawing in drawings(results):
         title = drawing.condition or drawing.title
-        by_title.setdefault(title, []).append(svg(drawing))
-    conditions = page.sections[: len(found)]
-    maps = [Section(title, ()) for title in by_title if title not in {block.label for block in found}]
+        pictures[title] = pictures.get(title, "") + svg(drawing, alone=False)
     measured, explained, *ratios = page.sections[len(found) :]
     sections = [measured]
     if comparison is not None:
         compared = comparison_page(comparison)
         verdict = Cell(f"{compared.code.text}: {compared.summary}", compared.code.tone)
         sections += [Section("Compared with the old file", (Lines((verdict,)),)), *compared.sections]
-    if len(found) > 1:
-        sections.append(Section("All conditions", (overview(found),)))
+    groups = dict(overviews(found))
+    sections += (Section(title, (overview(group),)) for title, group in groups.items())
     # What the terminal has to break can be scrolled here.
-    whole = [replace(item, bodies=tuple(map(_whole, item.bodies))) for item in ratios]
-    sections += [*whole, *maps, *conditions, explained]
+    sections += [replace(item, bodies=tuple(map(_whole, item.bodies))) for item in ratios]
+    # In what order one asks: how to read it, then what one may want to know of the rest.
+    conditions = {section.title: section for section in page.sections[: len(found)]}
+    maps = [Section(title, ()) for title in pictures if title not in conditions and title not in groups]
+    many = len(found) > _MANY
+    sections += [explained, *(replace(item, folded=many) for item in (*maps, *conditions.values()))]
     shown = Page(page.code, page.summary, tuple(sections))
-    pictures = {title: "\n".join(svgs) for title, svgs in by_title.items()}
-    return html(shown, title=f"icekit bench: {page.code.text}", drawings=pictures, contents=True)
+    return html(shown, title=f"icekit bench: {page.code.text}", drawings=pictures, style=style(), contents=True)
 
 
 def _whole(body: Body) -> Body:
     return replace(body, labels=1, numbers=True) if isinstance(body, Table) else body
 
 
-def overview(found: tuple[Block, ...]) -> Table:
+def overview(found: Sequence[Block]) -> Table:
     """A row for each condition, a column for each engine: the median, and what it is above the limit."""
     names = list(dict.fromkeys(entry.setting.engine for block in found for entry in block.entries))
     rows: list[list[str | Cell]] = [[Cell(head, Tone.DIM) for head in ("p50, ms", "until", "limit", *names)]]

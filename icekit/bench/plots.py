@@ -1,58 +1,73 @@
-"""Results drawn with matplotlib (extra ``plot``): phases beside the limit, distributions, NAT × NAT.
+"""Results drawn: all conditions at a glance, phases beside the limit, distributions, NAT × NAT.
 
-What a colour says, a place, a dash or a figure says, too.
+What a colour says, a place, a shape, a dash or a figure says, too.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 from icekit.bench.canvas import (
-    BAD,
-    DASHES,
-    DIM,
     ENGINES,
-    INK,
-    LINE,
-    OVER,
-    PAPER,
-    UNKNOWN,
-    WITHIN,
+    WIDTH,
+    Box,
     Drawing,
-    Layout,
-    look,
+    Line,
+    Point,
+    Polygon,
+    Shape,
+    Text,
     png,
     require,
-    room,
     svg,
+    width_of,
 )
-from icekit.bench.networks import read_network
+from icekit.bench.nat_map import groups_of_nats, nat_map
 from icekit.bench.samples import Phase, Results, Sample, Setting
-from icekit.bench.summary import OUTCOMES, Block, Entry, Row, blocks, is_ours, summarise
+from icekit.bench.summary import (
+    ICE_ALONE,
+    OUTCOMES,
+    WHOLE_CALLS,
+    Block,
+    Entry,
+    Row,
+    blocks,
+    is_ours,
+    is_whole,
+    ours_first,
+    summarise,
+)
 from icekit.bench.table import WORDS, milliseconds, more
-from icekit.errors import ConfigError
-from icekit.nat import PRESETS
-from icekit.text import printable
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
 _COLUMNS = 3
 # One engine that needs ten seconds would press all the others into the first millimetre.
 _FAR = 4.0
 # Beside the longest bar stand its figures.
 _ROOM = 1.55
-# More of them in one bar would become an image.
-_SHADES = 32
+# A distribution of fewer runs says no more than their percentiles.
+_FEW = 5
+_BAR = 22.0
+_DASHES = ((), (8, 3), (3, 2), (10, 3, 3, 3), (1.5, 1.5), (5, 1.5, 1.5, 1.5, 1.5, 1.5), (14, 4), (4, 4))
+# Within a circle of radius 1.
+_MARKS: tuple[tuple[Point, ...], ...] = (
+    tuple((math.cos(math.tau * step / 16), math.sin(math.tau * step / 16)) for step in range(16)),
+    ((-0.85, -0.85), (0.85, -0.85), (0.85, 0.85), (-0.85, 0.85)),
+    ((0, -1.1), (1, 0.8), (-1, 0.8)),
+    ((0, -1.2), (1.1, 0), (0, 1.2), (-1.1, 0)),
+    ((0, 1.1), (1, -0.8), (-1, -0.8)),
+    ((-1, -0.4), (1, -0.4), (1, 0.4), (-1, 0.4)),
+    ((-0.4, -1.1), (0.4, -1.1), (0.4, 1.1), (-0.4, 1.1)),
+    ((-1, -1), (0, -0.4), (1, -1), (0.4, 0), (1, 1), (0, 0.4), (-1, 1), (-0.4, 0)),
+)
 
 
 def write_plots(results: Results, folder: Path) -> tuple[Path, ...]:
-    """Every drawing as SVG and as PNG in ``folder``, which is made. MissingExtra: there is no matplotlib."""
+    """Every drawing as SVG and as PNG in ``folder``, which is made. MissingExtra: there is no Pillow."""
     require()
     folder.mkdir(parents=True, exist_ok=True)
     written = []
@@ -65,30 +80,24 @@ def write_plots(results: Results, folder: Path) -> tuple[Path, ...]:
 
 
 def drawings(results: Results) -> Iterator[Drawing]:
-    """Phases and distribution of each condition, then the maps of NATs. MissingExtra: there is no matplotlib."""
-    require()
+    """All conditions at a glance; phases and distribution of each condition; then the maps of NATs."""
     found = blocks(summarise(results.samples))
-    names = sorted({sample.setting.engine for sample in results.samples}, key=_ours_first)
+    names = sorted({sample.setting.engine for sample in results.samples}, key=ours_first)
     styles = {name: index % len(ENGINES) for index, name in enumerate(names)}
     used: set[str] = set()
+    for title, group in overviews(found):
+        yield _overview(_file_name(title, used), title, group, styles)
+    by_setting: dict[Setting, list[Sample]] = {}
+    for sample in results.samples:
+        by_setting.setdefault(sample.setting, []).append(sample)
     for block in found:
         name = _file_name(block.label, used)
-        settings = {entry.setting for entry in block.entries}
-        samples = [sample for sample in results.samples if sample.setting in settings]
-        with look():
-            bars, distribution = _phase_bars(block), _distribution(block, samples, styles)
-        yield Drawing(f"phases-{name}", f"Phases: {block.label}", block.label, bars)
-        yield Drawing(f"distribution-{name}", f"Distribution: {block.label}", block.label, distribution)
-    for group in _maps(found):
-        setting = _without_network(group[0].entries[0].setting)
-        title = ", ".join(filter(None, (setting.label.removeprefix(", "), group[0].kind)))
-        with look():
-            figure = _nat_maps(group, title)
-        yield Drawing(f"nats-{_file_name(title, used)}", f"NAT × NAT: {title}", None, figure)
-
-
-def _ours_first(name: str) -> tuple[bool, str]:
-    return not is_ours(name), name
+        samples = [sample for entry in block.entries for sample in by_setting[entry.setting]]
+        yield _phase_bars(f"phases-{name}", block)
+        if max(entry.counts.runs for entry in block.entries) >= _FEW:
+            yield _distribution(f"distribution-{name}", block, samples, styles)
+    for title, group in groups_of_nats(found):
+        yield nat_map(f"nats-{_file_name(title, used)}", title, group)
 
 
 def _file_name(label: str, used: set[str]) -> str:
@@ -99,33 +108,135 @@ def _file_name(label: str, used: set[str]) -> str:
     return name
 
 
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A place to draw in, where figures stand from left to right; ``place`` makes a scale that is not even."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    end: float
+    begin: float = 0.0
+    place: Callable[[float], float] = float
+
+    @property
+    def bottom(self) -> float:
+        return self.y + self.height
+
+    def at(self, value: float) -> float:
+        """Pixels from the left of the drawing."""
+        begin = self.place(self.begin)
+        return self.x + self.width * (self.place(value) - begin) / (self.place(self.end) - begin)
+
+    def grid(self, ticks: Iterable[float]) -> Iterator[Shape]:
+        """Lines from the top to the bottom, each with its figure below."""
+        for tick in ticks:
+            x = self.at(tick)
+            yield Line(((x, self.y), (x, self.bottom)), "line")
+            yield Text(x, self.bottom + 14, f"{tick:g}", "dim", anchor="middle")
+
+
+def _ticks(end: float, most: int) -> list[float]:
+    """Round figures from 0 to ``end``, in that many steps at most."""
+    size = 10.0 ** math.floor(math.log10(end / most))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor * most >= end)
+    return [step * number for number in range(math.floor(end / step + 1e-9) + 1)]
+
+
+def _title(text: str) -> Text:
+    return Text(10, 20, text, size=13, bold=True)
+
+
+# --- all conditions --------------------------------------------------------------------------------------------------
+
+_TICKS = (0, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
+_LINE, _MEDIA = 19.0, {"sim": "simulator", "lab": "laboratory"}
+
+
+def overviews(found: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
+    """The blocks of one medium and kind, where there are some, with a title."""
+    groups: dict[str, list[Block]] = {}
+    for block in found:
+        kind = WHOLE_CALLS if any(map(is_whole, block.entries)) else ICE_ALONE
+        groups.setdefault(f"All conditions: {_MEDIA[block.entries[0].setting.medium]}, {kind}", []).append(block)
+    yield from ((title, group) for title, group in groups.items() if len(group) > 1)
+
+
+def _overview(name: str, title: str, group: Sequence[Block], styles: Mapping[str, int]) -> Drawing:
+    """A line for each condition, a mark for each engine: how far above the limit its median is."""
+    engines = sorted({entry.setting.engine for block in group for entry in block.entries}, key=ours_first)
+    ((goal, _),) = Counter(block.goal for block in group).most_common(1)
+    labels = [_short(block, goal) for block in group]
+    beyond = [_beyond(block) for block in group]
+    left, right = 20 + max(map(width_of, labels)), 20 + max(map(width_of, beyond))
+    over = [row.over for block in group for entry in block.entries if (row := entry.rows[block.goal]).over is not None]
+    end = 1100 * max([*over, 0.03])
+    field = _Field(left, 60, WIDTH - left - right, _LINE * len(group), end, place=lambda value: math.log10(value + 10))
+    shapes: list[Shape] = [_title(f"{title}; how far p50 is above the limit until {WORDS[goal]}")]
+    x = left
+    for engine in engines:
+        shapes += [_mark(x + 5, 42, styles[engine]), Text(x + 15, 46, engine, bold=is_ours(engine))]
+        x += 40 + width_of(engine)
+    shapes += field.grid(tick for tick in _TICKS if tick <= end)
+    for index, (block, label, text) in enumerate(zip(group, labels, beyond, strict=True)):
+        y = field.y + _LINE * (index + 0.5)
+        shapes += [Line(((left, y), (left + field.width, y)), "line"), Text(left - 10, y + 4, label, anchor="end")]
+        shapes.append(Text(left + field.width + 10, y + 4, text, "bad" if "fail" in text else "dim"))
+        # Ours above the others.
+        for entry in sorted(block.entries, key=lambda entry: ours_first(entry.setting.engine), reverse=True):
+            above = entry.rows[block.goal].over
+            if above is not None:
+                shapes.append(_mark(field.at(1000 * max(0.0, above)), y, styles[entry.setting.engine]))
+    shapes.append(Text(left, field.bottom + 34, "ms above the limit; the scale is closer the further right", "dim"))
+    return Drawing(name, title, None, field.bottom + 44, tuple(shapes))
+
+
+def _short(block: Block, goal: Phase) -> str:
+    """A condition without its medium, and until when it is measured if others are until ``goal``."""
+    label = block.entries[0].setting.label.rpartition(", ")[0]
+    return label if block.goal is goal else f"{label}, until {WORDS[block.goal]}"
+
+
+def _beyond(block: Block) -> str:
+    """Who has no mark."""
+    failing = [entry.setting.engine for entry in block.entries if not entry.rows[block.goal].n]
+    if failing:
+        return f"{', '.join(failing)} fail{'s' if len(failing) == 1 else ''}"
+    return "" if block.limit(block.goal) is not None else "no limit"
+
+
+def _mark(x: float, y: float, style: int) -> Polygon:
+    return Polygon(tuple((x + 4.5 * across, y + 4.5 * down) for across, down in _MARKS[style]), ENGINES[style])
+
+
 # --- phases ----------------------------------------------------------------------------------------------------------
 
 
-def _phase_bars(block: Block) -> Figure:
+def _phase_bars(name: str, block: Block) -> Drawing:
     """A field for each phase, a bar for each engine: until the limit, and what comes on top."""
     phases = block.phases or (block.goal,)
-    layout = Layout(
-        count=len(phases),
-        columns=_COLUMNS,
-        height=0.1 + 0.25 * len(block.entries),
-        left=room(entry.setting.engine for entry in block.entries),
-        bottom=0.65,
-    )
-    figure, fields = layout.figure(f"{block.label}: p50 of each phase")
     most = _reach(block)
-    fields[0].set_xlim(0, most * _ROOM)
-    fields[0].set_ylim(len(block.entries) - 0.4, -0.6)
-    for axes, phase in zip(fields, phases, strict=True):
-        _phase(axes, block, phase, most)
-    for axes in fields[::_COLUMNS]:
-        for label, entry in zip(axes.get_yticklabels(), block.entries, strict=True):
-            label.set_fontweight("bold" if is_ours(entry.setting.engine) else "normal")
+    left = 22 + max(width_of(entry.setting.engine) for entry in block.entries)
+    wide, tall = (WIDTH - left - 10) / _COLUMNS, _BAR * len(block.entries)
+    shapes: list[Shape] = [_title(f"{block.label}: p50 of each phase")]
+    bottom = 0.0
+    for index, phase in enumerate(phases):
+        down, across = divmod(index, _COLUMNS)
+        field = _Field(left + wide * across, 58 + (tall + 52) * down, wide - 22, tall, most * _ROOM)
+        bottom = field.bottom
+        shapes.append(Text(field.x, field.y - 8, WORDS[phase], size=12))
+        shapes += field.grid(_ticks(field.end, 6))
+        for place, entry in enumerate(block.entries):
+            engine, y = entry.setting.engine, field.y + _BAR * (place + 0.5)
+            if across == 0:
+                shapes.append(Text(left - 8, y + 4, engine, anchor="end", bold=is_ours(engine)))
+            shapes += _bar(field, y, entry.rows[phase], most)
     runs = max(entry.counts.runs for entry in block.entries)
     legend = "grey: until the limit (the mark), orange: above it; line to p90, dot at p99"
-    below = f"ms since the start; {legend}; {runs} runs of each engine"
-    figure.text(0.01, 0.2 / figure.get_figheight(), below, va="center", fontsize=8, color=DIM)
-    return figure
+    below = f"ms since the start; {legend}; runs of each engine: {runs}"
+    shapes.append(Text(10, bottom + 38, below, "dim"))
+    return Drawing(name, f"Phases: {block.label}", block.label, bottom + 50, tuple(shapes))
 
 
 def _reach(block: Block) -> float:
@@ -141,210 +252,109 @@ def _reach(block: Block) -> float:
     return max([*kept, *limits, 1.0])
 
 
-def _phase(axes: Axes, block: Block, phase: Phase, most: float) -> None:
-    axes.set_title(WORDS[phase])
-    axes.set_yticks(range(len(block.entries)), [printable(entry.setting.engine) for entry in block.entries])
-    axes.spines["left"].set_visible(False)
-    axes.grid(axis="x", color=LINE, linewidth=0.6)
-    for place, entry in enumerate(block.entries):
-        row = entry.rows[phase]
-        if row.p50 is None:
-            why = "not reached" if row.failures == row.runs else "not measured"
-            _beside(axes, 0, place, why, DIM)
-        else:
-            _bar(axes, place, row, row.p50, most)
-
-
-def _bar(axes: Axes, place: int, row: Row, p50: float, most: float) -> None:
-    end = min(1000 * p50, most)
+def _bar(field: _Field, y: float, row: Row, most: float) -> Iterator[Shape]:
+    if row.p50 is None:
+        why = "not reached" if row.failures == row.runs else "not measured"
+        yield Text(field.x + 6, y + 4, why, "dim")
+        return
+    top, thick = y - _BAR * 0.31, _BAR * 0.62
+    end = field.at(min(1000 * row.p50, most))
     if row.limit is None:
-        axes.barh(place, end, height=0.62, color=UNKNOWN)
+        yield Box(field.x, top, end - field.x, thick, "unknown")
     else:
-        limit = min(1000 * row.limit, most)
-        axes.barh(place, min(end, limit), height=0.62, color=WITHIN)
+        limit = field.at(min(1000 * row.limit, most))
+        yield Box(field.x, top, min(end, limit) - field.x, thick, "within")
         if end > limit:
-            axes.barh(place, end - limit, left=limit, height=0.62, color=OVER)
-        axes.plot([limit, limit], [place - 0.42, place + 0.42], color=INK, linewidth=1.6, solid_capstyle="butt")
+            yield Box(limit, top, end - limit, thick, "over")
+        yield Line(((limit, y - _BAR * 0.42), (limit, y + _BAR * 0.42)), "ink", 2)
     if row.p90 is not None and row.p99 is not None:
-        p90, p99 = min(1000 * row.p90, most), min(1000 * row.p99, most)
-        axes.plot([end, p90], [place, place], color=INK, linewidth=0.9)
-        if 1000 * row.p99 <= most:
-            axes.plot([p99], [place], marker="o", markersize=2.6, color=INK)
+        p90, p99 = (field.at(min(1000 * value, most)) for value in (row.p90, row.p99))
+        if p90 - end >= 0.1:
+            yield Line(((end, y), (p90, y)), "ink", 1.2)
+        # Without any spread it would stand on the end of its own bar.
+        if 1000 * row.p99 <= most and p99 - end >= 1:
+            yield Polygon(tuple((p99 + 2 * across, y + 2 * down) for across, down in _MARKS[0]), "ink")
         end = max(end, p90, p99)
-    text = milliseconds(p50) + (f" ({more(row.over)})" if row.over is not None and row.over >= 0.001 else "")
-    _beside(axes, end, place, f"▸ {text}" if 1000 * p50 > most else text, INK)
-
-
-def _beside(axes: Axes, end: float, place: int, text: str, colour: str) -> None:
-    # Blanks at the begin of a text are not drawn by all who draw SVG.
-    offset: dict[str, Any] = {"xytext": (5, 0), "textcoords": "offset points"}
-    axes.annotate(text, (end, place), va="center", ha="left", fontsize=8, color=colour, **offset)
+    text = milliseconds(row.p50) + (f" ({more(row.over)})" if row.over is not None and row.over >= 0.001 else "")
+    yield Text(end + 6, y + 4, f"▸ {text}" if 1000 * row.p50 > most else text)
 
 
 # --- distribution ----------------------------------------------------------------------------------------------------
 
 
-def _distribution(block: Block, samples: Sequence[Sample], styles: Mapping[str, int]) -> Figure:
+def _distribution(name: str, block: Block, samples: Sequence[Sample], styles: Mapping[str, int]) -> Drawing:
     """Which share of all runs was done after so many milliseconds; a run that failed is never done."""
     phases = [phase for phase in OUTCOMES if phase in block.phases][-2:] or [block.goal]
-    names = room(entry.setting.engine for entry in block.entries)
-    layout = Layout(count=len(phases), columns=len(phases), height=2.7, left=0.6, right=0.6 + names, bottom=0.6)
-    figure, fields = layout.figure(f"{block.label}: runs that are done", one_time=False)
-    for axes, phase in zip(fields, phases, strict=True):
-        _steps(axes, block, phase, samples, styles)
-    fields[0].set_ylim(0, 103)
-    fields[0].set_ylabel("% of all runs")
-    figure.legend(*fields[-1].get_legend_handles_labels(), loc="center right", fontsize=8.5, handlelength=3.2)
-    return figure
+    left, tall = 60.0, 230.0
+    right = 70 + max(width_of(entry.setting.engine) for entry in block.entries)
+    wide = (WIDTH - left - right) / len(phases)
+    shapes: list[Shape] = [_title(f"{block.label}: runs that are done")]
+    for index, phase in enumerate(phases):
+        field, unit = _axis(left + wide * index, wide - 28, tall, phase, samples)
+        shapes += [Text(field.x, field.y - 8, WORDS[phase], size=12), *field.grid(_times(field))]
+        shapes.append(Text(field.x + field.width / 2, field.bottom + 34, unit, "dim", anchor="middle"))
+        for share in (0, 20, 40, 60, 80, 100):
+            y = field.bottom - tall * share / 103
+            shapes.append(Line(((field.x, y), (field.x + field.width, y)), "line"))
+            if index == 0:
+                shapes.append(Text(left - 8, y + 4, f"{share}", anchor="end"))
+        shapes += _curves(field, block, phase, samples, styles)
+    shapes.append(Text(16, 58 + tall / 2, "% of all runs", "dim", anchor="middle", angle=90))
+    drawn = [("limit", Line((), "ink", 2.4))]
+    drawn += [(entry.setting.engine, _curve_of(entry, styles)) for entry in block.entries]
+    for index, (engine, line) in enumerate(drawn):
+        x, y = WIDTH - right + 4, 58 + tall / 2 + 20 * (index - len(drawn) / 2)
+        shapes.append(Line(((x, y), (x + 38, y)), line.colour, line.width, line.dash))
+        shapes.append(Text(x + 46, y + 4, engine, bold=is_ours(engine)))
+    return Drawing(name, f"Distribution: {block.label}", block.label, 58 + tall + 46, tuple(shapes))
 
 
-def _steps(axes: Axes, block: Block, phase: Phase, samples: Sequence[Sample], styles: Mapping[str, int]) -> None:
-    axes.set_title(WORDS[phase])
-    axes.grid(color=LINE, linewidth=0.6)
-    limits = sorted(1000 * sample.limits[phase] for sample in samples if phase in sample.limits)
+def _axis(x: float, width: float, height: float, phase: Phase, samples: Sequence[Sample]) -> tuple[_Field, str]:
+    """With what its figures are."""
+    limits = [1000 * sample.limits[phase] for sample in samples if phase in sample.limits]
     shown = [1000 * time for sample in samples if (time := sample.phases.get(phase)) is not None]
     most, least = max([*shown, *limits, 1.0]), min([*shown, *limits], default=1.0)
     # So that one slow engine leaves room for the differences between the others.
-    logarithmic = least > 0 and most > _FAR * least
-    end = most * (1.3 if logarithmic else 1.05)
-    if limits:
-        _curve(axes, limits, len(limits), end, color=INK, linewidth=2.2, label="limit")
+    if least > 0 and most > _FAR * least:
+        field = _Field(x, 58, width, height, most * 1.3, least / 1.15, math.log10)
+        return field, "ms since the start, logarithmic"
+    return _Field(x, 58, width, height, most * 1.05), "ms since the start"
+
+
+def _times(field: _Field) -> list[float]:
+    if not field.begin:
+        return _ticks(field.end, 6)
+    powers = range(math.floor(math.log10(field.begin)), math.ceil(math.log10(field.end)) + 1)
+    steps = (1, 2, 5) if field.end < 100 * field.begin else (1, 3)
+    times = [factor * 10.0**power for power in powers for factor in steps]
+    return [time for time in times if field.begin <= time <= field.end]
+
+
+def _curves(
+    field: _Field, block: Block, phase: Phase, samples: Sequence[Sample], styles: Mapping[str, int]
+) -> Iterator[Shape]:
+    limits = sorted(1000 * sample.limits[phase] for sample in samples if phase in sample.limits)
+    yield from _curve(field, limits, len(limits), Line((), "ink", 2.4))
     for entry in block.entries:
-        engine = entry.setting.engine
         own = (sample.phases.get(phase) for sample in samples if sample.setting == entry.setting)
         times = sorted(1000 * time for time in own if time is not None)
-        width = 2.4 if is_ours(engine) else 1.6
-        look = {"color": ENGINES[styles[engine]], "linestyle": DASHES[styles[engine]], "linewidth": width}
-        _curve(axes, times, entry.counts.runs, end, label=printable(engine), **look)
-    if logarithmic:
-        from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
-
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(least / 1.15 if logarithmic else 0, end)
-    axes.set_xlabel("ms since the start" + (", logarithmic" if logarithmic else ""))
+        yield from _curve(field, times, entry.counts.runs, _curve_of(entry, styles))
 
 
-def _curve(axes: Axes, times: Sequence[float], runs: int, end: float, **look: Any) -> None:
-    """Up by one run at each time, and level to the end where runs are missing; without any only in the legend."""
-    shares = [100 * (index + 1) / runs for index in range(len(times))]
-    places = [*times[:1], *times]
-    if 0 < len(times) < runs:
-        places.append(end)
-        shares.append(shares[-1])
-    axes.step(places, [0, *shares] if times else [], where="post", **look)
+def _curve_of(entry: Entry, styles: Mapping[str, int]) -> Line:
+    style = styles[entry.setting.engine]
+    return Line((), ENGINES[style], 2.6 if is_ours(entry.setting.engine) else 1.7, _DASHES[style])
 
 
-# --- NAT × NAT -------------------------------------------------------------------------------------------------------
-
-
-def _without_network(setting: Setting) -> Setting:
-    return replace(setting, network="")
-
-
-def _nats(setting: Setting) -> tuple[str, str] | None:
-    try:
-        network = read_network(setting.network)
-    except ConfigError:
-        return None
-    return None if network.relay_only else (network.a, network.b)
-
-
-def _maps(found: Sequence[Block]) -> Iterator[list[Block]]:
-    """The blocks that differ in nothing but their NATs, where there are some."""
-    groups: dict[tuple[str, str], list[Block]] = {}
-    for block in found:
-        setting = block.entries[0].setting
-        if _nats(setting) is not None:
-            groups.setdefault((_without_network(setting).condition, block.kind), []).append(block)
-    yield from (group for group in groups.values() if len(group) > 2)
-
-
-def _nat_maps(group: Sequence[Block], title: str) -> Figure:
-    """A field for each engine: the offering side's NAT beside the answering side's, and what the engine takes."""
-    import matplotlib as mpl
-    from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import PowerNorm
-
-    order = list(Phase)
-    goal = min((block.goal for block in group), key=order.index)
-    cells = {
-        (entry.setting.engine, pair): entry
-        for block in group
-        for entry in block.entries
-        if (pair := _nats(entry.setting)) is not None
-    }
-    engines = sorted({engine for engine, _ in cells}, key=_ours_first)
-    sides = [_in_order(pair[side] for _, pair in cells) for side in (0, 1)]
-    columns = 2 if len(sides[1]) > 3 else _COLUMNS
-    layout = Layout(
-        count=len(engines),
-        columns=columns,
-        height=0.42 * len(sides[0]),
-        left=0.3 + room(sides[0]),
-        right=1.0,
-        down=1.0,
-        bottom=1.0,
-    )
-    figure, fields = layout.figure(f"NAT × NAT, {title}: ms until {WORDS[goal]} (p50)")
-    over = [1000 * value for entry in cells.values() if (value := entry.rows[goal].over) is not None]
-    colours = ScalarMappable(PowerNorm(0.5, 0, max([*over, 10.0])), mpl.colormaps["YlOrBr"].resampled(_SHADES))
-    for axes, engine in zip(fields, engines, strict=True):
-        own = {pair: entry for (name, pair), entry in cells.items() if name == engine}
-        _nat_map(axes, engine, sides, own, goal, colours)
-    figure.text(0.01, 0.5, "offering side behind", rotation=90, va="center", fontsize=8.5, color=DIM)
-    figure.text(0.5, 0.2 / figure.get_figheight(), "answering side behind", ha="center", fontsize=8.5, color=DIM)
-    bar = figure.colorbar(colours, cax=figure.add_axes((0.925, 0.25, 0.014, 0.55)))
-    bar.set_label("ms above the limit", fontsize=8.5)
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(length=0, labelcolor=DIM)
-    return figure
-
-
-def _in_order(names: Iterable[str]) -> list[str]:
-    """From the open to the closed, as ``icekit.nat`` lists them."""
-    order = list(PRESETS)
-    return sorted(set(names), key=order.index)
-
-
-def _nat_map(
-    axes: Axes,
-    engine: str,
-    sides: Sequence[Sequence[str]],
-    entries: Mapping[tuple[str, str], Entry],
-    goal: Phase,
-    colours: Any,
-) -> None:
-    from matplotlib.patches import Rectangle
-
-    axes.set_title(printable(engine), fontweight="bold" if is_ours(engine) else "normal")
-    axes.set_xticks(range(len(sides[1])), sides[1], rotation=25, ha="right", color=INK)
-    axes.set_yticks(range(len(sides[0])), sides[0])
-    axes.set_xlim(-0.5, len(sides[1]) - 0.5)
-    axes.set_ylim(len(sides[0]) - 0.5, -0.5)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    for (a, b), entry in entries.items():
-        x, y, row = sides[1].index(b), sides[0].index(a), entry.rows[goal]
-        corner, size = (x - 0.48, y - 0.46), (0.96, 0.92)
-        if row.p50 is None:
-            line: dict[str, Any] = {"edgecolor": BAD, "linestyle": (0, (3, 2)), "linewidth": 0.9}
-            axes.add_patch(Rectangle(corner, *size, facecolor=PAPER, **line))
-            axes.text(x, y, "fails", ha="center", va="center", color=BAD, fontsize=8.5)
-            continue
-        colour = colours.to_rgba(0.0 if row.over is None else 1000 * max(0.0, row.over))
-        axes.add_patch(Rectangle(corner, *size, facecolor=colour, linewidth=0))
-        # Not of the colours that are exchanged: the ground stays as it is, too.
-        ink = "#000000" if _is_light(colour) else "#ffffff"
-        counts = ((row.failures, "fail"), (row.relay_though_direct, "relayed"))
-        notes = ", ".join(f"{count} {word}" for count, word in counts if count)
-        axes.text(x, y - 0.14 * bool(notes), milliseconds(row.p50), ha="center", va="center", color=ink, fontsize=9)
-        if notes:
-            axes.text(x, y + 0.24, notes, ha="center", va="center", color=ink, fontsize=6.5)
-
-
-def _is_light(colour: Sequence[float]) -> bool:
-    red, green, blue = colour[:3]
-    return 0.299 * red + 0.587 * green + 0.114 * blue > 0.5
+def _curve(field: _Field, times: Sequence[float], runs: int, look: Line) -> Iterator[Shape]:
+    """Up by one run at each time, and level to the end where runs are missing."""
+    if not times:
+        return
+    share, points = 0.0, [(field.at(times[0]), field.bottom)]
+    for index, time in enumerate(times):
+        points.append((field.at(time), points[-1][1]))
+        share = 100 * (index + 1) / runs
+        points.append((field.at(time), field.bottom - field.height * share / 103))
+    if len(times) < runs:
+        points.append((field.x + field.width, points[-1][1]))
+    yield Line(tuple(points), look.colour, look.width, look.dash)

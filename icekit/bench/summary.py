@@ -172,7 +172,7 @@ def blocks(rows: Iterable[Row]) -> tuple[Block, ...]:
     for entries in _by_condition(rows):
         kinds: dict[bool, list[Entry]] = {}
         for entry in entries:
-            kinds.setdefault(_is_whole(entry), []).append(entry)
+            kinds.setdefault(is_whole(entry), []).append(entry)
         for whole in sorted(kinds, reverse=True):
             kind = "" if len(kinds) == 1 else WHOLE_CALLS if whole else ICE_ALONE
             found.append(_block(kind, kinds[whole]))
@@ -187,7 +187,7 @@ def _by_condition(rows: Iterable[Row]) -> Iterator[list[Entry]]:
         yield [Entry(setting=setting, rows=by_phase) for setting, by_phase in settings.items()]
 
 
-def _is_whole(entry: Entry) -> bool:
+def is_whole(entry: Entry) -> bool:
     """Whether the engine encrypts what it sends: then it also has a limit for that."""
     row = entry.rows[Phase.DTLS]
     return row.limit is not None or row.n > 0
@@ -234,6 +234,11 @@ def losses(entry: Entry, goal: Phase) -> tuple[Loss, ...]:
 def is_ours(engine: str) -> bool:
     """icekit makes whole calls, and as ``icekit_ice`` ICE alone."""
     return engine.startswith(OURS)
+
+
+def ours_first(engine: str) -> tuple[bool, str]:
+    """A key to sort engines by."""
+    return not is_ours(engine), engine
 
 
 def ratios(rows: Iterable[Row]) -> tuple[Ratio, ...]:

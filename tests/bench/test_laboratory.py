@@ -44,7 +44,7 @@ async def test_who_gets_how_many_runs(until: float, runs: int, monkeypatch: pyte
     settings = [replace(SETTING, engine=engine) for engine in ("icekit", "aioice", "wrtc")]
     taken: list[Sample] = []
 
-    async def measured(_bench: Any, _pair: Any, setting: Setting, number: int) -> Sample:
+    async def measured(_bench: Any, _pair: Any, setting: Setting, number: int, _fails_after: float) -> Sample:
         # One fails always, one every other time.
         fails = setting.engine == "aioice" or (setting.engine == "wrtc" and number % 2 == 0)
         return sample(setting, number, failure="no echo" if fails else None)

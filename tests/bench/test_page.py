@@ -30,15 +30,16 @@ def titles(report: str) -> list[str]:
 
 def test_sections_in_the_order_in_which_one_asks(report: str) -> None:
     assert titles(report) == [
-        *("Measured", "Compared with the old file", "In one file only", "The two files", "All conditions"),
+        *("Measured", "Compared with the old file", "In one file only", "The two files"),
+        "All conditions: simulator, ICE alone",
         "The best other engine&#x27;s median, divided by icekit&#x27;s",
-        *(SETTING.label, SLOW.label),
         "How to read this",
+        *(SETTING.label, SLOW.label),
     ]
 
 
 def test_drawings_stand_with_their_condition(report: str) -> None:
-    assert report.count('<svg xmlns="http://www.w3.org/2000/svg"') == 4
+    assert report.count("<svg ") == 1 + 4
     for setting in (SETTING, SLOW):
         section = report.split(f">{setting.label}</h2>")[1].split("<h2")[0]
         assert section.count('class="plot"') == 2
@@ -53,6 +54,18 @@ def test_nothing_is_loaded_and_nothing_becomes_markup(report: str) -> None:
     assert "<script" not in report
     assert "&lt;b&gt;" in report
     assert "<image" not in report
+
+
+def test_of_many_conditions_each_is_closed_and_none_is_in_the_contents() -> None:
+    networks = ("host", "port-restricted", "symmetric--port-restricted", "symmetric--symmetric")
+    settings = [replace(SETTING, network=network) for network in networks]
+    shown = html_report(some_results(settings=settings, runs=2))
+    contents = shown.split("</nav>")[0]
+    for title in (*(setting.label for setting in settings), "NAT × NAT: RTT 50 ms, simulator"):
+        assert re.search(rf'<details><summary><h2 id="s\d+">{title}</h2></summary>', shown)
+        assert title not in contents
+    assert shown.count("<details>") == shown.count("</details>") == 5
+    assert "All conditions" in contents
 
 
 def test_where_and_with_what(report: str) -> None:

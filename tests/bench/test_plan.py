@@ -7,7 +7,7 @@ import pytest
 from icekit.bench import plan
 from icekit.bench.engines import ENGINES
 from icekit.bench.networks import NETWORKS
-from icekit.bench.plan import combine, comparison, default_engines, estimate
+from icekit.bench.plan import combine, comparison, default_engines, estimate, seconds_of
 from icekit.errors import ConfigError
 
 
@@ -54,20 +54,36 @@ def test_what_there_is_not(options: dict[str, Any], said: str) -> None:
 
 
 @pytest.mark.usefixtures("has_everything")
-def test_the_full_comparison_takes_ten_minutes_at_most() -> None:
-    shares = comparison(runs=7, laboratory=True, seconds=420)
-    assert estimate(shares) <= 600
+def test_the_full_comparison() -> None:
+    shares = comparison(runs=5, laboratory=True, seconds=540)
+    assert estimate(shares) <= 660
     settings = {setting for share in shares for setting in share.settings}
     real = {setting for setting in settings if setting.medium == "lab"}
     assert {item.engine for item in real} == set(ENGINES)
-    assert {(item.network, item.rtt) for item in real} >= {(name, rtt) for name in NETWORKS for rtt in (0.0, 0.05)}
+    assert {item.network for item in settings} == set(NETWORKS)
+    assert {(item.network, item.rtt) for item in real} >= {
+        ("host", 0.0),
+        ("port-restricted", 0.3),
+        ("relay-only", 0.05),
+    }
     assert {item.dead for item in settings} == {None, "stun", "turn", "interface"}
-    assert {item.loss for item in settings} == {0.0, 0.05, 0.2}
-    assert {item.rtt for item in settings} == {0.0, 0.05, 0.3}
+    for measured in (real, settings - real):
+        assert {item.loss for item in measured} == {0.0, 0.05, 0.2}
+        assert {item.rtt for item in measured} == {0.0, 0.05, 0.3}
     for name in ("trickle", "relay_only", "gathered"):
         assert {getattr(item, name) for item in settings} == {True, False}
-    alone = comparison(runs=7, laboratory=False, seconds=420)
+    alone = comparison(runs=5, laboratory=False, seconds=540)
     assert {setting.medium for share in alone for setting in share.settings} == {"sim"}
+
+
+@pytest.mark.usefixtures("has_everything")
+def test_how_long_each_condition_takes() -> None:
+    shares = comparison(runs=5, laboratory=True, seconds=540)
+    seconds = seconds_of(shares)
+    assert list(seconds) == list(dict.fromkeys(setting.condition for share in shares for setting in share.settings))
+    assert sum(seconds.values()) == pytest.approx(estimate(shares))
+    real = sum(value for condition, value in seconds.items() if "medium=lab" in condition)
+    assert real <= 540
 
 
 def test_default_engines_can_run_here(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,8 +100,8 @@ def test_drawings_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert report.read_text(encoding="utf-8") == "True True"
 
 
-def test_without_matplotlib_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
+def test_without_pillow_nothing_is_measured(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "PIL", None)
     result = runner.invoke(app, [*SHORT, "--plots", str(tmp_path), "--out", str(tmp_path / "out.jsonl")])
     assert result.exit_code == 2
     assert "pip install" in result.stderr
