@@ -212,7 +212,7 @@ class TurnStages:
         elif id == _PEER_SOCKET:
             self._peer.socket_failed(id, failure, now)
         elif not self._record.has(StageName.CHALLENGE):
-            detail = f"{failure} (ICMP or local policy)"
+            detail = f"{failure} (ICMP, or this host's own firewall)"
             self._fail(StageFailure(StageName.CONNECT, "TURN-CONNECT", failure.value, detail), now)
         self._after(now)
 

@@ -85,7 +85,7 @@ install() {
 apt_install() {
     local policy=/usr/sbin/policy-rc.d status=0 unit
     local get=(env DEBIAN_FRONTEND=noninteractive apt-get -y -o DPkg::Lock::Timeout=300)
-    say "installing with apt: $*"
+    say "installing with apt (the first time takes some minutes): $*"
     (
         if [[ ! -e $policy ]]; then
             # Set before the file exists, so that an interrupt in between cannot leave it behind.
@@ -219,7 +219,7 @@ extendable() {
 
 # setup [GROUP]: makes .venv ready. Two at once take turns. What an interrupted one left is thrown away.
 setup() {
-    local group=${1:-} python made=
+    local group=${1:-} python made= takes="a minute"
     if fresh "$group"; then
         return
     fi
@@ -230,7 +230,8 @@ setup() {
     fi
     if ! fresh "$group"; then
         python=$(choose_python) || exit
-        say "setting up $venv with $python (the first time takes a minute)"
+        [[ -z $group ]] || takes="some minutes"
+        say "setting up $venv with $python (the first time takes $takes)"
         extendable "$python" || made=yes
         mkdir -p "$unfinished"
         [[ -z $made ]] || make_venv "$python" "$venv"

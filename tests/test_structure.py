@@ -8,12 +8,14 @@ import re
 import subprocess
 import sys
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import icekit
-from icekit.cli import COMMANDS
+from icekit.cli import COMMANDS, app
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "icekit"
@@ -161,6 +163,18 @@ def test_a_candidate_is_explained_without_what_other_texts_need() -> None:
     assert {f"icekit.{name}" for name in for_others} & loaded == set()
     assert {"asyncio", "socket", "rich.status"} & loaded == set()
     assert loaded & COMMAND_MODULES == {"icekit.cli.explain"}
+
+
+def lists_of_commands() -> list[str]:
+    return ["", *(name for name in COMMANDS if hasattr(import_module(f"icekit.cli.{name}"), "app"))]
+
+
+@pytest.mark.parametrize("name", lists_of_commands())
+def test_no_line_of_a_list_of_commands_is_cut_off(name: str) -> None:
+    printed = CliRunner().invoke(app, [*filter(None, [name]), "--help"], env={"COLUMNS": "80"}).stdout
+    listed = printed.partition("Commands:\n")[2].splitlines()
+    assert listed
+    assert [line for line in listed if line.endswith("...") or not line.startswith("  ") or line[2] == " "] == []
 
 
 def tracked_files() -> list[Path]:

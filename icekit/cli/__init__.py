@@ -16,22 +16,24 @@ import typer
 import icekit
 from icekit.cli.command import INTERRUPTED, CommandGroup
 
-COMMANDS: Final = (
-    "probe",
-    "turn",
-    "load",
-    "gather",
-    "explain",
-    "predict",
-    "sim",
-    "bench",
-    "call",
-    "serve",
-    "watch",
-    "credentials",
-    "lab",
-)
-"""Modules of this package, each with a command of its name, or with commands of its own in ``app``."""
+COMMANDS: Final = {
+    "probe": "Diagnose this network and its servers; will calls connect?",
+    "turn": "Test one TURN server, stage by stage, with data through it.",
+    "load": "Load your own TURN server: how much does it carry?",
+    "gather": "List the candidates of this host, as they come.",
+    "explain": "Explain what you paste: candidates, SDPs, logs, codes …",
+    "predict": "Predict whether two ends will connect, by which path.",
+    "sim": "Let two simulated peers call each other behind any NAT.",
+    "bench": "Measure how long calls take to set up, phase by phase.",
+    "call": "Call whoever calls the same URL: sound, pictures, data.",
+    "serve": "Run a STUN, TURN and signaling server for development.",
+    "watch": "Check a fleet of servers for ever: Prometheus, Nagios.",
+    "credentials": "Make and decode TURN credentials and room tokens.",
+    "lab": "Run any program behind any NAT (Linux, root).",
+}
+"""Modules of this package, each with a command of its name, or with commands of its own in ``app``; and the list of
+``icekit --help``, which cuts off what is longer.
+"""
 
 
 class Commands(CommandGroup):
@@ -57,6 +59,7 @@ def _load(name: str) -> Any:
         commands.command(name)(getattr(module, name))
     command = typer.main.get_command(commands)
     command.name = name
+    command.short_help = COMMANDS[name]
     return command
 
 

@@ -222,7 +222,8 @@ class _Line:
 
     def shown_trace(self, form: str) -> str:
         """The thirteen steps as text."""
-        if self.call is None or form == "none":
+        # Where nobody came there are no steps of two sides.
+        if self.call is None or form == "none" or (self.outcome is not None and self.outcome.code == "CALL-PEER"):
             return ""
         return self.call.trace.to_table() if form == "table" else self.call.trace.to_mermaid()
 

@@ -23,7 +23,7 @@ app = typer.Typer(
 DAY = 86400
 
 
-@app.command()
+@app.command(short_help="Print a user name and a password that end by themselves.")
 def make(
     user: Annotated[str, typer.Argument(metavar="USER", help="Any name; the server's log shows it.")] = "icekit",
     secret: Annotated[
@@ -52,7 +52,7 @@ def make(
         typer.echo(f"username    {username}\ncredential  {credential}\nexpires     {_utc(expires_at)}")
 
 
-@app.command()
+@app.command(short_help="Print a token that opens a room for a while.")
 def token(
     room: Annotated[str, typer.Argument(metavar="ROOM", help="The room that it opens.")],
     secret: Annotated[

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from pathlib import Path
@@ -39,6 +40,8 @@ def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
     from icekit.cli import render
 
     explanation = _explain(_read(words))
+    if not explanation.understood and words is not None and len(words) == 1 and _is_name_of_file(words[0]):
+        typer.echo(f"icekit: there is no file {words[0]}, so this is about the text itself", err=True)
     if json:
         render.print_json(explanation)
     else:
@@ -77,11 +80,17 @@ def _read(words: list[str] | None) -> bytes:
     if words is None or words == ["-"]:
         if words is None and sys.stdin.isatty():
             raise ConfigError("nothing to explain; give a text, a file, or - to read what you paste")
-        return sys.stdin.buffer.read(MAX_FILE)
+        data = sys.stdin.buffer.read(MAX_FILE)
+        if not data.strip():
+            raise ConfigError("nothing to explain: stdin is empty; give a text, or a file")
+        return data
     if len(words) == 1 and (path := _file(words[0])) is not None:
         with path.open("rb") as file:
             return file.read(MAX_FILE)
     return " ".join(words).encode("utf-8", errors="replace")
+
+
+_is_name_of_file = re.compile(r"(?:[\w.-]*/)+[\w.-]+|[\w-]+\.[a-z]{1,5}", re.IGNORECASE).fullmatch
 
 
 def _file(text: str) -> Path | None:

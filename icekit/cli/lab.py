@@ -55,7 +55,7 @@ WithCoturn = Annotated[bool, typer.Option("--coturn", help="The server is coturn
 WithIpv6 = Annotated[bool, typer.Option("--ipv6", help="IPv6 as well: public addresses; the NATs only filter.")]
 
 
-@app.command("run", context_settings={"allow_interspersed_args": False})
+@app.command("run", short_help="Run a program behind a NAT.", context_settings={"allow_interspersed_args": False})
 def run(
     command: Annotated[list[str], typer.Argument(metavar="COMMAND…", help="The program and its arguments.")],
     nat: NatName,
@@ -80,7 +80,7 @@ def run(
     raise typer.Exit(code)
 
 
-@app.command("up")
+@app.command("up", short_help="Build a laboratory, and keep it until Ctrl-C.")
 def up(
     nats: Annotated[
         list[str],

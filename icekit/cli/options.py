@@ -22,7 +22,7 @@ MAX_FILE = 1_000_000
 ServerUrls = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="URL",
+        metavar="URL…",
         help="Servers: stun:HOST[:PORT], turn:HOST[:PORT][?transport=udp|tcp], turns:… (or in ICEKIT_URLS)",
     ),
 ]

@@ -27,7 +27,7 @@ Redact = Annotated[
     bool | None,
     typer.Option(
         "--redact/--no-redact",
-        help="Tokens such as private4-A in the place of addresses and names. On with --markdown and --html.",
+        help="Tokens such as private4-A in the place of addresses and names. On in what is made for a ticket.",
     ),
 ]
 

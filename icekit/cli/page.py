@@ -6,6 +6,7 @@ The order is that of a reader in a hurry: the verdict, what to do, then the meas
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
 
 from icekit.outlook import PEER_WORDS, families
 from icekit.page import (
@@ -187,11 +188,22 @@ def _is_interrupted(report: TurnReport) -> bool:
     return not report.ok and report.failed_stage is None
 
 
+# Words of the report that say little by themselves.
+_CAUSES: Final = {
+    "wrong": "wrong user name or password",
+    "empty": "no user name or no password",
+    "milliseconds": "a user name with milliseconds where seconds belong",
+    "not-tls": "no TLS there",
+    "hangs-up": "the server hangs up",
+    "wants-tls": "the server wants TLS",
+}
+
+
 def _turn_summary(report: TurnReport) -> str:
     if _is_interrupted(report):
         return "was interrupted before it was tested to the end"
     if not report.ok:
-        cause = f" ({report.cause})" if report.cause else ""
+        cause = f" ({_CAUSES.get(report.cause, report.cause)})" if report.cause else ""
         return f"fails at {report.failed_stage}{cause}"
     trip = f", {milliseconds(report.rtt)} through it and back" if report.rtt is not None else ""
     if report.packet_lost is not None:

@@ -104,6 +104,8 @@ def probe(
     if local and portmap:
         raise ConfigError("--local sends nothing to the network, --portmap does; leave one of them out")
     servers = () if local else read_servers(urls, servers_file, username, credential)
+    if servers and all(_is_on_this_host(url.host) for server in servers for url in server.urls):
+        typer.echo("These servers are on this machine: the report says nothing about the network around it.", err=True)
     if with_url is not None:
         from icekit.cli.probe_with import probe_with
 
@@ -125,6 +127,12 @@ def probe(
         report = run(_probe(servers, config, progress.show, probers), interrupted)
     print_probe(report, output, servers)
     raise typer.Exit(exit_code(report, required))
+
+
+def _is_on_this_host(host: str) -> bool:
+    from icekit.net import AddressClass, classify_host
+
+    return host == "localhost" or classify_host(host) is AddressClass.LOOPBACK
 
 
 async def _probe(

@@ -34,15 +34,20 @@ def serve(
         ),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65535, help="Port for UDP and TCP; 0: any free one.")
+        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port for UDP and TCP; 0: any free one.")
     ] = 3478,
     alternate_port: Annotated[
         int | None,
-        typer.Option("--alternate-port", min=0, max=65535, help="Second port, for RFC 5780 (default: PORT + 1)."),
+        typer.Option(
+            "--alternate-port", metavar="PORT", min=0, max=65535, help="Second port, for RFC 5780 (default: PORT + 1)."
+        ),
     ] = None,
     tcp: Annotated[bool, typer.Option("--tcp/--no-tcp", help="Also listen on TCP.")] = True,
     tls_port: Annotated[
-        int | None, typer.Option("--tls-port", min=0, max=65535, help="Port for TLS; needs --certificate and --key.")
+        int | None,
+        typer.Option(
+            "--tls-port", metavar="PORT", min=0, max=65535, help="Port for TLS; needs --certificate and --key."
+        ),
     ] = None,
     certificate: Annotated[
         Path | None,
@@ -94,7 +99,13 @@ def serve(
     http: Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets, and the page.")] = True,
     http_port: Annotated[
         int | None,
-        typer.Option("--http-port", min=0, max=65535, help="Its port (default: 8080, or any free one with --port 0)."),
+        typer.Option(
+            "--http-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="Its port (default: 8080, or any free one with --port 0).",
+        ),
     ] = None,
     signaling_only: Annotated[bool, typer.Option("--signaling-only", help="No STUN and no TURN.")] = False,
     room_secrets: Annotated[
@@ -107,7 +118,9 @@ def serve(
             f"Without one every room is open. {_MORE}",
         ),
     ] = None,
-    room_size: Annotated[int, typer.Option("--room-size", min=1, max=1000, help="Most members of one room.")] = 8,
+    room_size: Annotated[
+        int, typer.Option("--room-size", metavar="N", min=1, max=1000, help="Most members of one room.")
+    ] = 8,
     origins: Annotated[
         list[str] | None,
         typer.Option(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import re
+import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -90,4 +92,11 @@ def reason(error: OSError) -> str:
             else "if it is right, name a file with the certificate of its authority in SSL_CERT_FILE"
         )
         return f"the certificate of the server is not accepted ({error.verify_message.rstrip('.')}): {fix}"
+    # With several addresses asyncio gives one error, whose text has the numbers of all.
+    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+        return "nothing listens there; start the server, or correct host and port"
+    if isinstance(error, socket.gaierror):
+        return f"the name of the host is not found ({error.strerror}); check its spelling"
+    if isinstance(error, TimeoutError):
+        return "no answer in time; check host and port, and firewalls between here and there"
     return error.strerror or str(error) or type(error).__name__

@@ -105,6 +105,8 @@ def test_nobody_comes(more: tuple[str, ...], text: str) -> None:
     assert text in result.stdout
     assert "waiting for" in result.stderr
     assert more or "Start the other side with the same URL" in " ".join(result.stdout.split())
+    # Nothing happened of which a table could tell.
+    assert "--json" in more or "creates an offer" not in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,22 @@ def test_a_file_and_stdin(tmp_path: Path) -> None:
     assert runner.invoke(app, ["explain"], input=HOST).stdout == expected
 
 
+@pytest.mark.parametrize("arguments", [[], ["-"]])
+def test_an_empty_stdin_is_no_end_of_candidates(arguments: list[str]) -> None:
+    result = runner.invoke(app, ["explain", *arguments], input=" \n")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "nothing to explain: stdin is empty" in result.stderr
+    assert runner.invoke(app, ["explain", ""]).stdout.startswith("The end of candidates")
+
+
+@pytest.mark.parametrize("name", ["servers.json", "./logs/call-1.log"])
+def test_a_file_that_is_not_there(name: str) -> None:
+    result = runner.invoke(app, ["explain", name])
+    assert (result.exit_code, result.stdout.splitlines()[0]) == (1, "No known pattern.")
+    assert result.stderr == f"icekit: there is no file {name}, so this is about the text itself\n"
+    assert runner.invoke(app, ["explain", "hello"]).stderr == ""
+
+
 def test_a_text_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_bytes(b"x" * (MAX_TEXT + 10))

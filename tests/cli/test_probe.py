@@ -94,6 +94,17 @@ def test_what_cannot_be_asked_is_exit_code_2(arguments: list[str], sentence: str
     assert done.stdout == ""
 
 
+@pytest.mark.parametrize(
+    ("urls", "said"),
+    [(["stun:127.0.0.1:9", "stun:localhost:9"], True), (["stun:127.0.0.1:9", "stun:192.0.2.1"], False)],
+)
+def test_servers_of_this_machine_tell_nothing_about_its_network(urls: list[str], said: bool) -> None:
+    # Another mistake ends the command before it asks anybody.
+    stderr = runner.invoke(app, ["probe", *urls, "--wait", "1"]).stderr
+    assert ("the report says nothing about the network" in stderr) is said
+    assert "--wait is for the other end" in stderr
+
+
 def test_a_requirement_that_is_missing_is_exit_code_1() -> None:
     assert runner.invoke(app, ["probe", "--local", "--require", "relay", "--require", "udp"]).exit_code == 0
     assert runner.invoke(app, ["probe", "--local", "--require", "ipv6"]).exit_code == 1

@@ -62,7 +62,7 @@ def test_the_text_of_a_failure(server: RunningServer) -> None:
     url = url_of(server, "udp")
     result = runner.invoke(app, ["turn", url, "--username", "alice", "--credential", "guess-42"])
     assert (result.exit_code, result.stderr) == (1, "")
-    assert result.stdout.startswith(f"TURN-401  {url} fails at allocate (wrong)\n")
+    assert result.stdout.startswith(f"TURN-401  {url} fails at allocate (wrong user name or password)\n")
     assert "icekit credentials make" in " ".join(result.stdout.split())
     assert re.search(r"– +echo +not tested", result.stdout)
     assert "guess-42" not in result.stdout

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import socket
 import ssl
 
 import pytest
@@ -77,5 +78,12 @@ def test_why_there_is_no_connection() -> None:
     assert reason(bad_certificate(62, "Hostname mismatch.")).endswith(
         "(Hostname mismatch): connect by a name or address that it was issued for"
     )
-    assert reason(ConnectionRefusedError(111, "Connection refused")) == "Connection refused"
-    assert reason(TimeoutError()) == "TimeoutError"
+    refused = "nothing listens there; start the server, or correct host and port"
+    assert reason(ConnectionRefusedError(111, "Connect call failed ('127.0.0.1', 1)")) == refused
+    both = "[Errno 111] Connect call failed ('::1', 1, 0, 0), [Errno 111] Connect call failed ('127.0.0.1', 1)"
+    assert reason(OSError(f"Multiple exceptions: {both}")) == refused
+    assert reason(socket.gaierror(-2, "Name or service not known")) == (
+        "the name of the host is not found (Name or service not known); check its spelling"
+    )
+    assert reason(TimeoutError()).startswith("no answer in time")
+    assert reason(ConnectionResetError(104, "Connection reset by peer")) == "Connection reset by peer"

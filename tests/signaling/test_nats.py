@@ -51,6 +51,6 @@ def test_urls_that_cannot_be() -> None:
 
 
 async def test_nobody_there() -> None:
-    with pytest.raises(SignalingError, match=r"no connection: NATS refused: .*Connect call failed"):
+    with pytest.raises(SignalingError, match="no connection: nothing listens there"):
         async with connect("nats://127.0.0.1:1/room"):
             raise AssertionError
