@@ -22,6 +22,7 @@ _NOT_YET_ADDRESSES: Final = (
 # The type preferences of RFC 8445 §5.1.2.2, and below those of all UDP but relays for TCP (RFC 6544 §4.2).
 _PEER_REFLEXIVE: Final = 110
 _PEER_REFLEXIVE_TCP: Final = 80
+_INTERNET: Final = 3  # of ``scope_of``
 _RELAY_AVOIDS: Final = (AddressClass.PRIVATE, AddressClass.ULA, AddressClass.LINK_LOCAL, AddressClass.LOOPBACK)
 
 PairKey = tuple[Address, Address, Transport]
@@ -68,6 +69,7 @@ class CandidatePair:
     ``nomination``: the number of its last nomination, where nominations are numbered.
     ``heard``: the peer has sent an authenticated check on it. ``mapped``: our address as the peer sees it.
     ``improvement_told``: the owner knows that it is better than the nominated one. ``mtu``: what its path takes.
+    ``openness``: see ``openness_of``.
     """
 
     local: LocalCandidate
@@ -97,11 +99,13 @@ class CandidatePair:
     bytes_received: int = 0
     remote_address: Address = field(init=False)
     key: PairKey = field(init=False)
+    openness: int = field(init=False)
 
     def __post_init__(self) -> None:
         # Data needs them for every datagram. A candidate that replaces another has the same address.
         self.remote_address = Address(self.remote.address, self.remote.port)
         self.key = self.local.base, self.remote_address, self.local.transport
+        self.openness = openness_of(self.local, self.remote)
 
     @property
     def valid(self) -> bool:
@@ -127,6 +131,23 @@ class CandidatePair:
     def foundation(self) -> tuple[str, str]:
         """Pairs with the same one are thawed together (RFC 8445 §6.1.2.6)."""
         return self.local.candidate.foundation, self.remote.foundation
+
+
+def openness_of(local: LocalCandidate, remote: Candidate) -> int:
+    """How likely a check passes before any server has told anything: 2 without a NAT, 1 with one of ours, else 0.
+
+    The peer's own address is one of the Internet: no NAT on its side has to be opened, and one on ours lets answers in.
+    To a private address there may be no way, or a way to somebody else.
+    """
+    if local.is_relayed or remote.type != CandidateType.HOST or local.transport is not Transport.UDP:
+        return 0
+    if scope_of(remote.address) < _INTERNET:
+        return 0
+    if scope_of(local.base.host) == _INTERNET:
+        return 2
+    # IPv6 has no NAT that would lead from a local address to the Internet.
+    behind_nat = classify_host(local.base.host) in (AddressClass.PRIVATE, AddressClass.CGNAT)
+    return int(behind_nat and ":" not in local.base.host)
 
 
 def pair_priority(controlling: int, controlled: int) -> int:

@@ -195,8 +195,10 @@ class Gatherer:
         self._after(now)
 
     def handle_timer(self, now: float) -> None:
-        """Start the next request, retransmit, refresh, give up."""
-        self._after(now)
+        """Start the next request, retransmit, refresh, give up. Requests start here alone: who shares the pacer may go
+        before them.
+        """
+        self._ask_next(now)
         for outcome in self._bindings.handle_timer(now):
             self._bound(outcome, now)
         for leg in self._legs:
@@ -205,6 +207,7 @@ class Gatherer:
                 self._drain(leg, now)
             if leg.deadline is not None and leg.deadline <= now:
                 self._give_up(leg, now)
+        self._ask_next(now)
         self._after(now)
 
     def get_timer(self) -> float | None:
@@ -317,6 +320,13 @@ class Gatherer:
         for stuck in [leg for leg in self._queue if leg.base.failed]:
             self._queue.remove(stuck)
             self._fail(stuck, "the local address cannot be used", now)
+        if self._complete or self._began is None or self._unresolved:
+            return
+        if self._sockets.is_decided() and all(leg.done for leg in self._legs):
+            self._complete = True
+            self._events.append(GatheringComplete(self._seconds(now)))
+
+    def _ask_next(self, now: float) -> None:
         # RFC 8445 §14.2: new transactions are at least Ta apart.
         leg = next((leg for leg in self._queue if leg.base.local is not None), None)
         if leg is not None and self._pacer.may_start(now):
@@ -324,11 +334,6 @@ class Gatherer:
             self._queue.remove(leg)
             leg.deadline = leg.deadline or now + self._config.patience + _GRACE
             self._ask(leg, now)
-        if self._complete or self._began is None or self._unresolved:
-            return
-        if self._sockets.is_decided() and all(leg.done for leg in self._legs):
-            self._complete = True
-            self._events.append(GatheringComplete(self._seconds(now)))
 
     def _ask(self, leg: ServerLeg, now: float) -> None:
         """Ask the next address of a server."""

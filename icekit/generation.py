@@ -98,17 +98,14 @@ class Generation:
     # Who is checked next.
 
     @property
-    def is_urgent(self) -> bool:
-        """Whether a triggered check waits for a slot."""
-        return self.remote_key is not None and bool(self.checklist.triggered)
-
-    @property
     def has_new_pair(self) -> bool:
         """Whether a pair that was never checked waits for a slot."""
         return self.remote_key is not None and self.checklist.next_waiting(self.selection.wants_answer) is not None
 
     def next_check(self, now: float, *, only_urgent: bool = False) -> CandidatePair | None:
-        """Who gets a free slot: triggered checks, then new pairs by priority, then whoever waited longest."""
+        """Who gets a free slot: triggered checks, then the first pair on an open path, which both go before gathering,
+        then new pairs by priority, then whoever waited longest.
+        """
         if self.remote_key is None:
             return None
         triggered = self.checklist.triggered
@@ -116,8 +113,8 @@ class Generation:
             pair = triggered.popleft()
             if self.selection.wants_answer(pair):
                 return pair
-        if only_urgent:
-            return None
+        if (likely := self._first_on_open_path()) is not None or only_urgent:
+            return likely
         for pair in self.checklist:
             # RFC 8863 §4: a pair has as much time as all of them.
             if pair.state is PairState.IN_PROGRESS and pair.first_check is not None:
@@ -129,13 +126,13 @@ class Generation:
         return min(due, key=lambda pair: pair.last_check, default=None)
 
     def check_due(self, *, only_urgent: bool = False) -> float | None:
-        """When the next check (``only_urgent``: the next triggered one) wants a slot; AT_ONCE for one that is new."""
+        """When the next check (``only_urgent``: one that goes before gathering) wants a slot; AT_ONCE for a new one."""
         if self.remote_key is None:
             return None
         if any(self.selection.wants_answer(pair) for pair in self.checklist.triggered):
             return AT_ONCE
         if only_urgent:
-            return None
+            return None if self._first_on_open_path() is None else AT_ONCE
         due: float | None = None
         for pair in self.checklist.pairs.values():
             if pair.state is not PairState.FAILED and self.selection.wants_answer(pair):
@@ -144,6 +141,28 @@ class Generation:
                 if due is None or pair.retry_at < due:
                     due = pair.retry_at
         return due
+
+    def _first_on_open_path(self) -> CandidatePair | None:
+        """The best pair that needs no server, as long as no check of its component has left.
+
+        What the servers tell cannot make it better, so its check does not wait for theirs. One for each component, so
+        that an open path that is closed after all costs the gathering one slot.
+        """
+        asked = {
+            pair.component for pair in self.checklist if pair.state in (PairState.IN_PROGRESS, PairState.SUCCEEDED)
+        }
+        return max(
+            (
+                pair
+                for pair in self.checklist
+                if pair.openness
+                and pair.component not in asked
+                and pair.state in (PairState.WAITING, PairState.FROZEN)
+                and self.selection.wants_answer(pair)
+            ),
+            key=lambda pair: (pair.openness, pair.priority),
+            default=None,
+        )
 
     def _unanswered(self) -> Iterable[CandidatePair]:
         asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)

@@ -126,11 +126,6 @@ class IceAgent:
         """The password of this generation; a secret between the two peers."""
         return self._now_generation.password
 
-    @property
-    def is_urgent(self) -> bool:
-        """Whether a triggered check waits for a slot: those go before everything else."""
-        return self._now_generation.is_urgent
-
     def set_pacing(self, peer_ta: float | None) -> None:
         """What the peer proposed (``a=ice-pacing``, RFC 8839 §5.7), ``None`` for nothing; the larger value is used."""
         self.pacer.ta = max(self.config.ta, self.config.peer_ta if peer_ta is None else peer_ta)
@@ -358,7 +353,7 @@ class IceAgent:
         self._measure_paths(now)
 
     def send_checks(self, now: float, *, only_urgent: bool = False) -> None:
-        """Use the free slots; ``only_urgent``: for triggered checks."""
+        """Use the free slots; ``only_urgent``: for checks that go before gathering."""
         if self.state in (IceState.CLOSED, IceState.FAILED):
             return
         generation = self._now_generation

@@ -107,6 +107,8 @@ class World:
 
     def resolve(self, place: int, *endpoints: ServerEndpoint) -> None:
         self.core.server_resolved(place, endpoints, self.now)
+        if (timer := self.core.get_timer()) is not None and timer <= self.now:
+            self.core.handle_timer(self.now)
         self.pump()
 
     def later(self, delay: float, action: Callable[[], None]) -> None:

@@ -247,7 +247,7 @@ class IceWorld:
         self._resolve(peer)
         mail, peer.mail = peer.mail, []
         for message in mail:
-            self._receive_mail(peer, message)
+            self._take_mail(peer, message)
         self.pump(peer)
 
     def _resolve(self, peer: Peer) -> None:
@@ -267,6 +267,10 @@ class IceWorld:
         if not peer.started:
             peer.mail.append(message)
             return
+        self._take_mail(peer, message)
+        self.pump(peer)
+
+    def _take_mail(self, peer: Peer, message: tuple[Any, ...]) -> None:
         agent = peer.agent
         match message:
             case ("hello", ufrag, password):
@@ -288,7 +292,6 @@ class IceWorld:
             case ("end", ufrag) if ufrag == peer.remote_ufrag:
                 agent.end_of_remote_candidates(self.now)
         peer.session.agent_used(self.now)
-        self.pump(peer)
 
     def restart(self, peer: Peer, hosts: Iterable[str] | None = None) -> None:
         """``peer`` asks for a restart; the other one answers."""

@@ -13,6 +13,7 @@ from icekit.checklist import (
     LocalCandidate,
     PairState,
     heard_candidate,
+    openness_of,
     pair_priority,
     peer_reflexive_priority,
 )
@@ -52,6 +53,36 @@ def test_pair_priority_is_that_of_the_rfc() -> None:
     assert pair_priority(7, 5) == 5 * 2**32 + 2 * 7 + 1
     assert pair_priority(5, 7) == 5 * 2**32 + 2 * 7
     assert pair_priority(7, 7) == 7 * 2**32 + 2 * 7
+
+
+@pytest.mark.parametrize(
+    ("base", "address", "openness"),
+    [
+        ("8.8.8.8", "9.9.9.9", 2),
+        ("2600::1", "2a00::1", 2),
+        # Laboratories use documentation addresses as public ones.
+        ("198.51.100.1", "203.0.113.1", 2),
+        # Our NAT lets the answer in.
+        ("192.168.1.2", "9.9.9.9", 1),
+        ("100.64.0.2", "9.9.9.9", 1),
+        # From here there is no way to the Internet.
+        ("169.254.1.2", "9.9.9.9", 0),
+        ("fd00::1", "2a00::1", 0),
+        # Nobody knows whose network this address belongs to.
+        ("8.8.8.8", "192.168.1.2", 0),
+        ("192.168.1.2", "192.168.1.3", 0),
+        ("2600::1", "fd00::1", 0),
+    ],
+)
+def test_how_open_a_path_is(base: str, address: str, openness: int) -> None:
+    theirs = candidate(Address(address, 7000))
+    mine = local(Address(base, 5000))
+    assert openness_of(mine, theirs) == openness
+    # A NAT of the peer's is opened by the peer; a relay has to permit the peer; TCP connects for itself.
+    assert openness_of(mine, candidate(Address(address, 7000), CandidateType.SERVER_REFLEXIVE)) == 0
+    assert openness_of(local(Address(base, 5000), server="203.0.113.10"), theirs) == 0
+    over_tcp = local(Address(base, 5000), transport="tcp", tcptype=TcpType.ACTIVE)
+    assert openness_of(over_tcp, theirs) == 0
 
 
 def test_both_sides_order_pairs_alike() -> None:

@@ -307,6 +307,7 @@ def test_a_stream_that_never_opens() -> None:
     world = World([HOME], [server(TCP_URL, USER)])
     world.start()
     world.core.server_resolved(0, [endpoint(TCP_URL, DEAD)], world.now)
+    world.core.handle_timer(world.now)
     (wanted,) = [event for event in iter(world.core.next_event, None) if not isinstance(event, CandidateGathered)]
     world.run()
     assert failures(world) == [(TCP_URL, HOME, "cannot connect, timeout: no answer", 5)]

@@ -10,7 +10,7 @@ from icekit.generation import Generation, OpenCheck
 from icekit.ice_config import IceConfig
 from icekit.net import Address
 
-HOST = Address("192.0.2.1", 5000)
+HOST = Address("10.0.0.1", 5000)
 
 
 def candidate(address: Address, priority: int = 100, component: int = 1) -> Candidate:
@@ -18,7 +18,7 @@ def candidate(address: Address, priority: int = 100, component: int = 1) -> Cand
 
 
 def remote(port: int, priority: int = 100, component: int = 1) -> Candidate:
-    return candidate(Address("192.0.2.2", port), priority, component)
+    return candidate(Address("10.0.0.2", port), priority, component)
 
 
 def made(*remotes: Candidate, config: IceConfig | None = None, known: bool = True) -> Generation:
@@ -47,7 +47,6 @@ def test_triggered_then_new_then_whoever_waited_longest() -> None:
     generation = made(remote(1, 30), remote(2, 20), remote(3, 10))
     first, second, third = generation.checklist
     generation.checklist.trigger(third)
-    assert generation.is_urgent
     assert generation.next_check(0.0, only_urgent=True) is third
     assert generation.next_check(0.0, only_urgent=True) is None
     assert generation.next_check(0.0) is first
@@ -59,6 +58,38 @@ def test_triggered_then_new_then_whoever_waited_longest() -> None:
     assert generation.next_check(1.0) is first
     first.last_check = 0.9
     assert generation.next_check(1.0) is third
+
+
+INTERNET = "198.51.100.7"
+
+
+def test_the_first_check_of_an_open_path_goes_before_gathering() -> None:
+    generation = made(remote(1, 300), candidate(Address(INTERNET, 2), 200), candidate(Address(INTERNET, 3), 100))
+    private, likely, other = generation.checklist
+    assert generation.next_check(0.0, only_urgent=True) is likely
+    # One that the peer has sent a check on is proven open.
+    generation.checklist.trigger(private)
+    assert generation.next_check(0.0, only_urgent=True) is private
+    generation.pace(likely, 0.0, 0.005)
+    assert generation.check_due(only_urgent=True) is None
+    assert generation.next_check(0.0, only_urgent=True) is None
+    assert generation.next_check(0.0) is private
+    # Where the system has no route for it, nothing is lost, and the next one is the first.
+    likely.state = PairState.FAILED
+    assert generation.next_check(0.0, only_urgent=True) is other
+
+
+def test_each_component_has_a_first_check() -> None:
+    generation = made(candidate(Address(INTERNET, 2)), config=IceConfig(components=2))
+    second = Address(HOST.host, 5001)
+    generation.checklist.add_local(LocalCandidate(candidate(second, component=2), second))
+    generation.checklist.add_remote(candidate(Address(INTERNET, 3), component=2))
+    one, other = generation.checklist
+    assert generation.next_check(0.0, only_urgent=True) is one
+    generation.pace(one, 0.0, 0.005)
+    assert generation.next_check(0.0, only_urgent=True) is other
+    generation.pace(other, 0.0, 0.005)
+    assert generation.check_due(only_urgent=True) is None
 
 
 def test_a_pair_has_as_much_time_as_all_of_them() -> None:
@@ -98,7 +129,7 @@ def test_over_tcp_a_check_is_repeated_twice_a_second() -> None:
     active = Candidate("t", 1, "tcp", 9, HOST.host, 9, CandidateType.HOST, tcptype=TcpType.ACTIVE)
     generation.checklist.add_local(LocalCandidate(active, base))
     generation.checklist.add_remote(
-        Candidate("r", 1, "tcp", 9, "192.0.2.2", 7, CandidateType.HOST, tcptype=TcpType.PASSIVE)
+        Candidate("r", 1, "tcp", 9, "10.0.0.2", 7, CandidateType.HOST, tcptype=TcpType.PASSIVE)
     )
     (pair,) = generation.checklist
     for when in (0.0, 0.5):

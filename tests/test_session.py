@@ -145,6 +145,28 @@ def test_gathering_and_checks_share_the_slots(ta: float) -> None:
     assert all(later - earlier >= ta - 1e-9 for earlier, later in itertools.pairwise(new))
 
 
+@pytest.mark.parametrize(
+    ("nats", "first"),
+    [
+        ((None, None), HOSTS["A"][1]),
+        # Our NAT lets the answer in.
+        ((None, "port-restricted"), HOSTS["A"][1]),
+        # What is private may be anywhere.
+        (("port-restricted", None), SERVER.host),
+        (BOTH, SERVER.host),
+    ],
+)
+def test_a_check_on_an_open_path_goes_before_the_servers(nats: tuple[str | None, str | None], first: str) -> None:
+    """B begins when it knows everything of A."""
+    world = IceWorld(Network(nats=nats, turn=True, skew=0.3), config=IceConfig(ta=0.02))
+    begun = starts(world, world.b)
+    assert begun[0][1][1].host == first
+    # And costs one slot.
+    servers = [when - begun[0][0] for when, (_, destination) in begun if destination == SERVER]
+    assert servers[0] == pytest.approx(0.0 if first == SERVER.host else 0.02)
+    assert servers[1] == pytest.approx(servers[0] + 0.02)
+
+
 # Signaling, server and direct round trips in milliseconds.
 TRIPS = ((60, 30, 40), (100, 40, 20), (200, 60, 100), (400, 50, 50), (30, 50, 20))
 
@@ -192,10 +214,10 @@ def test_an_interface_without_a_route_costs_nothing(nats: tuple[str | None, str 
     assert {(event.host, event.error) for event in failed} == {
         (host, "this host has no route to it from there") for host in world.a.dead
     }
-    # It is the slots given back that do it: what swallows packets costs some.
+    # It is the slots given back that do it: what swallows packets costs some, where servers have to be asked first.
     world = IceWorld(replace(network, dead_hosts=3))
     world.hidden = "172.17."
-    assert world.run_until_valid() > usual + 0.005
+    assert (world.run_until_valid() > usual + 0.005) == (nats != (None, None))
 
 
 @pytest.mark.parametrize("ta", [0.005, 0.02])

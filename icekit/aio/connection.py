@@ -16,7 +16,7 @@ from icekit.aio.convert import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
-from icekit.aio.gatherer import require_local_addresses, resolve_server
+from icekit.aio.gatherer import require_hosts, resolve_server
 from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
@@ -209,10 +209,8 @@ class IceConnection:
         self._check_alive()
         if self.remote_username is None or self.remote_password is None:
             raise IceFailed("Remote username or password is missing: set both before connect()")
-        driver = self._start()
-        self._agent.set_remote_credentials(
-            self.remote_username, self.remote_password, driver.now(), lite=self.remote_is_lite
-        )
+        self._start()
+        self._begin_checks()
         self._wake(at_once=True)
         await self._until(lambda: self._agent.is_connected)
 
@@ -383,26 +381,26 @@ class IceConnection:
 
     def _hosts(self) -> list[str]:
         """The addresses to gather from, as they are now."""
-        way_out = 'name an address in local_addresses (["127.0.0.1"] reaches peers on this host)'
-        hosts = self._local_addresses
-        if hosts is None:
-            hosts = require_local_addresses(self._network, way_out)
-        fitting = [host for host in hosts if (6 if ":" in host else 4) in self._families]
-        if not fitting:
-            wanted = " or ".join(f"IPv{family}" for family in self._families)
-            raise ConfigError(f"there is no local address of {wanted or 'any family'} to connect from; {way_out}")
-        return fitting
+        return require_hosts(self._local_addresses, self._network, self._families)
 
     def _start(self) -> Driver[SessionEvent]:
         if self._closing is not None:
             raise IceFailed("the connection is closed")
         if self._driver is None:
             driver = self._driver = Driver(self._session, ssl_context=self._ssl_context, deliver=self._happened)
+            # Who is called knows the peer already: then its checks need not wait for ``connect``.
+            self._begin_checks()
             self._session.start(driver.now())
             driver.wake()
             for place, server in enumerate(self._wanted):
                 self._spawn(resolve_server(driver, self._session, self._resolver, place, server, self._session.hosts))
         return self._driver
+
+    def _begin_checks(self) -> None:
+        if self.remote_username is not None and self.remote_password is not None:
+            self._agent.set_remote_credentials(
+                self.remote_username, self.remote_password, self._now(), lite=self.remote_is_lite
+            )
 
     async def _shut(self) -> None:
         for task in self._tasks:

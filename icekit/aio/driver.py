@@ -92,7 +92,7 @@ class Driver(Generic[EventT]):
         self._pump()
 
     def hurry(self) -> None:
-        """The same, where the first check must not wait for the next turn of the loop."""
+        """The same, where the first packet must not wait for the next turn of the loop."""
         self._pump()
         if not self._closed:
             self._do_what_is_due(self.now())
@@ -303,7 +303,7 @@ class Driver(Generic[EventT]):
                 udp.close()
                 return
             endpoint.socket_opened(wanted.id, udp.local, self.now())
-        self._pump()
+        self.hurry()
 
     async def _open_listener(self, wanted: ListenerWanted) -> None:
         endpoint = cast("ListenerUser", self.endpoint)

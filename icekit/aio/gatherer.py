@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -62,6 +62,17 @@ def require_local_addresses(network: NetworkConfig, way_out: str) -> tuple[str, 
             f"the filters leave no local address; this host has {here}; to use one with a reason in brackets, {way_out}"
         )
     raise ConfigError(f"this host has no address that others can reach; connect it to a network, or {way_out}")
+
+
+def require_hosts(named: Sequence[str] | None, network: NetworkConfig, families: Collection[int]) -> list[str]:
+    """The addresses of these families (4, 6) to connect from: of those named, or of this host. ConfigError if none."""
+    way_out = 'name an address in local_addresses (["127.0.0.1"] reaches peers on this host)'
+    hosts = require_local_addresses(network, way_out) if named is None else named
+    fitting = [host for host in hosts if (6 if ":" in host else 4) in families]
+    if not fitting:
+        wanted = " or ".join(f"IPv{family}" for family in families)
+        raise ConfigError(f"there is no local address of {wanted or 'any family'} to connect from; {way_out}")
+    return fitting
 
 
 def _why_not(item: Interface) -> str:
@@ -143,4 +154,4 @@ async def resolve_server(
         core.server_unresolved(
             place, f"the name {server.uri.host} does not resolve: {resolution.failure}", driver.now()
         )
-    driver.wake()
+    driver.hurry()

@@ -139,8 +139,8 @@ def test_the_round_trips_are_those_of_the_scenario() -> None:
 def test_the_skew_delays_what_one_side_hears() -> None:
     late = [run(Scenario(skew_ms=skew)) for skew in (0, 100, -100)]
     assert [outcome.a.gathered_ms for outcome in late] == [pytest.approx(30)] * 3
-    # B begins when it hears from A; A begins at once.
-    assert [outcome.b.gathered_ms for outcome in late] == [pytest.approx(value) for value in (60, 160, 60)]
+    # B begins when it hears from A, with a check, and asks the server a slot later; A begins at once.
+    assert [outcome.b.gathered_ms for outcome in late] == [pytest.approx(value) for value in (80, 180, 80)]
     assert last(late[2]) > last(late[0]) + 50
 
 
