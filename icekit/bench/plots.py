@@ -154,13 +154,13 @@ _TICKS = (0, 10, 30, 100, 300, 1_000, 3_000, 10_000, 30_000)
 _LINE, _MEDIA = 19.0, {"sim": "simulator", "lab": "laboratory"}
 
 
-def overviews(found: Sequence[Block]) -> Iterator[tuple[str, list[Block]]]:
-    """The blocks of one medium and kind, where there are some, with a title."""
+def overviews(found: Sequence[Block], least: int = 2) -> Iterator[tuple[str, list[Block]]]:
+    """The blocks of one medium and kind, where there are that many, with a title."""
     groups: dict[str, list[Block]] = {}
     for block in found:
         kind = WHOLE_CALLS if any(map(is_whole, block.entries)) else ICE_ALONE
         groups.setdefault(f"All conditions: {_MEDIA[block.entries[0].setting.medium]}, {kind}", []).append(block)
-    yield from ((title, group) for title, group in groups.items() if len(group) > 1)
+    yield from ((title, group) for title, group in groups.items() if len(group) >= least)
 
 
 def _overview(name: str, title: str, group: Sequence[Block], styles: Mapping[str, int]) -> Drawing:

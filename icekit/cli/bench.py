@@ -60,6 +60,7 @@ Plots = Annotated[
     Path | None, typer.Option("--plots", metavar="FOLDER", help="Write drawings there, as SVG and PNG (extra plot).")
 ]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report with drawings there.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Medians as Markdown tables, for a page or a ticket.")]
 Percentiles = Annotated[bool, typer.Option("--percentiles", help="p50, p90 and p99 of every phase.")]
 ListAll = Annotated[bool, typer.Option("--list", help="The engines and networks there are.")]
 
@@ -86,6 +87,7 @@ def bench(
     seed: Seed = 1,
     out: Out = None,
     json: JsonOutput = False,
+    markdown: Markdown = False,
     percentiles: Percentiles = False,
     plots: Plots = None,
     html: Html = None,
@@ -105,7 +107,7 @@ def bench(
         _print_list(json)
         return
     old = None if compare is None else _read(compare, "--compare")
-    show = _Showing(json=json, percentiles=percentiles, plots=plots, html=html, old=old)
+    show = _Showing(json=json, markdown=markdown, percentiles=percentiles, plots=plots, html=html, old=old)
     if read is not None:
         conditions = (trickle, full, relay_only, dead, loss, signaling, gathered)
         _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out, *conditions)
@@ -300,12 +302,15 @@ class _Showing:
     """In which forms, and what ``old`` results are compared with. ConfigError before anything is measured."""
 
     json: bool
+    markdown: bool
     percentiles: bool
     plots: Path | None
     html: Path | None
     old: Results | None
 
     def __post_init__(self) -> None:
+        if self.json and self.markdown:
+            raise ConfigError("--json and --markdown are two forms of one thing; leave one out")
         if self.plots is not None:
             from icekit.bench.canvas import require
 
@@ -327,6 +332,10 @@ class _Showing:
             render.print_json(comparison)
         elif self.json:
             sys.stdout.write(write_results(results))
+        elif self.markdown:
+            from icekit.bench.markdown import markdown
+
+            typer.echo(markdown(results))
         else:
             width = render.console().width
             render.print_page(results_page(results, width=width, percentiles=self.percentiles))

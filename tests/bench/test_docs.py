@@ -16,7 +16,11 @@ from icekit.bench.networks import read_network
 from icekit.bench.samples import Phase
 from icekit.cli import app
 
-PAGE = (Path(__file__).parents[2] / "docs" / "bench.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README, DOCS = ROOT / "README.md", ROOT / "docs" / "bench.md"
+PAGE = DOCS.read_text(encoding="utf-8")
+QUOTE = (ROOT / "benchmarks" / "quote.py").read_text(encoding="utf-8")
+_QUOTED = r"<!-- bench: ([a-z-]+) -->\n(.*?)<!-- end of bench -->"
 COMMANDS = re.findall(r"^    (?:\$ |sudo )?icekit (bench.*?)(?: +#.*)?$", PAGE, re.MULTILINE)
 
 
@@ -48,6 +52,19 @@ def test_the_page_shows_what_is_printed() -> None:
 def _without_figures(text: str) -> list[str]:
     lines = (" ".join(re.sub(r"[+-]?\d+(\.\d+)?", "N", line).split()) for line in text.splitlines())
     return [re.sub(r"(N ).*", r"\1", line) if re.match(r"\w+ N/N", line) else line for line in lines if line]
+
+
+def test_all_figures_of_the_pages_are_of_one_run() -> None:
+    """``benchmarks/quote.py`` writes them; nobody changes one by hand in one of the two."""
+    texts = {path.name: re.findall(_QUOTED, path.read_text(encoding="utf-8"), re.DOTALL) for path in (README, DOCS)}
+    commits = [re.findall(r"[Cc]ommit ([0-9a-f]{7,})", "".join(text for _, text in found)) for found in texts.values()]
+    assert commits[0] == commits[1]
+    assert len(commits[0]) == 1
+    rows = [{line for _, text in found for line in text.splitlines() if line[:2] == "| "} for found in texts.values()]
+    assert len(rows[0]) > 5
+    assert rows[0] <= rows[1]
+    for name, _ in (*texts["README.md"], *texts["bench.md"]):
+        assert f'case "{name}":' in QUOTE
 
 
 def test_every_phase_and_engine_is_told() -> None:

@@ -36,6 +36,8 @@ def test_a_table_a_file_and_json_say_the_same(tmp_path: Path) -> None:
     assert read_results(printed.stdout).samples == written.samples
     again = runner.invoke(app, ["bench", "--read", str(path)])
     assert again.stdout == result.stdout
+    tables = runner.invoke(app, ["bench", "--read", str(path), "--markdown"])
+    assert "| no NAT, 50 ms | 50 / 75 | " in tables.stdout
 
 
 def test_every_condition_is_an_option() -> None:
@@ -129,6 +131,7 @@ def test_the_list() -> None:
         (["--all", "--engine", "icekit"], "--all takes every engine"),
         (["--read", "nothing.jsonl"], "--read: nothing.jsonl"),
         (["--read", "pyproject.toml"], "--read: pyproject.toml: line 1: no JSON"),
+        (["--json", "--markdown"], "--json and --markdown are two forms"),
         (["--read", "x", "--lab"], "--read shows what was measured before"),
     ],
 )
