@@ -19,12 +19,19 @@ class PortUnreachable(Datagram):
 
 @dataclass(frozen=True, slots=True)
 class Segment(Datagram):
-    """A TCP segment; ``sequence`` and ``acknowledgment`` count from 0 and never wrap."""
+    """A TCP segment; ``sequence`` and ``acknowledgment`` count from 0 and never wrap.
+
+    ``blocks``: what has arrived beyond ``acknowledgment``, from the first number to behind the last one (RFC 2018 §3).
+    ``stamp``: when it left; ``echo``: when the segment left that it answers (RFC 7323 §3).
+    """
 
     transport: Transport = Transport.TCP
     flags: int = ACK
     sequence: int = 0
     acknowledgment: int = 0
+    blocks: tuple[tuple[int, int], ...] = ()
+    stamp: float | None = None
+    echo: float | None = None
 
     @property
     def length(self) -> int:

@@ -1,7 +1,7 @@
 """One end of a simulated TCP connection (RFC 9293), as asyncio's ``Transport``.
 
-Done: handshake, refusal, ordering, retransmission (RFC 6298, fast: RFC 6582), half-close, reset, time-out.
-Not done: congestion control, receive windows, simultaneous open, SACK.
+Done: handshake, refusal, ordering, retransmission (``flight.py``), half-close, reset, time-out.
+Not done: congestion control, receive windows, simultaneous open.
 """
 
 from __future__ import annotations
@@ -16,35 +16,23 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from icekit.net import Address
+from icekit.sim.flight import Flight
 from icekit.sim.packet import ACK, FIN, RST, SYN, Segment
 from icekit.sim.udp import socket_address
 
 if TYPE_CHECKING:
     from icekit.sim.tcp import TcpStack
 
-# RFC 6298 §2: 1 s before the first measurement; the least one is Linux's.
-_INITIAL_RTO, _LEAST_RTO, _LARGEST_RTO = 1.0, 0.2, 60.0
 # Linux's tcp_syn_retries and tcp_retries2.
 _SYN_RETRIES, _RETRIES = 6, 15
-# RFC 5681 §3.2.
-_DUPLICATES = 3
+# RFC 2018 §3: three fit beside timestamps.
+_BLOCKS = 3
 _WINDOW = 262_144
 _HIGH_WATER = 65_536
 
 
 def _system_error(kind: type[OSError], number: int) -> OSError:
     return kind(number, os.strerror(number))
-
-
-class _InFlight:
-    """A segment that waits for its acknowledgment."""
-
-    __slots__ = ("segment", "sent_at", "tries")
-
-    def __init__(self, segment: Segment, sent_at: float) -> None:
-        self.segment = segment
-        self.sent_at = sent_at
-        self.tries = 1
 
 
 class SimStream(asyncio.Transport):
@@ -76,18 +64,13 @@ class SimStream(asyncio.Transport):
         self._pending = bytearray()
         self._eof_wanted = False
         self._eof_sent = False
-        self._flight: deque[_InFlight] = deque()
-        self._flying = 0
+        self._flight = Flight()
         self._next = 0
         self._timer: asyncio.TimerHandle | None = None
-        self._rto = _INITIAL_RTO
-        self._srtt: float | None = None
-        self._rttvar = 0.0
-        self._duplicates = 0
-        self._recover = 0
         self._mss = 1440 if local.family == 6 else 1460
         # Receiving.
         self._expected = 0
+        self._echo: float | None = None
         self._early: dict[int, Segment] = {}
         self._inbox: deque[bytes] = deque()
         self._peer_done = False
@@ -101,6 +84,8 @@ class SimStream(asyncio.Transport):
     def receive(self, segment: Segment) -> None:
         """Take a segment of this connection."""
         flags = segment.flags
+        if segment.length:
+            self._echo = segment.stamp
         if flags & RST:
             refused = not self._established and not self._passive
             self._fail(
@@ -115,14 +100,15 @@ class SimStream(asyncio.Transport):
                 self._emit(SYN | ACK)
                 return
         if flags & ACK:
-            self._acknowledged(segment.acknowledgment)
-        if not self._established and self._expected and not (self._flight and self._flight[0].segment.flags & SYN):
+            self._flight.acknowledged(segment, self._loop.time())
+            self._send_lost()
+        if not self._established and self._expected and not self._flight.is_opening:
             self._established = True
             if not self.opened.done():
                 self.opened.set_result(None)
         if segment.length:
             self._take(segment)
-            self._send_plain(ACK)
+            self._send_plain(ACK, self._blocks(segment))
         self._push()
         if self._eof_sent and self._peer_done and not self._flight:
             self._forget()
@@ -153,62 +139,52 @@ class SimStream(asyncio.Transport):
             if not self._call(self._protocol.eof_received):
                 self.close()
 
-    def _acknowledged(self, number: int) -> None:
-        progress = False
-        while self._flight and self._flight[0].segment.sequence + self._flight[0].segment.length <= number:
-            flown = self._flight.popleft()
-            self._flying -= len(flown.segment.data)
-            progress = True
-            # RFC 6298 §3 (Karn): what was sent twice must not be measured.
-            if flown.tries == 1:
-                self._measure(self._loop.time() - flown.sent_at)
-        if progress:
-            self._duplicates = 0
-            if self._srtt is not None:
-                self._rto = self._srtt + max(_LEAST_RTO, 4 * self._rttvar)
-            self._stop_timer()
-            # RFC 6582 §3.2: a partial acknowledgment shows the next hole.
-            if self._flight and number < self._recover:
-                self._resend()
-            self._arm()
-        elif self._flight:
-            self._duplicates += 1
-            if self._duplicates == _DUPLICATES and number >= self._recover:
-                self._recover = self._next
-                self._resend()
-
-    def _resend(self) -> None:
-        oldest = self._flight[0]
-        oldest.tries += 1
-        self._stack.host.send(oldest.segment)
-
-    def _measure(self, rtt: float) -> None:
-        # RFC 6298 §2.2, 2.3.
-        if self._srtt is None:
-            self._srtt, self._rttvar = rtt, rtt / 2
-        else:
-            self._rttvar = 0.75 * self._rttvar + 0.25 * abs(self._srtt - rtt)
-            self._srtt = 0.875 * self._srtt + 0.125 * rtt
+    def _blocks(self, latest: Segment) -> tuple[tuple[int, int], ...]:
+        """What has arrived behind a gap: RFC 2018 §4, first the block with the latest segment."""
+        blocks: list[tuple[int, int]] = []
+        for sequence in sorted(self._early):
+            end = sequence + self._early[sequence].length
+            if blocks and blocks[-1][1] == sequence:
+                blocks[-1] = blocks[-1][0], end
+            else:
+                blocks.append((sequence, end))
+        blocks.sort(key=lambda block: not block[0] <= latest.sequence < block[1])
+        return tuple(blocks[:_BLOCKS])
 
     def _emit(self, flags: int, data: bytes = b"") -> None:
         """Send what has to be acknowledged."""
-        segment = Segment(
-            self.local, self.remote, data, flags=flags, sequence=self._next, acknowledgment=self._expected
-        )
+        segment = self._segment(flags, data)
         self._next += segment.length
-        self._flight.append(_InFlight(segment, self._loop.time()))
-        self._flying += len(data)
+        self._flight.sent(segment, self._loop.time())
         self._stack.host.send(segment)
         self._arm()
 
-    def _send_plain(self, flags: int) -> None:
-        self._stack.host.send(
-            Segment(self.local, self.remote, b"", flags=flags, sequence=self._next, acknowledgment=self._expected)
+    def _send_plain(self, flags: int, blocks: tuple[tuple[int, int], ...] = ()) -> None:
+        self._stack.host.send(self._segment(flags, b"", blocks))
+
+    def _segment(self, flags: int, data: bytes, blocks: tuple[tuple[int, int], ...] = ()) -> Segment:
+        return Segment(
+            self.local,
+            self.remote,
+            data,
+            flags=flags,
+            sequence=self._next,
+            acknowledgment=self._expected,
+            blocks=blocks,
+            stamp=self._loop.time(),
+            echo=self._echo,
         )
 
+    def _send_lost(self) -> None:
+        for segment in self._flight.take_lost(self._loop.time()):
+            self._stack.host.send(segment)
+        self._arm()
+
     def _arm(self) -> None:
-        if self._flight and self._timer is None and not self._gone:
-            self._timer = self._loop.call_later(self._rto, self._timed_out)
+        self._stop_timer()
+        due = None if self._gone else self._flight.due()
+        if due is not None:
+            self._timer = self._loop.call_at(due, self._timed_out)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -217,20 +193,18 @@ class SimStream(asyncio.Transport):
 
     def _timed_out(self) -> None:
         self._timer = None
-        oldest = self._flight[0]
-        if oldest.tries > (_RETRIES if self._established else _SYN_RETRIES):
-            self._fail(_system_error(TimeoutError, errno.ETIMEDOUT))
-            return
-        # RFC 6298 §5.5: back off the timer.
-        self._rto = min(self._rto * 2, _LARGEST_RTO)
-        self._recover = self._next
-        self._resend()
-        self._arm()
+        for segment in self._flight.take_timed_out(self._loop.time()):
+            # It counts this sending already.
+            if self._flight.tries > (_RETRIES if self._established else _SYN_RETRIES) + 1:
+                self._fail(_system_error(TimeoutError, errno.ETIMEDOUT))
+                return
+            self._stack.host.send(segment)
+        self._send_lost()
 
     def _push(self) -> None:
         if not self._established or self._gone:
             return
-        while self._pending and self._flying < _WINDOW:
+        while self._pending and self._flight.size < _WINDOW:
             data = bytes(self._pending[: self._mss])
             del self._pending[: self._mss]
             self._emit(ACK, data)
