@@ -127,8 +127,10 @@ def check_privileges() -> None:
         raise ConfigError(f"network namespaces need Linux, this is {sys.platform}")
     if os.geteuid() != 0:
         raise ConfigError("making network namespaces needs root: run it with sudo")
-    for name in _PACKAGES:
-        _program(name)
+    missing = [name for name in _PACKAGES if _found(name) is None]
+    if missing:
+        names, packages = " and ".join(missing), " ".join(_PACKAGES[name] for name in missing)
+        raise ConfigError(f"missing: {names}; install with: apt-get install {packages}")
 
 
 def remove_all() -> list[str]:
@@ -185,9 +187,13 @@ def _is_alive(pid: int) -> bool:
         return False
 
 
-def _program(name: str) -> str:
+def _found(name: str) -> str | None:
     # Debian keeps these two out of the PATH of an ordinary user and of some services.
-    found = shutil.which(name) or shutil.which(name, path=_SYSTEM_FOLDERS)
+    return shutil.which(name) or shutil.which(name, path=_SYSTEM_FOLDERS)
+
+
+def _program(name: str) -> str:
+    found = _found(name)
     if found is None:
         raise ConfigError(f"the program {name} is missing: apt-get install {_PACKAGES[name]}")
     return found

@@ -50,4 +50,4 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setattr(namespaces, "_SYSTEM_FOLDERS", str(tmp_path))
     with pytest.raises(ConfigError) as error, Lab(KernelNat.MASQUERADE):
         pass
-    assert str(error.value) == "the program ip is missing: apt-get install iproute2"
+    assert str(error.value) == "missing: ip and nft; install with: apt-get install iproute2 nftables"
