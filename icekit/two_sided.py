@@ -30,6 +30,11 @@ MAX_PAIRS = 200
 
 _MAX_EVIDENCE = 12
 _SUCCEEDED = "succeeded"
+# Host addresses that others reach, too; laboratories use documentation ranges as public ones.
+_REACHED_FROM_OUTSIDE = (
+    *(AddressClass.GLOBAL, AddressClass.LOOPBACK),
+    *(AddressClass.DOCUMENTATION, AddressClass.BENCHMARK),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +289,7 @@ def _seen(views: _Views, reports: tuple[ProbeReport, ProbeReport]) -> Iterator[s
 
 def _culprit(remote: Candidate, x: str, y: str, report: ProbeReport, heard: bool) -> str:
     """Who drops what ``x`` sent, as far as it is known; ``heard``: checks of ``y`` do arrive at ``x`` on this path."""
-    if remote.type is CandidateType.HOST and remote.address_class not in (AddressClass.GLOBAL, AddressClass.LOOPBACK):
+    if remote.type is CandidateType.HOST and remote.address_class not in _REACHED_FROM_OUTSIDE:
         return "an address of a local network, which only that network reaches"
     if udp_works(report) is False:
         return f"the network of {x} lets no UDP out"

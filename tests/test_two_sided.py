@@ -95,6 +95,7 @@ def test_a_relay_that_works_is_named_and_the_rest_is_no_finding() -> None:
     ("remote", "udp", "why"),
     [
         (B_HOST, True, "an address of a local network, which only that network reaches"),
+        (B_HOST.replace("192.168.2.2", "2001:db8::2"), True, "the firewall or NAT of B dropped them"),
         (B_SRFLX, False, "the network of A lets no UDP out"),
         (B_SRFLX, None, "a firewall or NAT between A and B dropped them"),
         (B_RELAY, True, "the relay of B, or a firewall before it, dropped them"),

@@ -124,7 +124,7 @@ def _page(page: Page) -> RenderableType:
     line = Text(page.code.text, style=f"bold {_STYLES[page.code.tone]}") + _text(f"  {page.summary}", "bold")
     parts: list[RenderableType] = [line]
     for section in page.sections:
-        parts += _section(section.title, Group(*_bodies(section.bodies)))
+        parts += [Text(), _text(section.title, "bold"), *_bodies(section.bodies)]
     if page.footer:
         parts += [Text(), Text(page.footer, style="dim")]
     return Group(*parts)
@@ -197,7 +197,11 @@ def _bodies(bodies: Sequence[Body]) -> Iterator[RenderableType]:
         # Two tables would look like one, and lines before a head like rows of their own table.
         if index and isinstance(body, Table) and (body.header or isinstance(bodies[index - 1], Table)):
             yield Text()
-        yield _body(body)
+        if isinstance(body, Lines) and all(line.text.startswith("candidate:") for line in body.lines):
+            # They are copied from here, and a line break of ours would go with them: the terminal wraps them itself.
+            yield from (_text(f"  {line.text}", _STYLES[line.tone], no_wrap=True) for line in body.lines)
+        else:
+            yield Padding(_body(body), (0, 0, 0, 2))
 
 
 def _body(body: Body) -> RenderableType:
