@@ -18,6 +18,7 @@ import aiortc
 from aiortc import (
     RTCCertificate,
     RTCConfiguration,
+    RTCDtlsFingerprint,
     RTCDtlsParameters,
     RTCDtlsTransport,
     RTCIceGatherer,
@@ -68,6 +69,7 @@ PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__iceConnectionState",
         "_RTCPeerConnection__iceTransports",
         "_RTCPeerConnection__isClosed",
+        "_RTCPeerConnection__remoteIce",
         "_RTCPeerConnection__sctp",
     ),
     RTCCertificate: ("_cert", "_key"),
@@ -179,6 +181,17 @@ class IceTransport(RTCIceTransport):
         # The user name fragment that the peer had before a restart.
         self._left: str | None = None
 
+    def expect(self, remoteParameters: RTCIceParameters) -> None:
+        """What ``start`` will be given when there is a candidate: its check can leave then."""
+        if self.gatherer.state == "new":
+            self._know(remoteParameters)
+
+    def _know(self, remoteParameters: RTCIceParameters) -> None:
+        connection = self.connection
+        connection.remote_is_lite = remoteParameters.iceLite
+        connection.remote_username = remoteParameters.usernameFragment
+        connection.remote_password = remoteParameters.password
+
     async def start(self, remoteParameters: RTCIceParameters) -> None:
         """Return when data may flow; called again, it takes the credentials of a restart. ConnectionError if closed."""
         if self.state == "closed":
@@ -188,10 +201,8 @@ class IceTransport(RTCIceTransport):
             await self._until_working()
             return
         connection = self.connection
-        connection.remote_is_lite = remoteParameters.iceLite
         if connection.remote_username is None:
-            connection.remote_username = remoteParameters.usernameFragment
-            connection.remote_password = remoteParameters.password
+            self._know(remoteParameters)
         if self._monitoring is None:
             self._set_state("checking")
             self._monitoring = asyncio.get_running_loop().create_task(self._monitor_states())
@@ -210,7 +221,7 @@ class IceTransport(RTCIceTransport):
 
     def restart(self) -> None:
         """New credentials and candidates; the pair in use stays until the peer has new ones, too."""
-        if self.connection.remote_username is not None:
+        if self.gatherer.state != "new" and self.connection.remote_username is not None:
             self._left = self.connection.remote_username
         self.gatherer.restart()
 
@@ -264,11 +275,19 @@ class IceTransport(RTCIceTransport):
 
 
 class Certificate(RTCCertificate):
-    """aiortc's certificate; what OpenSSL makes of it is made once, when there is time for it."""
+    """aiortc's certificate; what OpenSSL makes of it is made once, its context when there is time for it."""
 
     @cached_property
     def _context(self) -> Any:
         return super()._create_ssl_context(SRTP_PROFILES)
+
+    @cached_property
+    def _fingerprints(self) -> list[RTCDtlsFingerprint]:
+        return super().getFingerprints()
+
+    def getFingerprints(self) -> list[RTCDtlsFingerprint]:
+        """Those of its descriptions, of which each asks."""
+        return [*self._fingerprints]
 
     def prepare(self) -> None:
         """It takes half a millisecond, which the handshake does not have to wait for."""
@@ -408,8 +427,16 @@ class StockPeerConnection(RTCPeerConnection):
         private._RTCPeerConnection__sctp = sctp
 
     async def _RTCPeerConnection__connect(self) -> None:
+        private = _private(self)
         stock: Any = super()
         if not self.stock:
+            expected: dict[Any, RTCIceParameters] = {}
+            for user, parameters in private._RTCPeerConnection__remoteIce.items():
+                dtls = user.receiver.transport if isinstance(user, RTCRtpTransceiver) else user.transport
+                # Of what is bundled, the first section counts.
+                expected.setdefault(dtls.transport, parameters)
+            for transport, parameters in expected.items():
+                transport.expect(parameters)
             if isinstance(self.sctp, association.SctpTransport):
                 # A program on aiortc may have a coroutine for a handler, which hears nothing of the packet that
                 # announces the channel; aiortc has no trickle.
