@@ -126,7 +126,8 @@ def check_privileges() -> None:
     if sys.platform != "linux":
         raise ConfigError(f"network namespaces need Linux, this is {sys.platform}")
     if os.geteuid() != 0:
-        raise ConfigError("making network namespaces needs root: run it with sudo")
+        # sudo has a PATH of its own, without that of a virtual environment.
+        raise ConfigError('making network namespaces needs root: run it with sudo "$(command -v icekit)" …')
     missing = [name for name in _PACKAGES if _found(name) is None]
     if missing:
         names, packages = " and ".join(missing), " ".join(_PACKAGES[name] for name in missing)

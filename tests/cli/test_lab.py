@@ -81,7 +81,7 @@ def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch, arguments: lis
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     done = CliRunner().invoke(app, ["lab", *arguments])
     assert (done.exit_code, done.stdout) == (2, "")
-    assert done.stderr == "icekit: making network namespaces needs root: run it with sudo\n"
+    assert done.stderr == 'icekit: making network namespaces needs root: run it with sudo "$(command -v icekit)" …\n'
 
 
 def test_elsewhere_than_on_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

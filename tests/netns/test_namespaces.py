@@ -33,7 +33,7 @@ def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ConfigError) as error, Lab(KernelNat.MASQUERADE):
         pass
-    assert str(error.value) == "making network namespaces needs root: run it with sudo"
+    assert str(error.value) == 'making network namespaces needs root: run it with sudo "$(command -v icekit)" …'
 
 
 def test_elsewhere_than_on_linux_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
