@@ -13,7 +13,6 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final
 
 from icekit.candidate import Candidate
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
@@ -53,9 +52,6 @@ from icekit.turn import TurnAllocation
 from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived, ServerRedirected, Step, TurnState
 
 log = logging.getLogger(__name__)
-
-# A request that nobody answers ends by its own schedule; the deadline, a little later, ends what hangs between two.
-_GRACE: Final = 0.5
 
 
 class Gatherer:
@@ -121,8 +117,9 @@ class Gatherer:
             fitting = [item for item in fitting if server.uri.is_turn or item.transport is Transport.UDP]
             if fitting := fitting[: self._config.max_addresses]:
                 asked = True
-                share = self._config.patience / len(fitting)
-                leg = ServerLeg(str(server.uri), place, base, deque(fitting), fitting[0], server.credential, share)
+                url, credential, patience = str(server.uri), server.credential, self._config.patience
+                share = patience / len(fitting)
+                leg = ServerLeg(url, place, base, deque(fitting), fitting[0], credential, patience, share)
                 self._legs.append(leg)
                 self._queue.append(leg)
         if not asked:
@@ -332,16 +329,15 @@ class Gatherer:
         if leg is not None and self._pacer.may_start(now):
             self._pacer.take(now)
             self._queue.remove(leg)
-            leg.deadline = leg.deadline or now + self._config.patience + _GRACE
             self._ask(leg, now)
 
     def _ask(self, leg: ServerLeg, now: float) -> None:
         """Ask the next address of a server."""
         local = leg.base.local
         assert local is not None
-        leg.endpoint = endpoint = leg.endpoints.popleft()
+        schedule = leg.next_endpoint(self._config, now)
+        endpoint = leg.endpoint
         path = Path(local, endpoint.address, endpoint.transport)
-        schedule = self._config.schedule.until(leg.share)
         if leg.credential is None:
             self._bindings.send(leg, Method.BINDING, path, (), schedule, now)
             return
@@ -363,7 +359,7 @@ class Gatherer:
             local=local if udp else Address(leg.base.host, 0),
             server_name=endpoint.server_name,
             stream_id=leg.attempt * self._stride,
-            config=replace(self._config.turn, schedule=schedule, connect_timeout=leg.share),
+            config=replace(self._config.turn, schedule=schedule, connect_timeout=schedule.timeout),
             pacer=self._pacer,
         )
         leg.allocation.allocate(now)
@@ -442,7 +438,7 @@ class Gatherer:
         if leg in self._queue:
             self._queue.remove(leg)
         self._end_asking(leg, now)
-        self._fail(leg, f"no result within {self._config.patience:g} s", now)
+        self._fail(leg, f"no result within {leg.patience:g} s", now)
 
     def _end_asking(self, leg: ServerLeg, now: float) -> None:
         self._bindings.cancel(leg)

@@ -25,6 +25,8 @@ class GatherConfig:
 
     ``ta``: between two new transactions (RFC 8445 §14.2); retransmissions are not counted.
     ``patience``: how long a server that does not answer is waited for, from each local address.
+    ``stream_patience``: the same for the last address over TCP or TLS, where a lost packet waits for the system to
+    repeat it, in ever longer intervals (RFC 8489 §6.2.2 has 39.5 s for an answer).
     ``max_addresses``: how many addresses of one URL and family are tried, one after the other (RFC 5928 §3); they share
     the patience.
     ``schedule``: retransmissions, cut at the patience (RFC 8445 §14.3: the first not before 500 ms).
@@ -33,13 +35,14 @@ class GatherConfig:
 
     ta: float = 0.005
     patience: float = 5.0
+    stream_patience: float = 5.0
     max_addresses: int = 2
     schedule: Schedule = Schedule.exponential()  # noqa: RUF009 - a frozen value
     turn: TurnConfig = TurnConfig()  # noqa: RUF009 - a frozen value
 
     def __post_init__(self) -> None:
-        if not (self.ta > 0 and self.patience > 0 and self.max_addresses >= 1):
-            raise ConfigError("gathering needs ta and patience above 0, and max_addresses of at least 1")
+        if not (min(self.ta, self.patience, self.stream_patience) > 0 and self.max_addresses >= 1):
+            raise ConfigError("gathering needs ta and both patiences above 0, and max_addresses of at least 1")
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from typing import Final
 
+from icekit.gathering_plan import GatherConfig
 from icekit.local_candidates import Source
 from icekit.local_sockets import LocalSocket
 from icekit.net import Address
 from icekit.resolution import ServerEndpoint
+from icekit.transmissions import Schedule
 from icekit.turn import TurnAllocation
+
+# A request that nobody answers ends by its own schedule; the deadline, a little later, ends what hangs between two.
+_GRACE: Final = 0.5
 
 
 @dataclass(slots=True, eq=False)
 class ServerLeg:
-    """One server asked from one local address; ``place`` is the server's in the list, ``share`` seconds per address.
+    """One server asked from one local address; ``place`` is the server's in the list.
 
-    ``endpoints`` are those still to be tried. ``deadline`` is set while it is asked.
+    ``endpoints`` are those still to be tried. ``patience``: seconds for all, ``share`` for one of them. ``deadline`` is
+    set while it is asked.
     """
 
     url: str
@@ -25,12 +32,24 @@ class ServerLeg:
     endpoints: deque[ServerEndpoint]
     endpoint: ServerEndpoint
     credential: tuple[str, str] | None = field(repr=False)
+    patience: float
     share: float
     local: Address | None = None
     attempt: int | None = None
     allocation: TurnAllocation | None = None
     deadline: float | None = None
     done: bool = False
+
+    def next_endpoint(self, config: GatherConfig, now: float) -> Schedule:
+        """Go on with the next address; when its requests are sent, and how long it is waited for."""
+        self.endpoint = self.endpoints.popleft()
+        if self.endpoint.transport.is_stream and not self.endpoints:
+            self.patience, self.deadline = config.stream_patience, None
+            schedule = Schedule.once(self.patience)
+        else:
+            schedule = config.schedule.until(self.share)
+        self.deadline = self.deadline or now + self.patience + _GRACE
+        return schedule
 
     @property
     def source(self) -> Source:

@@ -9,6 +9,7 @@ from typing import Final
 from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
 from icekit.gathering_plan import GatherConfig
+from icekit.ice_config import IceConfig
 from icekit.net import Address, Datagram
 from icekit.stun import Method, indication
 from icekit.transaction import Schedule
@@ -16,8 +17,11 @@ from icekit.transaction import Schedule
 # A lost packet to a server costs one of the ``fresh`` intervals; most answers come before the first. As many
 # retransmissions as RFC 8489 §6.2.1 has, never less than 500 ms apart (RFC 8445 §14.3), but within the patience of
 # gathering: a relay may be all that there is, and four attempts in five seconds fail too often at 10 % loss.
+# A stream has no such attempts of ours; it is waited for as long as ICE does not fail (RFC 8863 §4): a system opens a
+# connection with packets after 1, 3, 7 and 15 s, and one in twenty needs the fourth at 20 % loss.
 SESSION_GATHERING: Final = GatherConfig(
-    schedule=Schedule((0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), 5.0, (0.05, 0.1, 0.2, 0.3))
+    schedule=Schedule((0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), 5.0, (0.05, 0.1, 0.2, 0.3)),
+    stream_patience=IceConfig().patience,
 )
 """How a session gathers, if nothing else is asked for."""
 

@@ -33,6 +33,7 @@ from icekit.net import (
     Transport,
 )
 from icekit.network_config import NetworkConfig
+from icekit.session_gathering import SESSION_GATHERING
 from icekit.stun import Class, IntegrityKey, Message, Method, decode, long_term_key
 from icekit.turn_config import TurnConfig
 from tests.gathering_world import (
@@ -557,6 +558,21 @@ def test_a_server_that_falls_silent_between_two_requests_ends_soon_after_the_pat
     # It may have made the allocation all the same, so that is given back; nothing else is sent.
     world.run(60.0)
     assert {decode(item.data).method for _, item in world.sent[sent:]} == {Method.REFRESH}
+
+
+@pytest.mark.parametrize("config", [GatherConfig(), SESSION_GATHERING], ids=["tool", "session"])
+def test_a_session_waits_for_a_relay_as_long_as_the_system_may_repeat_a_lost_syn(config: GatherConfig) -> None:
+    world = World([HOME], [server(TCP_URL, USER)], config=config)
+    # The fourth SYN leaves after 7 s.
+    world.add(turn_server(), 3.5, TURN)
+    world.start()
+    world.resolve(0, endpoint(TCP_URL, TURN))
+    world.run()
+    if config is SESSION_GATHERING:
+        assert [kind for kind, *_ in found(world)] == ["host", "relay"]
+        assert failures(world) == []
+    else:
+        assert [seconds for *_, seconds in failures(world)] == [5.0]
 
 
 def test_a_relay_where_nobody_can_send_is_given_back() -> None:

@@ -65,6 +65,13 @@ def test_other_seeds_lose_other_packets() -> None:
     assert len({measure(setting, 0, seed).phases[Phase.FIRST_VALID] for seed in range(5)}) > 1
 
 
+# TCP that one loss stopped failed these: 4 and 9 after the first check, 25 and 29 because the fourth SYN was too late.
+@pytest.mark.parametrize("seed", [4, 9, 25, 29])
+def test_a_fifth_lost_fails_no_call_where_only_tcp_leaves(seed: int) -> None:
+    sample = measure(replace(SETTING, engine="icekit_ice", network="udp-blocked--open", loss=0.2), 0, seed)
+    assert (sample.failure, sample.path) == (None, "relay")
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_call_in_phases(engine: str) -> None:
     sample = found(engine)
