@@ -44,7 +44,8 @@ def is_plain(setting: Setting) -> bool:
 
 def in_readme(setting: Setting) -> bool:
     """What a reader of the first screens looks at."""
-    return is_plain(setting) and setting.rtt == PLAIN.rtt and setting.trickle and setting.loss != 0.2
+    far = is_plain(setting) and setting.rtt == PLAIN.rtt and setting.trickle and setting.loss != 0.2
+    return far or (setting.rtt == 0 and setting.network in (PLAIN.network, "host"))
 
 
 def compared(results: Results, medium: str) -> str:
@@ -75,7 +76,7 @@ def written(name: str, results: Results) -> str:
             return f"{measured(results)}\n"
         case "readme":
             rows = group(results, "laboratory, whole calls", in_readme)
-            return f"{measured(results)}\n\n{table(results, rows)}"
+            return f"{measured(results, versions=False)}\n\n{table(results, rows)}"
         case "laboratory-whole-calls":
             return table(results, group(results, "laboratory, whole calls"))
         case "laboratory-ice-alone":

@@ -47,6 +47,8 @@ WIDTH: Final = 960.0
 SIZE: Final = 11.0
 """Of a text, in pixels, unless it says otherwise."""
 
+_ANCHORS: Final = {"start": "", "middle": "m", "end": "e"}
+
 Point = tuple[float, float]
 
 
@@ -122,6 +124,7 @@ def style() -> str:
     """The style sheet of all drawings, for a page that shows them."""
     light, dark = ("".join(_rules(index)) for index in (0, 1))
     text = '.plot text{font-family:"DejaVu Sans",Verdana,system-ui,sans-serif}.plot .b{font-weight:bold}'
+    text += ".plot .m{text-anchor:middle}.plot .e{text-anchor:end}"
     return f"{text}{light}@media (prefers-color-scheme:dark){{{dark}}}"
 
 
@@ -170,17 +173,18 @@ def _svg_text(shape: Text) -> str:
     place = f'x="{x}" y="{y}"'
     if shape.angle:
         place += f' transform="rotate({_number(-shape.angle)} {x} {y})"'
-    if shape.anchor != "start":
-        place += f' text-anchor="{shape.anchor}"'
     if shape.size != SIZE:
         place += f' font-size="{_number(shape.size)}"'
-    return f"<text {_look(shape.colour, bold=shape.bold)} {place}>{escape(printable(shape.text), quote=False)}</text>"
+    fixed = "" if shape.colour in LOOKS else f"{_look(shape.colour)} "
+    classes = [*([] if fixed else [shape.colour]), *(["b"] if shape.bold else []), _ANCHORS[shape.anchor]]
+    look = f'{fixed}class="{" ".join(filter(None, classes))}"'
+    return f"<text {look} {place}>{escape(printable(shape.text), quote=False)}</text>"
 
 
-def _look(colour: str, *, line: bool = False, bold: bool = False) -> str:
+def _look(colour: str, *, line: bool = False) -> str:
     if colour not in LOOKS:
         return f'fill="none" stroke="{colour}"' if line else f'fill="{colour}"'
-    return f'class="{colour}{"-l" if line else ""}{" b" if bold else ""}"'
+    return f'class="{colour}{"-l" if line else ""}"'
 
 
 def _points(points: Sequence[Point]) -> str:

@@ -39,7 +39,7 @@ def markdown(results: Results) -> str:
     return "\n".join(parts)
 
 
-def measured(results: Results) -> str:
+def measured(results: Results, *, versions: bool = True) -> str:
     """A sentence: when, where, with what, how many calls, and who failed."""
     header = results.header
     settings = [sample.setting for sample in results.samples]
@@ -48,10 +48,10 @@ def measured(results: Results) -> str:
     calls = f"{len(settings):,} calls of {len(engines)} engines in {len(conditions)} conditions"
     ours = sum(map(is_ours, failed))
     failures = f"{len(failed)} failed, {ours or 'none'} of them icekit's" if failed else "none failed"
-    versions = ", ".join(f"{name} {version}" for name, version in header.versions.items())
+    used = ", ".join(f"{name} {version}" for name, version in header.versions.items())
     return (
         f"`{header.command}`, commit {header.commit}, {header.date[:10]}, {header.machine}, {header.cores} cores, "
-        f"Python {header.python}: {calls}, {failures}" + (f" ({versions})." if versions else ".")
+        f"Python {header.python}: {calls}, {failures}" + (f" ({used})." if versions and used else ".")
     )
 
 

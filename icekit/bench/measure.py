@@ -24,7 +24,7 @@ class Orders:
     """``take`` gets each sample, ``told`` the engines' versions, ``begins`` each condition.
 
     ``runs`` of each setting. In the laboratory conditions share the time ``until`` (of ``time.monotonic``): one that
-    has had its part gets no more than three runs.
+    has had its part gets no more than three runs, and one when all of it is over.
     """
 
     runs: int

@@ -57,7 +57,9 @@ def overview(found: Sequence[Block]) -> Table:
     rows: list[list[str | Cell]] = [[Cell(head, Tone.DIM) for head in ("p50, ms", "until", "limit", *names)]]
     for block in found:
         limit = block.limit(block.goal)
-        row: list[str | Cell] = [block.label, HEADS[block.goal], Cell(milliseconds(limit), Tone.DIM)]
+        # Those of one table have one medium.
+        label = block.entries[0].setting.label.rpartition(", ")[0]
+        row: list[str | Cell] = [label, HEADS[block.goal], Cell(milliseconds(limit), Tone.DIM)]
         entries = {entry.setting.engine: entry for entry in block.entries}
         for name in names:
             entry = entries.get(name)

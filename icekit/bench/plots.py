@@ -129,12 +129,13 @@ class _Field:
         begin = self.place(self.begin)
         return self.x + self.width * (self.place(value) - begin) / (self.place(self.end) - begin)
 
-    def grid(self, ticks: Iterable[float]) -> Iterator[Shape]:
+    def grid(self, ticks: Iterable[float], *, figures: bool = True) -> Iterator[Shape]:
         """Lines from the top to the bottom, each with its figure below."""
         for tick in ticks:
             x = self.at(tick)
             yield Line(((x, self.y), (x, self.bottom)), "line")
-            yield Text(x, self.bottom + 14, f"{tick:g}", "dim", anchor="middle")
+            if figures:
+                yield Text(x, self.bottom + 14, f"{tick:g}", "dim", anchor="middle")
 
 
 def _ticks(end: float, most: int) -> list[float]:
@@ -223,10 +224,11 @@ def _phase_bars(name: str, block: Block) -> Drawing:
     bottom = 0.0
     for index, phase in enumerate(phases):
         down, across = divmod(index, _COLUMNS)
-        field = _Field(left + wide * across, 58 + (tall + 52) * down, wide - 22, tall, most * _ROOM)
+        field = _Field(left + wide * across, 58 + (tall + 34) * down, wide - 22, tall, most * _ROOM)
         bottom = field.bottom
         shapes.append(Text(field.x, field.y - 8, WORDS[phase], size=12))
-        shapes += field.grid(_ticks(field.end, 6))
+        # All fields have one scale.
+        shapes += field.grid(_ticks(field.end, 6), figures=index + _COLUMNS >= len(phases))
         for place, entry in enumerate(block.entries):
             engine, y = entry.setting.engine, field.y + _BAR * (place + 0.5)
             if across == 0:

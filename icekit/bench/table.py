@@ -142,7 +142,8 @@ def _block(block: Block, width: int, percentiles: bool, why: Mapping[Setting, Co
     )
     if reasons:
         yield Lines(reasons)
-    yield from _phases(block, width, percentiles)
+    # Those of one run are all the same.
+    yield from _phases(block, width, percentiles and any(entry.counts.runs > 1 for entry in block.entries))
 
 
 def _failures(samples: Iterable[Sample]) -> dict[Setting, Counter[str]]:

@@ -40,6 +40,7 @@ def test_inside_a_page_the_page_has_the_style() -> None:
     inside = svg(drawing(Text(1, 2, "<b>")), alone=False)
     assert inside.startswith('<svg class="plot" viewBox="0 0 960 100" role="img" aria-label="A title &lt;&amp;&gt;"')
     assert "<style" not in inside
+    assert all(rule in style() for rule in (".b{font-weight:bold}", ".m{text-anchor:middle}", ".e{text-anchor:end}"))
     assert '<text class="ink" x="1" y="2">&lt;b&gt;</text>' in inside
     used = set(re.findall(r'class="(\w+)(?:-l)?"', inside)) - {"plot"}
     assert used <= LOOKS.keys()
@@ -58,7 +59,7 @@ def test_every_shape_as_svg() -> None:
     assert (edge.get("class"), edge.get("stroke-dasharray")) == ("bad-l", "3 2")
     assert (line.get("d"), line.get("stroke-width"), line.get("stroke-dasharray")) == ("M0 0L10 5", "2", "3 2")
     assert (polygon.get("d"), polygon.get("fill")) == ("M0 0L1 0L0 1z", "#123456")
-    assert (text.get("class"), text.get("text-anchor"), text.get("transform")) == ("dim b", "end", "rotate(-90 5 6)")
+    assert (text.get("class"), text.get("font-size"), text.get("transform")) == ("dim b e", "9", "rotate(-90 5 6)")
 
 
 def pixels(*shapes: Shape) -> Image.Image:

@@ -80,8 +80,8 @@ def test_the_overview_has_a_row_for_each_condition() -> None:
     rows = [[cell.text for cell in row] for row in table.rows]
     assert rows == [
         ["p50, ms", "until", "limit", "icekit", "aioice"],
-        [SETTING.label, "selected", "175", "180 (+5.0)", "300 (+125), 1 failed"],
-        ["host, RTT 300 ms, simulator", "selected", "175", "200 (+25)", ""],
+        ["port-restricted, RTT 50 ms", "selected", "175", "180 (+5.0)", "300 (+125), 1 failed"],
+        ["host, RTT 300 ms", "selected", "175", "200 (+25)", ""],
     ]
     assert [cell.tone for cell in table.rows[1][3:]] == [Tone.GOOD, Tone.BAD]
 
