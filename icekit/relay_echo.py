@@ -26,6 +26,7 @@ class RelayEcho:
         # When each question left, and the IP packet to the relay that it was in (bytes).
         self._asked: list[tuple[float, int]] = []
         self._question_at: float | None = None
+        self._late = 0.0
         self._search: PathMtuSearch | None = None
 
     @property
@@ -52,9 +53,14 @@ class RelayEcho:
         if self._search is not None:
             self._search.due = None
 
+    def unanswered_for(self, now: float) -> float:
+        """Seconds of questions without any answer, less what they left late: a loop that stood still did not listen."""
+        return 0.0 if self.asked_since is None or self.rtt is not None else now - self.asked_since - self._late
+
     def next_question(self, now: float) -> bytes | None:
         """What to send to the peer now, if a question is due."""
         if self._question_at is not None and self._question_at <= now:
+            self._late += now - self._question_at
             self._question_at = now + _INTERVAL
             return self._question(0, now)
         if self._search is not None and (size := self._search.next_size(now, self.rtt)) is not None:

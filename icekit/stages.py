@@ -418,11 +418,11 @@ class TurnStages:
         """Until an answer proves both directions, or there was time enough; then with larger packets, for as long."""
         if self._closing or self._client.state is not TurnState.ALLOCATED:
             return
-        since = self._echo.asked_since
-        if since is not None and self._echo.rtt is None and now - since >= self._patience(_ECHO_PATIENCE):
+        question = self._echo.next_question(now)
+        if self._echo.unanswered_for(now) >= self._patience(_ECHO_PATIENCE):
             self._fail(echo_failure(out=self._peer.is_reached, back=self._is_heard), now)
             return
-        if (question := self._echo.next_question(now)) is not None:
+        if question is not None:
             assert self._channel_peer is not None
             self._client.send(self._channel_peer, question, now)
         if self._record.has(StageName.REFRESH) and not self._echo.is_measuring:

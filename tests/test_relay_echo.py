@@ -55,6 +55,20 @@ def test_it_asks_until_the_answer_comes_and_then_with_a_large_packet() -> None:
     assert not echo.is_measuring
 
 
+def test_a_question_that_left_late_was_not_waited_for() -> None:
+    echo = made()
+    assert echo.unanswered_for(7.0) == 0.0
+    echo.begin(7.0)
+    assert echo.next_question(7.0) is not None
+    assert echo.next_question(7.05) is not None
+    assert echo.unanswered_for(7.05) == pytest.approx(0.05)
+    question = echo.next_question(9.0)
+    assert question is not None
+    assert echo.unanswered_for(9.0) == pytest.approx(0.1)
+    assert echo.hear(answer(echo, question), 9.01)
+    assert echo.unanswered_for(9.01) == 0.0
+
+
 @pytest.mark.parametrize(("server", "headers"), [(SERVER, 32), (Address("2001:db8::10", 3478), 52)])
 def test_a_narrow_relay(server: Address, headers: int) -> None:
     echo = made(server)

@@ -612,6 +612,42 @@ def test_whatever_a_server_says_it_ends_in_one_report(
     assert core.next_event() is None
 
 
+def test_a_loop_that_stood_still_has_not_waited_for_the_echo() -> None:
+    server, relayed = Address("192.0.2.1", 3478), Address("192.0.2.1", 50000)
+    core = TurnStages(Target("turn:192.0.2.1", server, Transport.UDP), "192.0.2.9", "alice", "secret", os.urandom)
+    world = World(core, Transport.UDP)
+    core.start(world.now)
+    world.pump()
+    peer, question = None, None
+    while question is None:
+        if not world.sent:
+            world.tick()
+        datagram = world.sent.pop(0)
+        if datagram.destination == relayed:
+            peer = datagram.source
+        elif is_channel_data(datagram.data):
+            question = datagram
+        else:
+            respond(world, datagram, ("good", 600))
+            world.pump()
+    assert peer is not None
+    # One question is out; the process gets no time, and then takes one packet of each socket before its timers.
+    world.sent.clear()
+    world.now += 3.0
+    core.receive_datagram(Datagram(relayed, peer, question.data[4:]), world.now)
+    core.handle_timer(world.now)
+    world.pump()
+    answer = next(item for item in world.sent if item.source == peer)
+    core.receive_datagram(
+        Datagram(server, question.source, question.data[:2] + len(answer.data).to_bytes(2) + answer.data), world.now
+    )
+    core.close(world.now)
+    while world.tick():
+        pass
+    assert world.report is not None
+    assert [stage.ok for stage in world.report.stages if stage.name is StageName.ECHO] == [True]
+
+
 @settings(deadline=None, max_examples=50)
 @given(st.integers(0, 12), st.integers(0, 2**32))
 def test_closed_at_any_step_it_drains(steps: int, seed: int) -> None:
