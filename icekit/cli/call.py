@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -116,10 +117,11 @@ def call(
     )
     words = () if media == "none" else tuple(word.strip() for word in media.split(","))
     channel = connect(url, name=name, token=read_value("--token", token))
+    order = _Order(channel=channel, servers=asked, media=words, config=config, duration=duration)
     if group:
-        _call_group(_Group(channel, asked, words, config, duration, wait), json)
+        _call_group(_Group(order, wait), json)
         return
-    line = _Line(channel, asked, words, config, duration)
+    line = _Line(order)
 
     def finish() -> None:
         if line.outcome is not None:
@@ -137,22 +139,22 @@ def _say(text: str) -> None:
     typer.echo(text, err=True)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Order:
+    """What the options ask for; ``duration``: seconds until it hangs up."""
+
+    channel: Channel
+    servers: Sequence[IceServer]
+    media: Sequence[str]
+    config: CallConfig
+    duration: float | None
+
+
 class _Line:
     """The call of this command; ``outcome`` is what is known of it so far."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        servers: Sequence[IceServer],
-        media: Sequence[str],
-        config: CallConfig,
-        duration: float | None,
-    ) -> None:
-        self.channel = channel
-        self.servers = servers
-        self.media = media
-        self.config = config
-        self.duration = duration
+    def __init__(self, order: _Order) -> None:
+        self.order = order
         self.call: Call | None = None
         self.outcome: CallOutcome | None = None
         self.sent = self.received = 0
@@ -164,8 +166,8 @@ class _Line:
 
         reason, failure = "interrupted", None
         async with (
-            self.channel as channel,
-            Call(channel, ice_servers=self.servers, media=self.media, config=self.config) as call,
+            self.order.channel as channel,
+            Call(channel, ice_servers=self.order.servers, media=self.order.media, config=self.order.config) as call,
         ):
             self.call = call
             try:
@@ -183,7 +185,7 @@ class _Line:
         _say(f"connected to {printable(call.peer or 'a peer without a name')}")
         work = [asyncio.ensure_future(item) for item in (self._ping(call), self._listen(call), self._show(call))]
         try:
-            async with asyncio.timeout(self.duration):
+            async with asyncio.timeout(self.order.duration):
                 return await call.ended()
         except TimeoutError:
             await call.hang_up()
@@ -215,7 +217,7 @@ class _Line:
         _say(f"first {level.kind} after {_ms(call.trace.first_media)}")
         shown = None
         while True:
-            await asyncio.sleep(self.config.interval)
+            await asyncio.sleep(self.order.config.interval)
             if call.stats is not None and call.stats is not shown:
                 shown = call.stats
                 _say(_line(shown))
@@ -231,20 +233,8 @@ class _Line:
 class _Group:
     """Calls with everybody in the room; ``outcomes`` by the name of the peer."""
 
-    def __init__(
-        self,
-        channel: Channel,
-        servers: Sequence[IceServer],
-        media: Sequence[str],
-        config: CallConfig,
-        duration: float | None,
-        wait: float | None,
-    ) -> None:
-        self.channel = channel
-        self.servers = servers
-        self.media = media
-        self.config = config
-        self.duration = duration
+    def __init__(self, order: _Order, wait: float | None) -> None:
+        self.order = order
         self.wait = wait
         self.outcomes: dict[str, CallOutcome] = {}
 
@@ -254,15 +244,15 @@ class _Group:
 
         from icekit.call.mesh import Mesh
 
-        async with self.channel as channel:
-            mesh = Mesh(channel, ice_servers=self.servers, media=self.media, config=self.config)
+        async with self.order.channel as channel:
+            mesh = Mesh(channel, ice_servers=self.order.servers, media=self.order.media, config=self.order.config)
             try:
                 async with mesh:
                     _say("waiting for others …")
                     try:
                         async with asyncio.timeout(self.wait):
                             await mesh.connected()
-                        async with asyncio.timeout(self.duration):
+                        async with asyncio.timeout(self.order.duration):
                             await self._show(mesh)
                     except TimeoutError:
                         pass
