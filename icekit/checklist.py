@@ -97,12 +97,14 @@ class CandidatePair:
     checks_refused: int = 0
     bytes_sent: int = 0
     bytes_received: int = 0
+    component: int = field(init=False)
     remote_address: Address = field(init=False)
     key: PairKey = field(init=False)
     openness: int = field(init=False)
 
     def __post_init__(self) -> None:
-        # Data needs them for every datagram. A candidate that replaces another has the same address.
+        # Data needs them for every datagram. A candidate that replaces another has the same component and address.
+        self.component = self.local.candidate.component
         self.remote_address = Address(self.remote.address, self.remote.port)
         self.key = self.local.base, self.remote_address, self.local.transport
         self.openness = openness_of(self.local, self.remote)
@@ -116,11 +118,6 @@ class CandidatePair:
     def retry_at(self) -> float:
         """When it may be checked again."""
         return self.last_check + self.interval
-
-    @property
-    def component(self) -> int:
-        """The component of both candidates."""
-        return self.local.candidate.component
 
     def datagram(self, data: bytes) -> Datagram:
         """``data`` on its way to the peer."""

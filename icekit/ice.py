@@ -70,6 +70,7 @@ _PASSWORD_BYTES: Final = 18
 _BEFORE_MEASURING: Final = 1.0
 # Header, PRIORITY, role, MESSAGE-INTEGRITY, FINGERPRINT and an empty FILLER; USERNAME varies.
 _CHECK_BYTES: Final = 20 + 8 + 12 + 24 + 8 + 4
+_ENDED: Final = (IceState.CLOSED, IceState.FAILED)
 
 
 class IceAgent:
@@ -252,13 +253,17 @@ class IceAgent:
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the best valid pair; InvalidState when there is none (yet, or any more)."""
+        self._out.append(self.wrap(component, data))
+
+    def wrap(self, component: int, data: bytes) -> Datagram:
+        """The same for an owner who sends the datagram at once, without ``datagrams_to_send``."""
         pair = self._now_generation.selection.selected.get(component)
         if pair is None and (path := self._data_path(component)) is not None:
             pair = path[1]
         if pair is None or self.state is IceState.CLOSED:
             raise InvalidState(f"component {component} has no valid pair")
         pair.bytes_sent += len(data)
-        self._out.append(pair.datagram(data))
+        return pair.datagram(data)
 
     def selected_pair(self, component: int = 1) -> SelectedPair | None:
         """The pair that carries data now."""
@@ -278,7 +283,7 @@ class IceAgent:
     @property
     def is_waiting(self) -> bool:
         """Whether a pair of this generation may still come."""
-        return not self.is_connected and self.state not in (IceState.CLOSED, IceState.FAILED)
+        return not self.is_connected and self.state not in _ENDED
 
     def uses_old_pair(self) -> bool:
         """Whether a pair from before the last restart carries data."""
@@ -318,9 +323,10 @@ class IceAgent:
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take a check, an answer or data; whatever cannot be authenticated changes nothing."""
         if not is_stun(datagram.data):
-            self.receive_data(datagram, now)
+            if (received := self.unwrap(datagram, now)) is not None:
+                self._deliver(received)
             return
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             self.dropped += 1
             return
         try:
@@ -341,7 +347,7 @@ class IceAgent:
 
     def handle_timer(self, now: float) -> None:
         """Send the checks that are due, nominate, look after consent, give up."""
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             return
         for generation in self._generations:
             generation.forget_checks(now)
@@ -354,7 +360,7 @@ class IceAgent:
 
     def send_checks(self, now: float, *, only_urgent: bool = False) -> None:
         """Use the free slots; ``only_urgent``: for checks that go before gathering."""
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             return
         generation = self._now_generation
         while (due := generation.check_due(only_urgent=only_urgent)) is not None and due <= now:
@@ -369,7 +375,7 @@ class IceAgent:
 
     def get_timer(self) -> float | None:
         """When a check, a decision or a consent check is due."""
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             return None
         generation = self._now_generation
         due: list[float] = []
@@ -508,7 +514,7 @@ class IceAgent:
     # Our own checks.
 
     def _has_new_pair(self) -> bool:
-        return self.state not in (IceState.CLOSED, IceState.FAILED) and self._now_generation.has_new_pair
+        return self.state not in _ENDED and self._now_generation.has_new_pair
 
     def _transmit_check(self, generation: Generation, pair: CandidatePair, now: float, *, nominating: bool) -> None:
         check = OpenCheck(pair, now, generation.checklist.controlling, nominating)
@@ -647,20 +653,24 @@ class IceAgent:
 
     # Data.
 
-    def receive_data(self, datagram: Datagram, now: float) -> None:
-        """Take what is not STUN, if its source is the peer."""
+    def unwrap(self, datagram: Datagram, now: float) -> DataReceived | None:
+        """What is not STUN, if its source is the peer; ``None``: it was dropped, or waits for the peer's first check.
+
+        For an owner who tells the data at once: it is not among the events, as that of ``receive_datagram`` is.
+        """
         # RFC 7675 §5.1: without consent nothing more is sent, so there is nobody to listen for.
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             self.dropped += 1
         elif (component := self._sender_of(datagram)) is not None:
             self._consent.last_heard[component] = now
-            self._deliver(DataReceived(component, datagram.data))
             if self.state is IceState.DISCONNECTED:
                 self._after(now)
+            return DataReceived(component, datagram.data)
         elif self._now_generation.remote_key is None and len(self._early_data) < self.config.max_early_data:
             self._early_data.append(datagram)
         else:
             self.dropped += 1
+        return None
 
     def _sender_of(self, datagram: Datagram) -> int | None:
         """RFC 8445 §12.2: the component, if its source has sent an authenticated check or answered one there."""
@@ -701,7 +711,7 @@ class IceAgent:
 
     def _after(self, now: float) -> None:
         """What every entry point ends with: the state follows from what is known."""
-        if self.state in (IceState.CLOSED, IceState.FAILED):
+        if self.state in _ENDED:
             return
         generation = self._now_generation
         generation.decide(now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from icekit.candidate import Candidate
 from icekit.net import Address
@@ -56,9 +57,8 @@ class PairImproved:
     pair: SelectedPair
 
 
-@dataclass(frozen=True, slots=True)
-class DataReceived:
-    """The peer sent this."""
+class DataReceived(NamedTuple):
+    """The peer sent this. A named tuple: there is one for every packet, and frozen dataclasses are slow to make."""
 
     component: int
     data: bytes

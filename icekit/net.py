@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 from icekit.errors import ConfigError
 
@@ -27,6 +27,10 @@ class Transport(StrEnum):
     def is_stream(self) -> bool:
         """Whether bytes arrive in order and without message boundaries."""
         return self in (Transport.TCP, Transport.TLS)
+
+
+# For what looks at every packet: in Python 3.11 it takes long to find a member of an enumeration.
+UDP: Final = Transport.UDP
 
 
 class Address(NamedTuple):

@@ -24,6 +24,7 @@ from icekit.ice import IceAgent, IceConfig
 from icekit.ice_events import IceEvent, PairSelected
 from icekit.ice_tcp import PathOpened, TcpPaths
 from icekit.net import (
+    UDP,
     Address,
     Datagram,
     ListenerReleased,
@@ -41,7 +42,7 @@ from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
 from icekit.session_gathering import SESSION_GATHERING, SessionGathering
-from icekit.stun import is_stun
+from icekit.stun import is_channel_data, is_stun
 from icekit.turn import TurnAllocation
 from icekit.turn_events import TurnState
 
@@ -160,8 +161,7 @@ class IceSession:
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the pair in use; InvalidState when there is none."""
-        self.agent.send(component, data, now)
-        if self._route(now):
+        if self._forward(self.agent.wrap(component, data), now):
             self._after(now)
 
     def unreachable(self, datagram: Datagram, now: float) -> None:
@@ -176,6 +176,10 @@ class IceSession:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Servers' answers are the gatherer's, everything else is the agent's."""
+        # RFC 7983 §7: all that a server sends over UDP is STUN or ChannelData.
+        if datagram.transport is UDP and not is_stun(datagram.data) and not is_channel_data(datagram.data):
+            self._receive_data(datagram, now)
+            return
         if datagram.transport is Transport.TCP and self._tcp.owns(datagram):
             for whole in self._tcp.receive(datagram, now):
                 self.agent.receive_datagram(whole, now)
@@ -189,13 +193,18 @@ class IceSession:
         if is_stun(datagram.data):
             self.agent.receive_datagram(datagram, now)
             self._after(now)
-            return
-        state = self.agent.state
-        self.agent.receive_data(datagram, now)
-        if self.agent.state is state:
-            # Data makes nothing due earlier than it was.
-            self._tell(now)
         else:
+            self._receive_data(datagram, now)
+
+    def _receive_data(self, datagram: Datagram, now: float) -> None:
+        agent, state = self.agent, self.agent.state
+        if (received := agent.unwrap(datagram, now)) is not None:
+            if len(self._events) < agent.config.max_events:
+                self._events.append(received)
+            else:
+                agent.dropped += 1
+        # Data makes nothing due earlier than it was, unless it ends a silence.
+        if agent.state is not state:
             self._after(now)
 
     def handle_timer(self, now: float) -> None:
@@ -360,11 +369,15 @@ class IceSession:
         for news in self._tcp.news():
             tell = self.agent.path_opened if isinstance(news, PathOpened) else self.agent.path_lost
             tell(news.key, now)
-        self._route(now)
+        for datagram in self.agent.datagrams_to_send():
+            self._forward(datagram, now)
         self._out += self._tcp.datagrams_to_send()
         while (wanted := self._tcp.next_event()) is not None:
             self._events.append(wanted)
-        self._tell(now)
+        for told in self.agent.events():
+            if isinstance(told, PairSelected):
+                self._bind_channel(told, now)
+            self._events.append(told)
         if self._in_use and not self._closing:
             self._leave(now)
         for item in self._gatherings():
@@ -376,13 +389,6 @@ class IceSession:
             self._earlier = [item for item in self._earlier if item not in left]
             self._relayed &= {base for item in self._gatherings() for base in item.bases}
         self.timer_moved = True
-
-    def _tell(self, now: float) -> None:
-        """What the agent tells."""
-        for told in self.agent.events():
-            if isinstance(told, PairSelected):
-                self._bind_channel(told, now)
-            self._events.append(told)
 
     def _leave(self, now: float) -> None:
         """Close the sockets of the last generation some time after the new one carries the data."""
@@ -457,26 +463,22 @@ class IceSession:
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
         self._events.append(replace(event, candidate=candidate))
 
-    def _route(self, now: float) -> bool:
-        """Send what the agent has: by its socket, its relay or its TCP connection; True if one of those has news."""
-        moved = False
-        for datagram in self.agent.datagrams_to_send():
-            if datagram.transport is Transport.TCP:
-                moved = True
-                self._tcp.send(datagram, now)
-                continue
-            allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
-            if allocation is None:
-                self._out.append(datagram)
-            else:
-                moved = True
-                try:
-                    allocation.send(datagram.destination, datagram.data, now)
-                except (InvalidState, ConfigError) as error:
-                    # Too many peers for one allocation, or data too long for one message.
-                    self.agent.dropped += 1
-                    log.debug("! to %s by relay: %s", datagram.destination, error)
-        return moved
+    def _forward(self, datagram: Datagram, now: float) -> bool:
+        """Send by its socket, its relay or its TCP connection; True if one of the last two may have news."""
+        if datagram.transport is not UDP:
+            self._tcp.send(datagram, now)
+            return True
+        allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
+        if allocation is None:
+            self._out.append(datagram)
+            return False
+        try:
+            allocation.send(datagram.destination, datagram.data, now)
+        except (InvalidState, ConfigError) as error:
+            # Too many peers for one allocation, or data too long for one message.
+            self.agent.dropped += 1
+            log.debug("! to %s by relay: %s", datagram.destination, error)
+        return True
 
     def _bind_channel(self, selected: PairSelected, now: float) -> None:
         """Four bytes of framing instead of 36 on the pair that carries the data."""

@@ -638,6 +638,31 @@ def test_data_that_is_too_long_for_a_relay_is_dropped() -> None:
     talk(world)
 
 
+@pytest.mark.parametrize("data", [b"", b"\0", bytes(40), b"\x80RTP", b"A text: as a channel number", b"\xff"])
+def test_data_may_begin_with_any_byte(data: bytes) -> None:
+    world = IceWorld(Network())
+    world.run_until_settled()
+    world.send(world.a, data)
+    world.run(world.now + 1.0)
+    assert world.b.data == [data]
+
+
+def test_data_of_strangers_and_what_nobody_takes_is_dropped() -> None:
+    world = IceWorld(Network(), config=IceConfig(max_events=10))
+    world.run_until_settled()
+    session, pair = world.b.session, world.b.pair
+    assert pair is not None
+    dropped = session.agent.dropped
+    session.receive_datagram(Datagram(Address("203.0.113.77", 7), pair.base, b"\x80stranger"), world.now)
+    assert (session.next_event(), session.agent.dropped) == (None, dropped + 1)
+    for _ in range(50):
+        session.receive_datagram(Datagram(pair.address, pair.base, b"\x80x"), world.now)
+    taken = 0
+    while session.next_event() is not None:
+        taken += 1
+    assert (taken, session.agent.dropped) == (10, dropped + 41)
+
+
 # Anything at any time.
 
 _STEPS = st.lists(

@@ -232,11 +232,11 @@ class IceConnection:
 
     async def recv(self) -> bytes:
         """The next datagram of the peer; IceFailed (a ConnectionError) while not connected, and when that ends."""
-        return self._inbox.popleft()[0] if self._inbox else (await self.recvfrom())[0]
+        return waiting.popleft()[0] if (waiting := self._inbox.waiting) else (await self.recvfrom())[0]
 
     async def recvfrom(self) -> tuple[bytes, int]:
         """The next datagram, and its component."""
-        if not self._inbox and self._agent.state in (IceState.NEW, IceState.CHECKING):
+        if not self._inbox.waiting and self._agent.state in (IceState.NEW, IceState.CHECKING):
             self._check_alive()
             raise IceFailed("Cannot receive data, not connected")
         return await self._inbox.take(self._check_alive)
@@ -250,11 +250,11 @@ class IceConnection:
         self._send(component, data)
 
     def _send(self, component: int, data: bytes) -> None:
-        self._check_alive()
         driver = self._driver
         try:
             self._session.send(component, data, self._now() if driver is None else driver.now())
         except InvalidState:
+            self._check_alive()
             if not 1 <= component <= self._agent.config.components:
                 raise IceFailed(f"Cannot send data, there is no component {component}") from None
             raise IceFailed("Cannot send data, not connected") from None

@@ -10,10 +10,12 @@ import asyncio
 import logging
 import ssl
 from collections import deque
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
 from icekit.aio.failures import bind_error, has_no_route, socket_failure, stream_failure
 from icekit.net import (
+    UDP,
     Address,
     Datagram,
     Endpoint,
@@ -44,11 +46,12 @@ EventT = TypeVar("EventT")
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
 _OF_THE_WORLD = frozenset(get_args(WorldEvent))
+_MAX_DATAGRAM = 65_535  # RFC 768
 _LINGER = 0.05  # seconds that ``close`` gives to connections for what they still have to send
 
 
 class Driver(Generic[EventT]):
-    """Runs ``endpoint`` on the running loop until ``close``.
+    """Runs ``endpoint`` on the running loop until ``close``; ``now`` gives the loop's time, in seconds.
 
     ``ssl_context`` is used for TLS streams that the core opens (default: the system's trust store, names checked).
     ``deliver`` takes the core's own events as they happen, instead of ``events()``; it must not change the core.
@@ -63,6 +66,7 @@ class Driver(Generic[EventT]):
     ) -> None:
         self.endpoint = endpoint
         self._loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = self._loop.time
         self._ssl_context = ssl_context
         self._udp: dict[Address, _Udp] = {}
         self._streams: dict[int, _Stream] = {}
@@ -82,10 +86,6 @@ class Driver(Generic[EventT]):
         self._defect: BaseException | None = None
         self._closing = False
         self._closed = False
-
-    def now(self) -> float:
-        """The loop's time in seconds: what the core knows as ``now``."""
-        return self._loop.time()
 
     def wake(self) -> None:
         """Call this after changing the core from outside."""
@@ -260,7 +260,7 @@ class Driver(Generic[EventT]):
             self._timer = self._loop.call_at(timer, self._timer_fired, timer)
 
     def _send(self, datagram: Datagram) -> None:
-        if datagram.transport is Transport.UDP:
+        if datagram.transport is UDP:
             udp = self._udp.get(datagram.source)
             if udp is None:
                 log.debug("! no socket on %s for %s", datagram.source, datagram.destination)
@@ -381,11 +381,14 @@ class _Udp(asyncio.DatagramProtocol):
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
+        if hasattr(transport, "max_size"):
+            # asyncio takes 256 KiB of memory for each datagram, which can cost more than everything else.
+            transport.max_size = _MAX_DATAGRAM
         self.local = _address(transport.get_extra_info("sockname"))
         self._driver._udp[self.local] = self
 
     def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._driver._received(Address(addr[0], addr[1]), self.local, data, Transport.UDP)
+        self._driver._received(_address(addr), self.local, data, UDP)
 
     def error_received(self, exc: Exception) -> None:
         log.debug("! %s: %s", self.local, exc)
@@ -492,5 +495,6 @@ class _Stream(asyncio.Protocol):
             self.transport.abort()
 
 
-def _address(name: Any) -> Address:
+@lru_cache(maxsize=1024)  # data comes again and again from the same few
+def _address(name: tuple[Any, ...]) -> Address:
     return Address(name[0], name[1])

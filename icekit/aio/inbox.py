@@ -16,17 +16,15 @@ class Inbox:
     """A bounded queue of data and its component; what finds no room is dropped, as a socket would."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[bytes, int]] = deque()
+        self.waiting: deque[tuple[bytes, int]] = deque()
+        """The oldest first."""
         # A future for each reader that waits: cheaper than an Event, and data comes often.
         self._readers: list[asyncio.Future[None]] = []
 
-    def __len__(self) -> int:
-        return len(self._waiting)
-
     def put(self, data: bytes, component: int) -> None:
         """The peer has sent this."""
-        if len(self._waiting) < _MAX_WAITING:
-            self._waiting.append((data, component))
+        if len(self.waiting) < _MAX_WAITING:
+            self.waiting.append((data, component))
             if self._readers:
                 self.wake()
         else:
@@ -38,13 +36,9 @@ class Inbox:
             if not reader.done():
                 reader.set_result(None)
 
-    def popleft(self) -> tuple[bytes, int]:
-        """The oldest; IndexError if there is none."""
-        return self._waiting.popleft()
-
     async def take(self, check: Callable[[], None]) -> tuple[bytes, int]:
         """The oldest, as soon as there is one; ``check`` raises when waiting is, or has become, for nothing."""
-        while not self._waiting:
+        while not self.waiting:
             check()
             reader = asyncio.get_running_loop().create_future()
             self._readers.append(reader)
@@ -52,4 +46,4 @@ class Inbox:
                 await reader
             finally:
                 self._readers.remove(reader)
-        return self._waiting.popleft()
+        return self.waiting.popleft()

@@ -170,6 +170,16 @@ async def test_datagrams_both_ways() -> None:
         assert await one.call("datagram") == ("datagram", Datagram(there, here, b"b"))
 
 
+async def test_the_longest_datagram_arrives_whole() -> None:
+    longest = bytes(range(256)) * 256
+    longest = longest[: 65_535 - 20 - 8]  # RFC 791 and 768: a packet of IPv4 with both headers
+    async with driven() as (one, first), driven() as (two, second):
+        here, there = await first.bind(ANY), await second.bind(ANY)
+        one.out = [Datagram(here, there, longest)]
+        first.wake()
+        assert await two.call("datagram") == ("datagram", Datagram(here, there, longest))
+
+
 async def test_what_cannot_be_bound() -> None:
     async with driven() as (_, driver):
         taken = await driver.bind(ANY)

@@ -20,16 +20,16 @@ async def test_data_comes_in_order_with_its_component() -> None:
     inbox.put(b"one", 1)
     inbox.put(b"two", 2)
     assert await waiting == (b"one", 1)
-    assert len(inbox) == 1
-    assert inbox.popleft() == (b"two", 2)
+    assert len(inbox.waiting) == 1
+    assert inbox.waiting.popleft() == (b"two", 2)
 
 
 def test_what_nobody_reads_is_bounded() -> None:
     inbox = Inbox()
     for number in range(2000):
         inbox.put(number.to_bytes(2), 1)
-    assert len(inbox) == 1024
-    assert inbox.popleft() == (b"\0\0", 1)
+    assert len(inbox.waiting) == 1024
+    assert inbox.waiting.popleft() == (b"\0\0", 1)
 
 
 async def test_waiting_ends_with_the_connection() -> None:
