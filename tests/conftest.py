@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import os
+import signal
 from collections.abc import AsyncIterator, Generator, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def pytest_configure() -> None:
     # which is another one where CI is set.
     settings.register_profile("icekit", deadline=None)
     settings.load_profile("icekit")
+    # Whoever runs the tests in the background may have switched Ctrl-C off, for them and for all that they start.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     # What a command prints must not depend on the terminal of whoever runs the tests.
     for name in ("COLUMNS", "LINES", "NO_COLOR", "FORCE_COLOR"):
         os.environ.pop(name, None)
