@@ -31,14 +31,16 @@ async def test_many_checks_leave_no_allocation(coturn: Coturn) -> None:
     trusted = ssl.create_default_context(cafile=str(coturn.ca_file))
     log, before = coturn.log(), made(coturn)
     codes: dict[str, set[tuple[str, str]]] = {}
+    passed = 0
     config = FleetConfig(servers=servers, interval=0.01, max_allocations=8)
     async with aclosing(Fleet(config, ssl_context=trusted).results()) as results:
         for _ in range(CHECKS):
             result = await anext(results)
+            passed += result.ok
             codes.setdefault(result.server.name, set()).add((result.code, result.cause))
             if result.server.uri.scheme == "turns":
                 assert result.certificate_expires is not None
                 assert result.certificate_expires > result.at
     assert codes == {**{url: {("OK", "")} for url in urls}, "wrong": {("TURN-401", "wrong")}}
-    assert made(coturn) - before >= CHECKS // 2
+    assert made(coturn) - before >= passed
     assert left_over(coturn, log) == []
