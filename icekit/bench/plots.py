@@ -200,11 +200,12 @@ def _short(block: Block, goal: Phase) -> str:
 
 
 def _beyond(block: Block) -> str:
-    """Who has no mark."""
-    failing = [entry.setting.engine for entry in block.entries if not entry.rows[block.goal].n]
-    if failing:
-        return f"{', '.join(failing)} fail{'s' if len(failing) == 1 else ''}"
-    return "" if block.limit(block.goal) is not None else "no limit"
+    """Who fails, and how often if not always."""
+    counts = {entry.setting.engine: entry.counts for entry in block.entries}
+    never = [name for name, row in counts.items() if row.failures == row.runs]
+    told = [f"{', '.join(never)} fail{'s' if len(never) == 1 else ''}"] if never else []
+    told += (f"{name}: {row.failures}/{row.runs} fail" for name, row in counts.items() if 0 < row.failures < row.runs)
+    return "; ".join(told) or ("" if block.limit(block.goal) is not None else "no limit")
 
 
 def _mark(x: float, y: float, style: int) -> Polygon:

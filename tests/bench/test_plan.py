@@ -55,8 +55,8 @@ def test_what_there_is_not(options: dict[str, Any], said: str) -> None:
 
 @pytest.mark.usefixtures("has_everything")
 def test_the_full_comparison() -> None:
-    shares = comparison(runs=5, laboratory=True, seconds=540)
-    assert estimate(shares) <= 660
+    shares = comparison(runs=5, laboratory=True, seconds=500)
+    assert estimate(shares) <= 600
     settings = {setting for share in shares for setting in share.settings}
     real = {setting for setting in settings if setting.medium == "lab"}
     assert {item.engine for item in real} == set(ENGINES)
@@ -72,18 +72,20 @@ def test_the_full_comparison() -> None:
         assert {item.rtt for item in measured} == {0.0, 0.05, 0.3}
     for name in ("trickle", "relay_only", "gathered"):
         assert {getattr(item, name) for item in settings} == {True, False}
-    alone = comparison(runs=5, laboratory=False, seconds=540)
+    # A relay that never answers is left out where no call could be.
+    assert {item.network for item in settings if item.dead == "turn"} == {"host", "port-restricted"}
+    alone = comparison(runs=5, laboratory=False, seconds=500)
     assert {setting.medium for share in alone for setting in share.settings} == {"sim"}
 
 
 @pytest.mark.usefixtures("has_everything")
 def test_how_long_each_condition_takes() -> None:
-    shares = comparison(runs=5, laboratory=True, seconds=540)
+    shares = comparison(runs=5, laboratory=True, seconds=500)
     seconds = seconds_of(shares)
     assert list(seconds) == list(dict.fromkeys(setting.condition for share in shares for setting in share.settings))
     assert sum(seconds.values()) == pytest.approx(estimate(shares))
     real = sum(value for condition, value in seconds.items() if "medium=lab" in condition)
-    assert real <= 540
+    assert real <= 500
 
 
 def test_default_engines_can_run_here(monkeypatch: pytest.MonkeyPatch) -> None:

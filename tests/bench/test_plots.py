@@ -56,7 +56,10 @@ def test_all_conditions_at_a_glance(drawn: Mapping[str, str]) -> None:
         "aioice": 5,
         "wrtc": 5,
     }
-    assert shown.count("gone <&> fails") == 1
+    assert [text for text in shown if "fail" in text] == ["gone <&> fails; wrtc: 1/10 fail", *["wrtc: 1/10 fail"] * 3]
+    some = [sample(setting, run, failure="no" if run else None) for setting in (SETTING, ALIEN) for run in range(3)]
+    overview = next(drawings(results(some)))
+    assert texts(svg(overview)).count("icekit: 2/3 fail") == 2
     # The slower the further to the right.
     places = [float(re.findall(r'd="M([\d.]+)', marks(drawing, style)[1])[0]) for style in (0, 3, 1)]
     assert places == sorted(places)
