@@ -70,7 +70,9 @@ _PASSWORD_BYTES: Final = 18
 _BEFORE_MEASURING: Final = 1.0
 # Header, PRIORITY, role, MESSAGE-INTEGRITY, FINGERPRINT and an empty FILLER; USERNAME varies.
 _CHECK_BYTES: Final = 20 + 8 + 12 + 24 + 8 + 4
+# For what is asked for every packet: in Python 3.11 it takes long to find a member of an enumeration.
 _ENDED: Final = (IceState.CLOSED, IceState.FAILED)
+_SILENT: Final = IceState.DISCONNECTED
 
 
 class IceAgent:
@@ -260,7 +262,7 @@ class IceAgent:
         pair = self._now_generation.selection.selected.get(component)
         if pair is None and (path := self._data_path(component)) is not None:
             pair = path[1]
-        if pair is None or self.state is IceState.CLOSED:
+        if pair is None or self.state in _ENDED:
             raise InvalidState(f"component {component} has no valid pair")
         pair.bytes_sent += len(data)
         return pair.datagram(data)
@@ -663,7 +665,7 @@ class IceAgent:
             self.dropped += 1
         elif (component := self._sender_of(datagram)) is not None:
             self._consent.last_heard[component] = now
-            if self.state is IceState.DISCONNECTED:
+            if self.state is _SILENT:
                 self._after(now)
             return DataReceived(component, datagram.data)
         elif self._now_generation.remote_key is None and len(self._early_data) < self.config.max_early_data:

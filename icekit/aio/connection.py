@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 
 FoundEvent = CandidateGathered | ServerAnswered | ServerFailed
 
+_NOT_YET = (IceState.NEW, IceState.CHECKING)
 # RFC 8445 §5.1.2.1 leaves room for 256; media has two (RTP and RTCP).
 _MAX_COMPONENTS = 8
 
@@ -236,7 +237,7 @@ class IceConnection:
 
     async def recvfrom(self) -> tuple[bytes, int]:
         """The next datagram, and its component."""
-        if not self._inbox.waiting and self._agent.state in (IceState.NEW, IceState.CHECKING):
+        if not self._inbox.waiting and self._agent.state in _NOT_YET:
             self._check_alive()
             raise IceFailed("Cannot receive data, not connected")
         return await self._inbox.take(self._check_alive)
