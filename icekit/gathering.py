@@ -438,6 +438,11 @@ class Gatherer:
         if leg in self._queue:
             self._queue.remove(leg)
         self._end_asking(leg, now)
+        if (again := leg.again(now)) is not None:
+            leg.deadline, leg.done = None, True
+            self._legs.append(again)
+            self._queue.append(again)
+            return
         self._fail(leg, f"no result within {leg.patience:g} s", now)
 
     def _end_asking(self, leg: ServerLeg, now: float) -> None:

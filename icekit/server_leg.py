@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from icekit.gathering_plan import GatherConfig
@@ -23,7 +23,7 @@ class ServerLeg:
     """One server asked from one local address; ``place`` is the server's in the list.
 
     ``endpoints`` are those still to be tried. ``patience``: seconds for all, ``share`` for one of them. ``deadline`` is
-    set while it is asked.
+    set while it is asked. ``until``: when the last address is given up, over whatever connection.
     """
 
     url: str
@@ -38,18 +38,30 @@ class ServerLeg:
     attempt: int | None = None
     allocation: TurnAllocation | None = None
     deadline: float | None = None
+    until: float | None = None
     done: bool = False
 
     def next_endpoint(self, config: GatherConfig, now: float) -> Schedule:
         """Go on with the next address; when its requests are sent, and how long it is waited for."""
         self.endpoint = self.endpoints.popleft()
-        if self.endpoint.transport.is_stream and not self.endpoints:
-            self.patience, self.deadline = config.stream_patience, None
-            schedule = Schedule.once(self.patience)
-        else:
-            schedule = config.schedule.until(self.share)
-        self.deadline = self.deadline or now + self.patience + _GRACE
-        return schedule
+        if not self.endpoint.transport.is_stream or self.endpoints:
+            self.deadline = self.deadline or now + self.patience + _GRACE
+            return config.schedule.until(self.share)
+        self.patience = config.stream_patience
+        if self.until is None:
+            self.until = now + self.patience
+        self.deadline = min(now + self.share, self.until) + _GRACE
+        return Schedule.once(self.patience)
+
+    def again(self, now: float) -> ServerLeg | None:
+        """The same address asked over another connection, with twice the patience; ``None``: it had its time.
+
+        A connection that has lost several packets in a row waits ever longer before it repeats one.
+        """
+        if self.until is None or now >= self.until:
+            return None
+        fresh = deque([self.endpoint])
+        return replace(self, endpoints=fresh, share=2 * self.share, attempt=None, allocation=None, deadline=None)
 
     @property
     def source(self) -> Source:

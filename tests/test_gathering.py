@@ -561,18 +561,30 @@ def test_a_server_that_falls_silent_between_two_requests_ends_soon_after_the_pat
 
 
 @pytest.mark.parametrize("config", [GatherConfig(), SESSION_GATHERING], ids=["tool", "session"])
-def test_a_session_waits_for_a_relay_as_long_as_the_system_may_repeat_a_lost_syn(config: GatherConfig) -> None:
+def test_a_session_opens_another_connection_where_the_first_finds_no_relay(config: GatherConfig) -> None:
     world = World([HOME], [server(TCP_URL, USER)], config=config)
-    # The fourth SYN leaves after 7 s.
-    world.add(turn_server(), 3.5, TURN)
+    # What the first one sends is as good as lost.
+    world.add(turn_server(), 1000.0, TURN)
+    world.later(5.2, lambda: world.add(turn_server(), 0.010, TURN))
     world.start()
     world.resolve(0, endpoint(TCP_URL, TURN))
-    world.run()
+    world.run(60.0)
     if config is SESSION_GATHERING:
-        assert [kind for kind, *_ in found(world)] == ["host", "relay"]
+        assert [(kind, milliseconds) for kind, _, _, milliseconds in found(world)] == [("host", 0), ("relay", 5560)]
         assert failures(world) == []
+        assert world.released_streams == [world.opened[0].id]
     else:
         assert [seconds for *_, seconds in failures(world)] == [5.0]
+
+
+def test_a_session_gives_a_stream_up_when_ice_would() -> None:
+    world = World([HOME], [server(TCP_URL, USER)], config=SESSION_GATHERING)
+    world.add(turn_server(), 1000.0, TURN)
+    world.start()
+    world.resolve(0, endpoint(TCP_URL, TURN))
+    world.run(60.0)
+    assert failures(world) == [(TCP_URL, HOME, "no result within 39.5 s", 40.0)]
+    assert len(world.opened) == len(world.released_streams) == 4
 
 
 def test_a_relay_where_nobody_can_send_is_given_back() -> None:

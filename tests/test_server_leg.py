@@ -40,7 +40,16 @@ def test_only_the_last_address_over_a_stream_is_waited_for_longer() -> None:
     first = leg.next_endpoint(config, 100.0)
     assert (first.timeout, leg.patience, leg.deadline) == (2.5, 5.0, 105.5)
     last = leg.next_endpoint(config, 102.5)
-    assert (last.offsets, last.timeout, leg.patience, leg.deadline) == ((0.0,), 39.5, 39.5, 142.5)
+    assert (last.offsets, last.timeout, leg.patience, leg.deadline) == ((0.0,), 39.5, 39.5, 105.5)
+    # Another connection each time, and 39.5 s for all.
+    deadlines = []
+    now = leg.deadline
+    while now is not None and (again := leg.again(now)) is not None:
+        leg = again
+        leg.next_endpoint(config, now)
+        assert leg.endpoint is tls
+        deadlines.append(now := leg.deadline)
+    assert deadlines == [111.0, 121.5, 142.0]
     leg = ServerLeg(str(uri), 3, base, deque([udp]), udp, ("alice", "secret"), 5.0, 5.0)
     assert leg.next_endpoint(config, 100.0).timeout == 5.0
     assert leg.deadline == 105.5

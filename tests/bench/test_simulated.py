@@ -65,10 +65,12 @@ def test_other_seeds_lose_other_packets() -> None:
     assert len({measure(setting, 0, seed).phases[Phase.FIRST_VALID] for seed in range(5)}) > 1
 
 
-# TCP that one loss stopped failed these: 4 and 9 after the first check, 25 and 29 because the fourth SYN was too late.
-@pytest.mark.parametrize("seed", [4, 9, 25, 29])
-def test_a_fifth_lost_fails_no_call_where_only_tcp_leaves(seed: int) -> None:
-    sample = measure(replace(SETTING, engine="icekit_ice", network="udp-blocked--open", loss=0.2), 0, seed)
+# TCP that one loss stopped failed 4; 29 has its SYN lost three times, in 1073 both a SYN and an Allocate are, three times.
+@pytest.mark.parametrize(
+    ("network", "seed"), [("udp-blocked--open", 4), ("udp-blocked--open", 29), ("udp-blocked", 1073)]
+)
+def test_a_fifth_lost_fails_no_call_where_only_tcp_leaves(network: str, seed: int) -> None:
+    sample = measure(replace(SETTING, engine="icekit_ice", network=network, loss=0.2), 0, seed)
     assert (sample.failure, sample.path) == (None, "relay")
 
 
