@@ -65,7 +65,7 @@ def test_other_seeds_lose_other_packets() -> None:
     assert len({measure(setting, 0, seed).phases[Phase.FIRST_VALID] for seed in range(5)}) > 1
 
 
-# TCP that one loss stopped failed 4; 29 has its SYN lost three times, in 1073 both a SYN and an Allocate are, three times.
+# TCP that one loss stopped failed 4; in 29 three SYNs in a row are lost, in 1073 three times the same Allocate.
 @pytest.mark.parametrize(
     ("network", "seed"), [("udp-blocked--open", 4), ("udp-blocked--open", 29), ("udp-blocked", 1073)]
 )
