@@ -9,7 +9,7 @@ from icekit.bench.canvas import style, svg
 from icekit.bench.compare import Comparison
 from icekit.bench.plots import drawings, overviews
 from icekit.bench.samples import Results
-from icekit.bench.summary import Block, blocks, summarise
+from icekit.bench.summary import Block, blocks, ours_first, summarise
 from icekit.bench.table import HEADS, comparison_page, milliseconds, more, results_page, tone_of
 from icekit.html import html
 from icekit.page import UNKNOWN, Body, Cell, Lines, Page, Section, Table, Tone, table
@@ -53,7 +53,7 @@ def _whole(body: Body) -> Body:
 
 def overview(found: Sequence[Block]) -> Table:
     """A row for each condition, a column for each engine: the median, and what it is above the limit."""
-    names = list(dict.fromkeys(entry.setting.engine for block in found for entry in block.entries))
+    names = sorted({entry.setting.engine for block in found for entry in block.entries}, key=ours_first)
     rows: list[list[str | Cell]] = [[Cell(head, Tone.DIM) for head in ("p50, ms", "until", "limit", *names)]]
     for block in found:
         limit = block.limit(block.goal)
