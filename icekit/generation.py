@@ -28,7 +28,7 @@ class OpenCheck:
 
 
 class Generation:
-    """One generation; ``remote_key`` is None until the peer's credentials are known."""
+    """One generation; ``remote_key`` is None until the peer's credentials are known, ``started`` until it has ours."""
 
     def __init__(self, ufrag: str, password: str, *, controlling: bool, config: IceConfig) -> None:
         self.ufrag = ufrag
@@ -49,9 +49,16 @@ class Generation:
     def __repr__(self) -> str:
         return f"Generation({self.ufrag!r}, {len(self.checklist.pairs)} pairs)"
 
-    def start(self, ufrag: str, password: str, now: float) -> None:
+    def meet(self, ufrag: str, password: str) -> None:
         """The peer's credentials are known: checks may leave."""
-        self.remote_ufrag, self.remote_key, self.started = ufrag, short_term_key(password), now
+        self.remote_ufrag, self.remote_key = ufrag, short_term_key(password)
+
+    def start(self, now: float) -> None:
+        """The peer has ours, too: from here on the patience counts, anew for pairs that have used it up before."""
+        self.started = now
+        for pair in self.checklist:
+            if pair.state is PairState.FAILED and self._has_used_up(pair, now):
+                pair.state, pair.first_check = PairState.WAITING, None
 
     def end_of_remote_candidates(self) -> None:
         """The peer has told everything: components of which it has told nothing are not used, as with rtcp-mux."""
@@ -117,8 +124,8 @@ class Generation:
             return likely
         for pair in self.checklist:
             # RFC 8863 §4: a pair has as much time as all of them.
-            if pair.state is PairState.IN_PROGRESS and pair.first_check is not None:
-                pair.state = PairState.FAILED if now >= pair.first_check + self.config.patience else pair.state
+            if pair.state is PairState.IN_PROGRESS and self._has_used_up(pair, now):
+                pair.state = PairState.FAILED
         new = self.checklist.next_waiting(self.selection.wants_answer)
         if new is not None:
             return new
@@ -163,6 +170,9 @@ class Generation:
             key=lambda pair: (pair.openness, pair.priority),
             default=None,
         )
+
+    def _has_used_up(self, pair: CandidatePair, now: float) -> bool:
+        return pair.first_check is not None and now >= pair.first_check + self.config.patience
 
     def _unanswered(self) -> Iterable[CandidatePair]:
         asked = (PairState.IN_PROGRESS, PairState.SUCCEEDED)

@@ -147,18 +147,26 @@ class IceAgent:
         self._now_generation.local_complete = True
         self._after(now)
 
-    def set_remote_credentials(self, ufrag: str, password: str, now: float, *, lite: bool = False) -> None:
+    def set_remote_credentials(
+        self, ufrag: str, password: str, now: float, *, lite: bool = False, told: bool = True
+    ) -> None:
         """The peer's credentials are known: checks begin, and what came early is looked at again.
 
-        ``lite``: the peer answers checks and sends none (``a=ice-lite``).
+        ``lite``: the peer answers checks and sends none (``a=ice-lite``). ``told``: the peer has ours; if it gets them
+        later, call this once more then. Until that the agent does not fail.
         """
         self._require_open("set_remote_credentials")
         generation = self._now_generation
         if generation.remote_ufrag is not None:
-            if generation.remote_ufrag == ufrag:
-                return
-            raise InvalidState("the peer has new credentials: restart() before they are set")
-        generation.start(ufrag, password, now)
+            if generation.remote_ufrag != ufrag:
+                raise InvalidState("the peer has new credentials: restart() before they are set")
+            if told and generation.started is None:
+                generation.start(now)
+            return
+        generation.meet(ufrag, password)
+        # RFC 8863 §4: the timer starts when the credentials of both sides are sent.
+        if told:
+            generation.start(now)
         if lite:
             # RFC 8445 §6.1.1: the full agent controls.
             self._switch_role(True)
@@ -390,12 +398,10 @@ class IceAgent:
                 due.append(self._consent.silent_at(component))
         if (decision := generation.selection.get_timer()) is not None:
             due.append(decision)
-        if generation.started is not None:
-            check = generation.check_due()
-            if check is not None:
-                due.append(self.pacer.slot_at(check, again=check > AT_ONCE))
-            if len(used) < len(generation.components):
-                due.append(generation.started + self.config.patience)
+        if (check := generation.check_due()) is not None:
+            due.append(self.pacer.slot_at(check, again=check > AT_ONCE))
+        if generation.started is not None and len(used) < len(generation.components):
+            due.append(generation.started + self.config.patience)
         return min(due, default=None)
 
     def datagrams_to_send(self) -> list[Datagram]:
@@ -725,9 +731,9 @@ class IceAgent:
             else:
                 self._set_state(IceState.COMPLETED if self.is_settled() else IceState.CONNECTED)
             return
-        if generation.started is None:
+        if generation.remote_key is None:
             self._set_state(IceState.NEW)
-        elif now >= generation.started + self.config.patience:
+        elif generation.started is not None and now >= generation.started + self.config.patience:
             # RFC 8863 §4: not before the patience is over, even if every pair that is known has failed.
             self._fail()
         else:

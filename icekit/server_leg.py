@@ -47,9 +47,11 @@ class ServerLeg:
         if not self.endpoint.transport.is_stream or self.endpoints:
             self.deadline = self.deadline or now + self.patience + _GRACE
             return config.schedule.until(self.share)
-        self.patience = config.stream_patience
         if self.until is None:
-            self.until = now + self.patience
+            # All addresses share the patience.
+            began = now if self.deadline is None else self.deadline - self.patience - _GRACE
+            self.until = max(began + config.stream_patience, now + self.share)
+        self.patience = config.stream_patience
         self.deadline = min(now + self.share, self.until) + _GRACE
         return Schedule.once(self.patience)
 

@@ -27,7 +27,8 @@ def made(*remotes: Candidate, config: IceConfig | None = None, known: bool = Tru
     for item in remotes:
         generation.checklist.add_remote(item)
     if known:
-        generation.start("peer", "secret", 0.0)
+        generation.meet("peer", "secret")
+        generation.start(0.0)
     return generation
 
 
@@ -58,6 +59,23 @@ def test_triggered_then_new_then_whoever_waited_longest() -> None:
     assert generation.next_check(1.0) is first
     first.last_check = 0.9
     assert generation.next_check(1.0) is third
+
+
+def test_only_patience_that_was_used_up_begins_anew_when_the_peer_has_our_credentials() -> None:
+    generation = made(remote(1, 30), remote(2, 20), known=False)
+    generation.meet("peer", "secret")
+    silent, refused = generation.checklist
+    generation.pace(silent, 0.0, 0.005)
+    generation.pace(refused, 0.0, 0.005)
+    assert generation.next_check(39.4) is silent
+    generation.next_check(39.5)
+    assert silent.state is refused.state is PairState.FAILED
+    refused.first_check = 39.5
+    generation.start(60.0)
+    assert (silent.state, refused.state) == (PairState.WAITING, PairState.FAILED)
+    assert generation.next_check(60.0) is silent
+    generation.pace(silent, 60.0, 0.005)
+    assert silent.interval == 0.02
 
 
 INTERNET = "198.51.100.7"

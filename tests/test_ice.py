@@ -1046,6 +1046,21 @@ def test_without_candidates_the_patience_is_the_same() -> None:
     assert new(known=False).agent.get_timer() is None
 
 
+def test_the_patience_begins_when_the_peer_has_our_credentials() -> None:
+    table = new(known=False, remotes=(candidate(),))
+    table.agent.set_remote_credentials(UFRAG, PASSWORD, 0.0, told=False)
+    assert table.run(0.1)
+    table.run(59.9)
+    table.agent.set_remote_credentials(UFRAG, PASSWORD, 60.0, told=False)
+    for _ in range(2):
+        table.agent.set_remote_credentials(UFRAG, PASSWORD, table.now)
+        table.run(10.0)
+    assert table.run(1.0)
+    assert table.states == [IceState.CHECKING]
+    table.run(60.0)
+    assert [when for when, event in table.events if event == StateChanged(IceState.FAILED)] == [99.5]
+
+
 # Restart and end.
 
 

@@ -49,7 +49,13 @@ def test_only_the_last_address_over_a_stream_is_waited_for_longer() -> None:
         leg.next_endpoint(config, now)
         assert leg.endpoint is tls
         deadlines.append(now := leg.deadline)
-    assert deadlines == [111.0, 121.5, 142.0]
+    assert deadlines == [111.0, 121.5, 140.0]
+    # Where nobody has more patience with streams, none is added: the addresses share what there is.
+    leg = ServerLeg(str(uri), 3, base, deque([tcp, tls]), tcp, ("alice", "secret"), 5.0, 2.5)
+    leg.next_endpoint(GatherConfig(), 100.0)
+    leg.next_endpoint(GatherConfig(), 102.5)
+    assert leg.deadline == 105.5
+    assert leg.again(105.5) is None
     leg = ServerLeg(str(uri), 3, base, deque([udp]), udp, ("alice", "secret"), 5.0, 5.0)
     assert leg.next_endpoint(config, 100.0).timeout == 5.0
     assert leg.deadline == 105.5

@@ -211,7 +211,7 @@ class IceConnection:
         if self.remote_username is None or self.remote_password is None:
             raise IceFailed("Remote username or password is missing: set both before connect()")
         self._start()
-        self._begin_checks()
+        self._begin_checks(told=True)
         self._wake(at_once=True)
         await self._until(lambda: self._agent.is_connected)
 
@@ -389,19 +389,19 @@ class IceConnection:
             raise IceFailed("the connection is closed")
         if self._driver is None:
             driver = self._driver = Driver(self._session, ssl_context=self._ssl_context, deliver=self._happened)
-            # Who is called knows the peer already: then its checks need not wait for ``connect``.
-            self._begin_checks()
+            # Who is called knows the peer already: then its checks need not wait for ``connect``. That tells errors.
+            with suppress(ConfigError):
+                self._begin_checks(told=False)
             self._session.start(driver.now())
             driver.wake()
             for place, server in enumerate(self._wanted):
                 self._spawn(resolve_server(driver, self._session, self._resolver, place, server, self._session.hosts))
         return self._driver
 
-    def _begin_checks(self) -> None:
-        if self.remote_username is not None and self.remote_password is not None:
-            self._agent.set_remote_credentials(
-                self.remote_username, self.remote_password, self._now(), lite=self.remote_is_lite
-            )
+    def _begin_checks(self, *, told: bool) -> None:
+        if (ufrag := self.remote_username) is not None and (password := self.remote_password) is not None:
+            lite = self.remote_is_lite
+            self._agent.set_remote_credentials(ufrag, password, self._now(), lite=lite, told=told)
 
     async def _shut(self) -> None:
         for task in self._tasks:

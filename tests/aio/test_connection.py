@@ -586,6 +586,52 @@ def test_nobody_there() -> None:
     world.run(test)
 
 
+def test_the_patience_of_who_is_called_begins_with_connect() -> None:
+    """RFC 8863 §4: when the peer has our credentials, too. A person may carry them there."""
+    world = World("port-restricted", servers="stun")
+
+    async def test(one: IceConnection, other: IceConnection) -> None:
+        await world.on(0, one.gather_candidates())
+        other.remote_username, other.remote_password = one.local_username, one.local_password
+        for candidate in one.gathered:
+            await other.add_remote_candidate(candidate)
+        await world.on(1, other.gather_candidates())
+        await asyncio.sleep(100)
+        assert other.state is IceState.CHECKING
+        one.remote_username, one.remote_password = other.local_username, other.local_password
+        for candidate in other.gathered:
+            await one.add_remote_candidate(candidate)
+        async with asyncio.timeout(1):
+            await asyncio.gather(world.on(0, one.connect()), world.on(1, other.connect()))
+        await echo(one, other)
+
+    world.run(test)
+
+
+def test_who_is_called_fails_only_after_the_patience_of_connect() -> None:
+    world = World()
+
+    async def test(one: IceConnection, other: IceConnection) -> None:
+        exchange_credentials(one, other)
+        await world.on(0, one.gather_candidates())
+        await asyncio.sleep(100 - ms() / 1000)
+        with pytest.raises(ConnectionError, match="no candidate pair works"):
+            await world.on(0, one.connect())
+        assert ms() == 139500
+
+    world.run(test)
+
+
+async def test_a_password_of_the_peer_that_cannot_be_used_does_not_stop_the_gathering() -> None:
+    async with two() as (one, _):
+        one.remote_username, one.remote_password = "peer", "a line\n"
+        async with asyncio.timeout(10):
+            await one.gather_candidates()
+        assert one.gathered
+        with pytest.raises(ConfigError, match="look for a tab or a line end"):
+            await one.connect()
+
+
 def test_patience_is_configurable() -> None:
     world = World()
 
