@@ -203,7 +203,8 @@ class IceConnection:
                 self._spawn(self._resolve_remote(remote, candidate))
             else:
                 self._agent.add_remote_candidate(candidate, self._now())
-                self._wake(at_once=True)
+                # RFC 8445 §6.1.4.2: of those that come together the best one is checked first.
+                asyncio.get_running_loop().call_soon(lambda: self._wake(at_once=True))
 
     async def connect(self) -> None:
         """Wait until data may flow (RFC 8445 §12.1), in both roles; IceFailed (a ConnectionError) if it never may."""

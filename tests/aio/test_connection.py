@@ -632,6 +632,26 @@ async def test_a_password_of_the_peer_that_cannot_be_used_does_not_stop_the_gath
             await one.connect()
 
 
+def test_of_candidates_that_come_together_the_best_one_is_checked_first() -> None:
+    world = World()
+
+    async def test(one: IceConnection, other: IceConnection) -> None:
+        exchange_credentials(one, other)
+
+        async def told() -> None:
+            for number in (1, 3, 2):
+                line = f"candidate:{number} 1 udp {number} 203.0.113.{number} 9 typ srflx raddr 0.0.0.0 rport 0"
+                await one.add_remote_candidate(Candidate.parse(line))
+
+        await world.on(0, one.gather_candidates())
+        await asyncio.sleep(0.1)
+        await world.on(0, told())
+        await asyncio.sleep(0.001)
+        assert [pair.remote.address for pair in one.stats() if pair.checks_sent] == ["203.0.113.3"]
+
+    world.run(test)
+
+
 def test_patience_is_configurable() -> None:
     world = World()
 
