@@ -467,9 +467,10 @@ class IceAgent:
             self.dropped += 1
 
     def _nomination_in(self, message: Message) -> int | None:
-        """The number of a nomination, 0 without renomination; None: it is none."""
-        number = message.get(attr.NOMINATION) if self._renominates else None
-        return number or (0 if message.get(attr.USE_CANDIDATE) is True else None)
+        """The number of a nomination, 0 without one; None: it is none."""
+        number = message.get(attr.NOMINATION) or 0
+        nominates = message.get(attr.USE_CANDIDATE) is True or (self._renominates and number > 0)
+        return number if nominates else None
 
     def _heard_check(
         self, generation: Generation, base: Address, candidate: Candidate, nomination: int | None, now: float
@@ -545,7 +546,8 @@ class IceAgent:
         ]
         if check.nominating:
             items.append(attr.USE_CANDIDATE(True))
-            if self._renominates:
+            # Another pair after the first was not confirmed: the peer may have taken the first, and its answers be lost.
+            if self._renominates or pair.nomination > 1:
                 items.append(attr.NOMINATION(pair.nomination))
         if check.size is not None:
             items.append(attr.FILLER(bytes(max(0, check.size - self._smallest_packet(generation, pair)))))

@@ -46,8 +46,8 @@ class Selection:
     """The choice for every component of one generation; the tables are by component.
 
     ``selected`` carries data. ``nominated``: components that are agreed on. ``told``: what has changed, for the agent
-    to drain. ``renominates``: both sides have announced ``ice-options:renomination``: nominations are numbered
-    (``last_number``), a later one replaces an earlier one, and what becomes better afterwards is taken at once.
+    to drain. Nominations are numbered (``last_number``), and a later one replaces an earlier one. ``renominates``: both
+    sides have announced ``ice-options:renomination``, and what becomes better afterwards is taken at once.
     """
 
     checklist: Checklist
@@ -118,7 +118,7 @@ class Selection:
             if current is pair or pair.nomination < current.nomination:
                 return
             # RFC 5245 agents nominate several: the highest priority wins, if it is alive. An RFC 8445 agent nominates
-            # another one only because it gets no answer on the first.
+            # another one only because it gets no answer on the first; icekit and libwebrtc then number it.
             if pair.nomination == current.nomination and current.priority > pair.priority:
                 if component not in self._challenges and now - current.answered_at >= _CHALLENGE_TIME:
                     self._challenges[component] = _Challenge(pair, now)
@@ -242,9 +242,8 @@ class Selection:
         return self._challenges[component].since + max(_CHALLENGE_TIME, 4 * rtt)
 
     def _nominate(self, pair: CandidatePair) -> None:
-        if self.renominates:
-            self.last_number += 1
-            pair.nomination = self.last_number
+        self.last_number += 1
+        pair.nomination = self.last_number
         self.nominating[pair.component] = pair
         # It is to be answered from when it leaves: with many agents in a process that can be seconds later.
         pair.nominating_since, pair.interval = None, 0.0
