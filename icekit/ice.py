@@ -546,7 +546,7 @@ class IceAgent:
         ]
         if check.nominating:
             items.append(attr.USE_CANDIDATE(True))
-            # Another pair after the first was not confirmed: the peer may have taken the first, and its answers be lost.
+            # After a first one that nobody confirmed: the peer may have taken it, and its answers be lost.
             if self._renominates or pair.nomination > 1:
                 items.append(attr.NOMINATION(pair.nomination))
         if check.size is not None:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from icekit import attributes as attr
 from icekit.candidate import CandidateType
 from icekit.gathering_events import CandidateGathered, GatheringComplete, ServerFailed
 from icekit.gathering_plan import GatherServer
@@ -465,6 +466,33 @@ def test_what_becomes_better_later_is_taken_at_once_if_both_renominate(both: boo
         world.restart(world.a)
         world.run(world.now + 2.0)
         assert not world.is_relayed()
+
+
+def test_both_follow_the_second_nomination_when_the_answers_to_the_first_are_lost() -> None:
+    world = IceWorld(Network(turn=True))
+    direct = (HOSTS["A"][1], HOSTS["B"][1])
+    nominated: dict[bool, set[object]] = {True: set(), False: set()}
+
+    def deaf_to_answers(datagram: Datagram) -> bool:
+        """From its first nomination on A gets no answer over the direct path; all else passes."""
+        message = decode(datagram.data) if is_stun(datagram.data) else None
+        if message is None or datagram.source.host not in direct or datagram.destination.host not in direct:
+            return False
+        if message.get(attr.USE_CANDIDATE) is True:
+            nominated[message.has(attr.NOMINATION)].add(message.transaction_id)
+        return (
+            bool(nominated[False]) and message.message_class is Class.SUCCESS and datagram.destination.host == direct[0]
+        )
+
+    world.lost = deaf_to_answers
+    world.run(20.0)
+    # B has taken the direct pair, which works for it, and follows all the same.
+    assert nominated[False]
+    assert not nominated[True]
+    assert [peer.agent.is_settled() for peer in world.peers.values()] == [True, True]
+    assert world.is_relayed()
+    assert world.on_same_pair()
+    talk(world)
 
 
 # Restart.

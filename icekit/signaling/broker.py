@@ -92,8 +92,9 @@ def reason(error: OSError) -> str:
             else "if it is right, name a file with the certificate of its authority in SSL_CERT_FILE"
         )
         return f"the certificate of the server is not accepted ({error.verify_message.rstrip('.')}): {fix}"
-    # With several addresses asyncio gives one error, whose text has the numbers of all.
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    # Of several addresses asyncio makes one error, and client libraries wrap it: the text has the number then. A broker
+    # that is there and refuses has words of its own.
+    if error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "nothing listens there; start the server, or correct host and port"
     if isinstance(error, socket.gaierror):
         return f"the name of the host is not found ({error.strerror}); check its spelling"
