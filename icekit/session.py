@@ -208,7 +208,7 @@ class IceSession:
             self._after(now)
 
     def handle_timer(self, now: float) -> None:
-        """Let all parts do what is due. Order of a free slot: triggered checks, gathering, other checks."""
+        """Let all parts do what is due. A free slot: triggered checks, one on an open path, gathering, other checks."""
         self.timer_moved = True
         if (due := self._earliest()) is None or due > now:
             return  # a slot that all agents of a process wait for can come later than it was told

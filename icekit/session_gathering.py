@@ -17,11 +17,13 @@ from icekit.transaction import Schedule
 # A lost packet to a server costs one of the ``fresh`` intervals; most answers come before the first. As many
 # retransmissions as RFC 8489 §6.2.1 has, never less than 500 ms apart (RFC 8445 §14.3), but within the patience of
 # gathering: a relay may be all that there is, and four attempts in five seconds fail too often at 10 % loss.
-# A stream has no such attempts of ours; it is waited for as long as ICE does not fail (RFC 8863 §4): a system opens a
-# connection with packets after 1, 3, 7 and 15 s, and one in twenty needs the fourth at 20 % loss.
+# A stream has no such attempts of ours; it is waited for nearly as long as ICE does not fail (RFC 8863 §4): at 20 %
+# loss one in twenty is not there after five seconds. What comes even later could not be checked any more, and a peer
+# that waits for our last candidate, because it has a component more than we have, must hear of the end before it fails.
+_FOR_CHECKS: Final = 4.0
 SESSION_GATHERING: Final = GatherConfig(
     schedule=Schedule((0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0), 5.0, (0.05, 0.1, 0.2, 0.3)),
-    stream_patience=IceConfig().patience,
+    stream_patience=IceConfig().patience - _FOR_CHECKS,
 )
 """How a session gathers, if nothing else is asked for."""
 

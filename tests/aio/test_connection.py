@@ -707,6 +707,27 @@ async def test_components_that_the_peer_does_not_have_are_not_used(controls: boo
         await asyncio.gather(one.close(), other.close())
 
 
+def test_a_silent_relay_over_tcp_does_not_let_a_peer_with_more_components_fail() -> None:
+    """It waits for our last candidate, which tells that it need not wait for the second component."""
+    world = World()
+
+    async def test(one: IceConnection, _: IceConnection) -> None:
+        servers = [IceServer(urls=f"turn:{world.dead.address}?transport=tcp", username=USER, credential=PASSWORD)]
+
+        async def make() -> IceConnection:
+            return IceConnection(False, ice_servers=servers, floor=Floor())
+
+        muxed = await world.on(1, make())
+        trickling = await world.trickle(one, muxed, 0.03)
+        try:
+            await asyncio.gather(*trickling, world.on(0, one.connect()), world.on(1, muxed.connect()))
+            assert ms() // 100 == 360
+        finally:
+            await muxed.close()
+
+    world.run(test, components=2)
+
+
 async def test_everything_that_happens_has_its_time() -> None:
     async with two() as (one, other):
         began = asyncio.get_running_loop().time()
