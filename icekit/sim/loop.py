@@ -136,6 +136,8 @@ class SimLoop(asyncio.BaseEventLoop):
         now = self._now
         while timers and timers[0][0] <= now:
             ready.append(heapq.heappop(timers)[2])
+        # Whoever keeps an exception of what runs now keeps this frame, and with it every timer of this moment.
+        del timers
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:  # noqa: SLF001  # the loop's own side of a handle
