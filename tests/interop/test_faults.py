@@ -373,9 +373,10 @@ def test_ctrl_c_gives_the_allocation_back(firewalled: Coturn, transport: str) ->
     assert process.returncode == 130, error
     document = json.loads(out)
     assert (document["ok"], document["code"]) == (False, None)
-    assert document["not_tested"] == ["echo", "refresh"]
-    names = [stage["name"] for stage in document["stages"]]
-    assert names[-2:] == ["channel", "release"]
+    # The answer that the log tells of may come after the signal.
+    tested = [stage["name"] for stage in document["stages"]]
+    assert tested[-2:] == (["permission", "release"] if "channel" in document["not_tested"] else ["channel", "release"])
+    assert document["not_tested"][-2:] == ["echo", "refresh"]
     assert made(firewalled) == 1
     assert left_over(firewalled) == []
 
