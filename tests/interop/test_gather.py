@@ -115,10 +115,11 @@ async def test_dead_servers_delay_nobody(coturn: Coturn) -> None:
     order = [event.url for event in events if isinstance(event, ServerAnswered | ServerFailed) and event.url != dead[1]]
     assert order == [alive, dead[0]]
     report = gather_report(events)
-    errors = {item.url: item.error for item in report.servers}
+    # How long it was waited for is of the real clock.
+    errors = {item.url: item.error and re.sub(r"in \d+\.\d s", "in some s", item.error) for item in report.servers}
     assert errors == {
         alive: None,
-        dead[0]: "no answer to 2 transmissions in 1.0 s; it is down, or a firewall drops the packets",
+        dead[0]: "no answer to 2 transmissions in some s; it is down, or a firewall drops the packets",
         dead[1]: "cannot connect, refused: connection refused",
     }
     assert report.duration >= 1.0
