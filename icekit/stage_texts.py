@@ -45,8 +45,10 @@ STAGES = (
         "peer forbidden",
         ERROR,
         "it forbids relaying to the peer's address",
-        "On the server take the peer's range out of denied-peer-ip, or allow it with allowed-peer-ip (icekit serve: "
-        "--allow-peers).",
+        (
+            "On the server take the peer's range out of denied-peer-ip, or allow it with allowed-peer-ip "
+            "(icekit serve: --allow-peers)."
+        ),
     ),
     (
         "TURN-437",
