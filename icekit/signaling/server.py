@@ -206,11 +206,13 @@ class _Service:
         except OSError as error:
             for server in servers:
                 server.close()
+            # Python 3.13 passes over addresses that this host has not; its error has no number.
+            number = error.errno or errno.EADDRNOTAVAIL
             hint = {
                 errno.EADDRINUSE: "; stop what listens there, or choose another port",
                 errno.EADDRNOTAVAIL: "; choose an address of this host",
-            }.get(error.errno or 0, "")
-            reason = os.strerror(error.errno).lower() if error.errno else str(error)
+            }.get(number, "")
+            reason = os.strerror(number).lower()
             raise ConfigError(f"cannot listen on {_in_url(host)}:{port}: {reason}{hint}") from None
         return servers, port
 
