@@ -7,7 +7,7 @@ every packet that crosses it, in two directions, and answers with the packet as 
     outside = nat.outbound(datagram, now)   # from the inside
     inside = nat.inbound(datagram, now)     # from the outside
 
-Names such as "symmetric" are a gloss for people: ``PRESETS`` says what each of them means here.
+Names such as "symmetric" are a gloss for people: ``icekit.nat_presets`` says what each of them means here.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from enum import StrEnum
 
 from icekit.errors import ConfigError
 from icekit.net import Address, Datagram, Transport
-from icekit.report import Behavior, NatReport, Pooling, PortAssignment
+from icekit.report import Behavior, Pooling, PortAssignment
 
-__all__ = ["Collision", "Drop", "Hairpinning", "Mapping", "Nat", "NatConfig", "Preset", "PRESETS", "declared", "preset"]
+__all__ = ["Collision", "Drop", "Hairpinning", "Mapping", "Nat", "NatConfig"]
 
 
 class Hairpinning(StrEnum):
@@ -138,11 +138,6 @@ class _Table:
         del self.by_external[mapping.external]
 
 
-_STRICTNESS = {
-    Behavior.ENDPOINT_INDEPENDENT: 0,
-    Behavior.ADDRESS_DEPENDENT: 1,
-    Behavior.ADDRESS_AND_PORT_DEPENDENT: 2,
-}
 _UDP = Transport.UDP
 _DTLS = Transport.DTLS
 
@@ -169,8 +164,8 @@ class Nat:
         self._pools = tuple(tuple(host for host in external_hosts if (":" in host) == six) for six in (False, True))
         self._own = frozenset(external_hosts)
         # What is not translated has one outside address whatever the destination is.
-        self._map_by = tuple(_STRICTNESS[config.mapping] if pool else 0 for pool in self._pools)
-        self._filter_by = _STRICTNESS[config.filtering]
+        self._map_by = tuple(config.mapping.strictness if pool else 0 for pool in self._pools)
+        self._filter_by = config.filtering.strictness
         self.reboot()
 
     def reboot(self) -> None:
@@ -385,116 +380,3 @@ class Nat:
 
 def _packed(host: str) -> bytes:
     return ipaddress.ip_address(host).packed
-
-
-@dataclass(frozen=True, slots=True)
-class Preset:
-    """A network as people call it: ``chain`` from the inside out; ``gloss`` for a table or a help text."""
-
-    name: str
-    gloss: str
-    chain: tuple[NatConfig, ...]
-
-
-_EI = Behavior.ENDPOINT_INDEPENDENT
-_AD = Behavior.ADDRESS_DEPENDENT
-_APD = Behavior.ADDRESS_AND_PORT_DEPENDENT
-_RANDOM = PortAssignment.RANDOM
-_HOME = NatConfig(filtering=_APD)
-
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset("open", "no NAT and no firewall", ()),
-        Preset("full-cone", "one external port, anyone may send to it", (NatConfig(),)),
-        Preset("restricted", "one external port, only contacted addresses may answer", (NatConfig(filtering=_AD),)),
-        Preset("port-restricted", "one external port, only contacted addresses and ports may answer", (_HOME,)),
-        Preset(
-            "symmetric",
-            "another random external port for every destination",
-            (NatConfig(mapping=_APD, filtering=_APD, port_assignment=_RANDOM),),
-        ),
-        Preset(
-            "symmetric-sequential",
-            "the next external port for every destination",
-            (NatConfig(mapping=_APD, filtering=_APD, port_assignment=PortAssignment.SEQUENTIAL),),
-        ),
-        Preset(
-            "cgnat",
-            "a home router behind the NAT of the carrier",
-            (_HOME, NatConfig(filtering=_APD, port_assignment=_RANDOM)),
-        ),
-        Preset(
-            "firewall",
-            "public address, only contacted addresses and ports may answer",
-            (NatConfig(filtering=_APD, translates=False),),
-        ),
-        Preset("alg", "a home router that rewrites addresses inside packets", (NatConfig(filtering=_APD, alg=True),)),
-        Preset("udp-blocked", "a firewall that lets only TCP out", (NatConfig(filtering=_APD, udp=False),)),
-        Preset(
-            "tcp-443-only",
-            "a firewall that lets only TCP to port 443 out",
-            (NatConfig(filtering=_APD, udp=False, tcp_ports=frozenset({443})),),
-        ),
-        Preset("blocked", "a firewall that lets nothing out", (NatConfig(filtering=_APD, udp=False, tcp=False),)),
-    )
-}
-
-
-def preset(name: str) -> Preset:
-    """The preset of that name; ConfigError lists the names there are."""
-    try:
-        return PRESETS[name]
-    except KeyError:
-        raise ConfigError(f"{name!r} is no NAT preset; there are: {', '.join(PRESETS)}") from None
-
-
-def declared(chain: Sequence[NatConfig]) -> NatReport:
-    """What a right measurement from behind ``chain`` (inside out) reports; ``None`` with the reason, as there."""
-    translating = [config for config in chain if config.translates]
-    known = NatReport(
-        behind_nat=bool(translating),
-        udp=all(config.udp for config in chain),
-        nats=len(translating),
-        cgnat=len(translating) > 1,
-        alg=any(config.alg for config in chain),
-    )
-    if not known.udp:
-        reason = "UDP is blocked"
-        return NatReport(
-            udp=False,
-            reason=dict.fromkeys(("mapping", "filtering", "hairpinning", "port_assignment", "address_pooling"), reason),
-        )
-    filtering = max((config.filtering for config in chain), key=_STRICTNESS.__getitem__, default=_EI)
-    if not translating:
-        fields = ("mapping", "hairpinning", "port_assignment", "address_pooling")
-        return NatReport(
-            filtering=filtering,
-            behind_nat=False,
-            udp=True,
-            alg=known.alg,
-            cgnat=False,
-            nats=0,
-            reason=dict.fromkeys(fields, "no NAT"),
-        )
-    outermost = translating[-1]
-    assignments = {config.port_assignment for config in translating}
-    assignment = next(
-        kind
-        for kind in (PortAssignment.RANDOM, PortAssignment.SEQUENTIAL, PortAssignment.PRESERVING)
-        if kind in assignments
-    )
-    sequential = [config for config in translating if config.port_assignment is PortAssignment.SEQUENTIAL]
-    return NatReport(
-        mapping=max((config.mapping for config in translating), key=_STRICTNESS.__getitem__),
-        filtering=filtering,
-        hairpinning=outermost.hairpinning is not Hairpinning.NONE,
-        port_assignment=assignment,
-        port_step=sequential[-1].port_step if assignment is PortAssignment.SEQUENTIAL else None,
-        address_pooling=outermost.pooling,
-        behind_nat=True,
-        udp=True,
-        alg=known.alg,
-        cgnat=known.cgnat,
-        nats=known.nats,
-    )

@@ -220,14 +220,13 @@ def _mapping(seen: NatObservations, behind: bool | None, reason: dict[str, str])
 
 def _filtering(seen: NatObservations, reason: dict[str, str]) -> Behavior | None:
     """RFC 5780 §4.4, one server at a time; what let a packet through is believed before what did not."""
-    strictness = list(Behavior)
     best: Behavior | None = None
     why = "no server with RFC 5780 answered" if seen.samples else _NO_ANSWER
     for server in dict.fromkeys(trial.server for trial in seen.filters):
         found, text = _filtering_at(seen, server)
         if found is None:
             why = text
-        elif best is None or strictness.index(found) < strictness.index(best):
+        elif best is None or found.strictness < best.strictness:
             best = found
     if best is None:
         reason["filtering"] = why

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from icekit.candidate import CandidateType
 from icekit.connectivity import Neighbours, WorkingPair
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.net import Transport
 from icekit.outlook import families
 from icekit.possibilities import Outcome, Unknown, decisive, neighbours, outcomes

@@ -38,6 +38,11 @@ class Behavior(StrEnum):
     ADDRESS_DEPENDENT = "address-dependent"
     ADDRESS_AND_PORT_DEPENDENT = "address-and-port-dependent"
 
+    @property
+    def strictness(self) -> int:
+        """0 for endpoint-independent, to 2: of two NATs in a row the stricter one decides."""
+        return tuple(Behavior).index(self)
+
 
 class PortAssignment(StrEnum):
     """How a NAT chooses the external port (RFC 4787 §4.2.1)."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.errors import ConfigError, DecodeError, UriError
-from icekit.nat import declared, preset
+from icekit.nat_presets import declared, preset
 from icekit.net import AddressClass, Transport, canonical_host, classify_host
 from icekit.outlook import families, host_of, url_transport
 from icekit.report import NatReport, NatReports, ProbeReport, TurnReport, from_dict
@@ -91,7 +91,7 @@ class Side:
 
     @classmethod
     def from_preset(cls, name: str, relay: Sequence[str] = ()) -> Side:
-        """A network of ``icekit.nat.PRESETS``; ConfigError lists the names.
+        """A network of ``icekit.nat_presets``; ConfigError lists the names.
 
         ``relay`` are URLs of TURN servers; those count that the network lets through.
         """

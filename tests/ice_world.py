@@ -13,7 +13,8 @@ from icekit.gathering_events import CandidateGathered, GatheringComplete
 from icekit.gathering_plan import GatherServer
 from icekit.ice import IceConfig
 from icekit.ice_events import DataReceived, IceState, PairSelected, SelectedPair, StateChanged
-from icekit.nat import Nat, NatConfig, preset
+from icekit.nat import Nat, NatConfig
+from icekit.nat_presets import preset
 from icekit.net import (
     Address,
     Datagram,

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS, Collision, Drop, Hairpinning, Nat, NatConfig, declared, preset
+from icekit.nat import Collision, Drop, Hairpinning, Nat, NatConfig
+from icekit.nat_presets import preset
 from icekit.net import Address, Datagram, Transport
-from icekit.report import Behavior, NatReport, Pooling, PortAssignment
+from icekit.report import Behavior, Pooling, PortAssignment
 
 EI = Behavior.ENDPOINT_INDEPENDENT
 AD = Behavior.ADDRESS_DEPENDENT
@@ -314,50 +315,6 @@ def test_external_addresses_belong_to_translation() -> None:
         Nat(NatConfig(), token_bytes=Random(1).randbytes)
     with pytest.raises(ConfigError, match="no external"):
         Nat(NatConfig(translates=False), ("198.51.100.1",), token_bytes=Random(1).randbytes)
-    with pytest.raises(ConfigError, match=r"'round' is no NAT preset; there are: open, full-cone"):
-        preset("round")
-
-
-def _nat_report(mapping: Behavior, filtering: Behavior, assignment: PortAssignment, **others: object) -> NatReport:
-    return NatReport(
-        mapping=mapping,
-        filtering=filtering,
-        port_assignment=assignment,
-        behind_nat=True,
-        udp=True,
-        address_pooling=Pooling.PAIRED,
-        **{"hairpinning": True, "alg": False, "cgnat": False, "nats": 1, **others},  # type: ignore[arg-type]
-    )
-
-
-_PRESERVING, _RANDOM = PortAssignment.PRESERVING, PortAssignment.RANDOM
-_UNTRANSLATED = dict.fromkeys(("mapping", "hairpinning", "port_assignment", "address_pooling"), "no NAT")
-_BLOCKED = NatReport(
-    udp=False,
-    reason=dict.fromkeys(
-        ("mapping", "filtering", "hairpinning", "port_assignment", "address_pooling"), "UDP is blocked"
-    ),
-)
-DECLARED = {
-    "open": NatReport(filtering=EI, behind_nat=False, udp=True, alg=False, cgnat=False, nats=0, reason=_UNTRANSLATED),
-    "full-cone": _nat_report(EI, EI, _PRESERVING),
-    "restricted": _nat_report(EI, AD, _PRESERVING),
-    "port-restricted": _nat_report(EI, APD, _PRESERVING),
-    "symmetric": _nat_report(APD, APD, _RANDOM),
-    "symmetric-sequential": _nat_report(APD, APD, PortAssignment.SEQUENTIAL, port_step=1),
-    "cgnat": _nat_report(EI, APD, _RANDOM, cgnat=True, nats=2),
-    "firewall": NatReport(
-        filtering=APD, behind_nat=False, udp=True, alg=False, cgnat=False, nats=0, reason=_UNTRANSLATED
-    ),
-    "alg": _nat_report(EI, APD, _PRESERVING, alg=True),
-    "udp-blocked": _BLOCKED,
-    "tcp-443-only": _BLOCKED,
-    "blocked": _BLOCKED,
-}
-
-
-def test_presets_declare_what_they_do() -> None:
-    assert {name: declared(PRESETS[name].chain) for name in PRESETS} == DECLARED
 
 
 HOSTS = st.sampled_from(["192.168.1.2", "192.168.1.3"])

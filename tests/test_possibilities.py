@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 
 from icekit.connectivity import Neighbours
-from icekit.nat import declared, preset
+from icekit.nat_presets import declared, preset
 from icekit.possibilities import Outcome, decisive, neighbours, outcomes
 from icekit.report import Behavior, NatReport, NatReports, PathKind, Pooling
 from icekit.sides import Relay, Side

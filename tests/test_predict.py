@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.net import Transport
 from icekit.predict import ChangeKind, Prediction, matrix, predict
 from icekit.report import Behavior, NatReport, NatReports, PathKind, Pooling, to_dict

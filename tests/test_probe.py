@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import Change
-from icekit.nat import PRESETS, Hairpinning, NatConfig, declared
+from icekit.nat import Hairpinning, NatConfig
+from icekit.nat_presets import PRESETS, declared
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.probe import NatObserved, NatProbe, ProbeConfig, Trial, plan
 from icekit.report import Behavior, NatReport, Pooling, PortAssignment

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.net import Transport
 from icekit.report import (
     Interface,

@@ -16,7 +16,8 @@ import pytest
 
 from benchmarks.micro.conftest import Beside
 from icekit.aio.connection import IceConnection
-from icekit.nat import Nat, preset
+from icekit.nat import Nat
+from icekit.nat_presets import preset
 from icekit.net import Address, Datagram
 from icekit.pacing import Floor
 from icekit.servers import IceServer

@@ -16,7 +16,8 @@ from random import Random
 
 from icekit.bench.networks import Network, read_network
 from icekit.bench.samples import Phase, Setting
-from icekit.nat import Nat, preset
+from icekit.nat import Nat
+from icekit.nat_presets import preset
 from icekit.net import Address, Datagram
 
 SERVER = Address("203.0.113.10", 3478)

@@ -12,7 +12,7 @@ from icekit.bench.samples import Phase, Setting
 from icekit.bench.summary import Block, Entry, is_ours, ours_first
 from icekit.bench.table import WORDS, milliseconds
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 
 _CELL, _ROW = 74.0, 32.0
 # From the limit to the slowest.
@@ -83,7 +83,7 @@ def nat_map(name: str, title: str, group: Sequence[Block]) -> Drawing:
 
 
 def _in_order(names: Iterable[str]) -> list[str]:
-    """From the open to the closed, as ``icekit.nat`` lists them."""
+    """From the open to the closed, as ``icekit.nat_presets`` lists them."""
     order = list(PRESETS)
     return sorted(set(names), key=order.index)
 

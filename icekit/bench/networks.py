@@ -1,4 +1,4 @@
-"""The networks that calls are measured in: a NAT for each side, by the presets of ``icekit.nat``, and servers."""
+"""The networks that calls are measured in: a NAT for each side, by ``icekit.nat_presets``, and servers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS, preset
+from icekit.nat_presets import PRESETS, preset
 
 BETWEEN: Final = "--"
 

@@ -14,14 +14,14 @@ def codes(incomplete: str) -> list[str]:
 
 def presets(incomplete: str) -> list[str]:
     """Names of simulated NATs."""
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
 
     return [name for name in PRESETS if name.startswith(incomplete)]
 
 
 def preset_pairs(incomplete: str) -> list[str]:
     """Two names with an x between them; nothing for nothing, because a scenario may be a file."""
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
 
     pairs = (f"{a}x{b}" for a in PRESETS for b in PRESETS)
     return [pair for pair in pairs if incomplete and pair.startswith(incomplete)]
@@ -31,7 +31,7 @@ def lab_nats(incomplete: str) -> list[str]:
     """Names of the laboratory's NATs, the last one of a chain that is written with ``+``."""
     from icekit.lab.kernel_nat import KernelNat
     from icekit.lab.tun_lab import KERNEL
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
 
     chain, plus, last = incomplete.rpartition("+")
     names = (*PRESETS, *(f"{KERNEL}{nat}" for nat in KernelNat))
@@ -71,7 +71,7 @@ def bench_engines(incomplete: str) -> list[str]:
 def bench_networks(incomplete: str) -> list[str]:
     """Networks of a benchmark; after dashes the NAT of the other side."""
     from icekit.bench.networks import BETWEEN, NETWORKS
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
 
     first, dashes, last = incomplete.partition(BETWEEN)
     names = {**NETWORKS, **PRESETS}

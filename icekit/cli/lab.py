@@ -147,7 +147,7 @@ def list_nats(json: JsonOutput = False) -> None:
     """The NATs there are."""
     from icekit.lab.kernel_nat import KernelNat
     from icekit.lab.tun_lab import KERNEL
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
 
     known = {name: item.gloss for name, item in PRESETS.items()}
     known |= {f"{KERNEL}{nat}": _KERNEL_GLOSS.format(nat.value) for nat in KernelNat}

@@ -70,7 +70,7 @@ def predict(
 
 def _read(name: str) -> Side:
     """A file where there is one of that name, else a preset."""
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
     from icekit.sides import Side, read_side
 
     path = Path(name)

@@ -88,7 +88,7 @@ def sim(
 
 def _read(target: str) -> Scenario:
     """A file where there is one of that name, else two presets."""
-    from icekit.nat import PRESETS
+    from icekit.nat_presets import PRESETS
     from icekit.sim.scenario import Scenario
 
     path = Path(target)

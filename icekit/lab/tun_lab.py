@@ -26,7 +26,8 @@ from icekit.lab.kernel_nat import KernelNat
 from icekit.lab.namespaces import Namespace
 from icekit.lab.tun import Tun
 from icekit.lab.wire import KernelRouter, Site, Wire
-from icekit.nat import PRESETS, NatConfig, preset
+from icekit.nat import NatConfig
+from icekit.nat_presets import PRESETS, preset
 from icekit.sim.link import Channel, Link
 
 KERNEL = "kernel:"
@@ -49,7 +50,7 @@ _DEAD_ADDRESS = "10.99.0.2"
 
 
 def nat_names() -> tuple[str, ...]:
-    """What ``read_chain`` knows: the presets of ``icekit.nat`` and the NATs of the kernel."""
+    """What ``read_chain`` knows: the networks of ``icekit.nat_presets`` and the NATs of the kernel."""
     return (*PRESETS, *(f"{KERNEL}{nat}" for nat in KernelNat))
 
 

@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 import ifaddr
 
 from icekit.errors import ConfigError
-from icekit.nat import NatConfig, Preset, preset
+from icekit.nat import NatConfig
+from icekit.nat_presets import Preset, preset
 from icekit.net import Address, Datagram, canonical_host
 from icekit.sim.capture import Capture
 from icekit.sim.host import Host, current_host

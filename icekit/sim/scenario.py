@@ -18,7 +18,7 @@ from enum import StrEnum
 from typing import Any, ClassVar
 
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.report import PathKind
 
 _MOST_MS, _MOST_INTERFACES, _MOST_SEED = 60_000, 16, 2**63 - 1

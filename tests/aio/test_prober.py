@@ -12,7 +12,8 @@ from icekit.aio.dns import Resolver
 from icekit.aio.prober import Prober
 from icekit.aio.server import serve
 from icekit.allocation import TurnConfig
-from icekit.nat import PRESETS, NatConfig, declared
+from icekit.nat import NatConfig
+from icekit.nat_presets import PRESETS, declared
 from icekit.report import Behavior, PathKind, ProbeReport, ServerReport, VerdictCode
 from icekit.server import ServerConfig
 from icekit.servers import IceServer

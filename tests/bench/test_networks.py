@@ -4,7 +4,7 @@ import pytest
 
 from icekit.bench.networks import NETWORKS, Network, read_network
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 
 
 def test_networks_by_name() -> None:

@@ -13,7 +13,7 @@ from icekit.catalogue import CODES
 from icekit.cli.completion import codes, engines, lab_nats, preset_pairs, presets, requirements, scenario_settings
 from icekit.cli.sim import _setting
 from icekit.lab.tun_lab import TunLab
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.sim.scenario import Scenario
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from icekit.lab.gateway import Gateway
 from icekit.lab.ip import Packet, parse
-from icekit.nat import PRESETS, NatConfig, preset
+from icekit.nat import NatConfig
+from icekit.nat_presets import PRESETS, preset
 from icekit.net import Address
 from icekit.report import Behavior
 from tests.lab.packets import PROTOCOLS, checksums_hold, icmp_error, ip4, query, tcp, udp

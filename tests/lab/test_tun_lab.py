@@ -7,7 +7,7 @@ import pytest
 from icekit.errors import ConfigError
 from icekit.lab import KernelNat
 from icekit.lab.tun_lab import MAX_CLIENTS, TunLab, _networks, nat_names, read_chain
-from icekit.nat import PRESETS, preset
+from icekit.nat_presets import PRESETS, preset
 
 EXTERNAL = "198.51.100.2"
 

@@ -15,7 +15,7 @@ from icekit.lab.gateway import Gateway
 from icekit.lab.ip import parse
 from icekit.lab.tun import Tun
 from icekit.lab.wire import KernelRouter, Site, Wire
-from icekit.nat import preset
+from icekit.nat_presets import preset
 from icekit.net import Address
 from icekit.sim.link import Channel, Link
 from tests.lab.packets import udp

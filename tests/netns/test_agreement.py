@@ -18,7 +18,8 @@ import pytest
 from icekit.lab import KernelNat
 from icekit.lab.servers import running_servers
 from icekit.lab.tun_lab import SERVER_ADDRESSES, Client, TunLab
-from icekit.nat import PRESETS, Hairpinning, NatConfig, preset
+from icekit.nat import Hairpinning, NatConfig
+from icekit.nat_presets import PRESETS, preset
 from icekit.report import NatReport, to_dict
 from tests.requirements import require_netns
 from tests.sim.test_probe_identity import MEASURED, expected

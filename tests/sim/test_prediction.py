@@ -13,7 +13,8 @@ import pytest
 
 from icekit.aio.prober import Prober
 from icekit.aio.server import serve
-from icekit.nat import PRESETS, Hairpinning, NatConfig, declared
+from icekit.nat import Hairpinning, NatConfig
+from icekit.nat_presets import PRESETS, declared
 from icekit.predict import Prediction, predict
 from icekit.report import Behavior, NatReports, PathKind, Pooling, PortAssignment, to_dict
 from icekit.server import ServerConfig, TurnConfig

@@ -9,7 +9,8 @@ import pytest
 
 from icekit.aio.prober import Prober
 from icekit.aio.server import serve
-from icekit.nat import PRESETS, Hairpinning, NatConfig, declared
+from icekit.nat import Hairpinning, NatConfig
+from icekit.nat_presets import PRESETS, declared
 from icekit.report import Behavior, NatReport, PortAssignment, ProbeReport
 from icekit.server import ServerConfig
 from icekit.servers import IceServer

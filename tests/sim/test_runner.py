@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from icekit.nat import PRESETS, preset
+from icekit.nat_presets import PRESETS, preset
 from icekit.predict import predict
 from icekit.report import PathKind
 from icekit.sides import Side

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from icekit.errors import ConfigError
-from icekit.nat import PRESETS
+from icekit.nat_presets import PRESETS
 from icekit.sim.scenario import Engine, Scenario, StunServer, TurnServer
 
 
