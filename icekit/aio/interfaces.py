@@ -14,6 +14,7 @@ from typing import Any
 
 import ifaddr
 
+from icekit.aio.address_watch import AddressWatch
 from icekit.net import Address, canonical_host, classify_host
 from icekit.report import Interface
 
@@ -40,8 +41,28 @@ _HARDWARE = {"772": "loopback", "519": "cellular", "512": "vpn", "65534": "vpn"}
 _DEVICE_TYPES = {"wlan": "wifi", "bridge": "bridge", "wwan": "cellular", "wireguard": "vpn"}
 
 
+# The simulator puts another one in its place, for the host that runs.
+_ADAPTERS_OF_THE_SYSTEM = ifaddr.get_adapters
+_watch = AddressWatch()
+_known: tuple[int, tuple[Interface, ...]] | None = None
+
+
 def interfaces() -> tuple[Interface, ...]:
-    """All local addresses, by interface name, IPv4 before IPv6; link-local IPv6 with its zone. Blocks briefly."""
+    """All local addresses, by interface name, IPv4 before IPv6; link-local IPv6 with its zone. Blocks briefly.
+
+    They are read when something has changed; where the system does not tell of changes, at each call.
+    """
+    global _known
+    # Asked before reading: a change in between is seen at the next call.
+    version = _watch.version() if ifaddr.get_adapters is _ADAPTERS_OF_THE_SYSTEM else None
+    if version is None:
+        return _read_interfaces()
+    if (known := _known) is None or known[0] != version:
+        _known = known = version, _read_interfaces()
+    return known[1]
+
+
+def _read_interfaces() -> tuple[Interface, ...]:
     found = []
     for adapter in ifaddr.get_adapters():
         name = adapter.nice_name
