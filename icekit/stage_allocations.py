@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
 from icekit.errors import ErrorResponse
 from icekit.net import Address, Transport
-from icekit.reachability import Target
-from icekit.transaction import LongTermCredential, Schedule
-from icekit.turn import TurnAllocation, TurnConfig
+from icekit.relay_user import RelayUser
+from icekit.turn import TurnAllocation
 from icekit.turn_events import Step, TurnError
 
-# Five transmissions in two seconds: at 5 % loss each way one request in 100,000 is given up. A satellite has its time,
-# and a silent server costs four seconds.
-_SCHEDULE: Final = Schedule((0.0, 0.25, 0.6, 1.2, 2.0), 4.0)
-_RELEASE_SCHEDULE: Final = Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0)
-_CONNECT_TIMEOUT: Final = 5.0
 _MAX_REDIRECTS: Final = 3
 # RFC 8656 §7.4: where 437 says that the 5-tuple is in use, three client addresses should be tried before giving up.
 _MAX_ADDRESSES: Final = 3
@@ -24,7 +17,7 @@ _CLIENT_STREAM: Final = 100
 
 
 class StageAllocations:
-    """Makes them, for ``target`` from ``host``. ``redirects``: how many the client has followed.
+    """Makes them for ``user``. ``redirects``: how many it has followed.
 
     ``addresses``: how many client transport addresses have asked; a server may remember an allocation of the first.
     """
@@ -32,25 +25,21 @@ class StageAllocations:
     FIRST_PEER_STREAM: Final = 200
     """Streams below it are the client's."""
 
-    def __init__(
-        self, target: Target, host: str, username: str, password: str, token_bytes: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, user: RelayUser) -> None:
         self.redirects = 0
         self.addresses = 1
-        self._target = target
-        self._host = host
-        self._username = username
-        self._password = password
-        self._token_bytes = token_bytes
+        self._user = user
 
-    def for_client(self, server: Address, local: Address | None = None) -> TurnAllocation:
-        """The allocation under test; ``local`` is its bound UDP socket."""
+    def for_client(self, after: TurnAllocation | None = None, local: Address | None = None) -> TurnAllocation:
+        """The allocation under test, where ``after`` had come to; ``local`` is its bound UDP socket."""
         # Each has an identifier for itself and one for each redirect.
-        return self._make(server, _CLIENT_STREAM + (self.addresses - 1) * (_MAX_REDIRECTS + 1), local)
+        return self._make(_CLIENT_STREAM + (self.addresses - 1) * (_MAX_REDIRECTS + 1), local, after)
 
-    def for_peer(self, server: Address, local: Address | None) -> TurnAllocation:
-        """A second one, on the echo peer's own socket ``local``, or a stream of its own."""
-        return self._make(server, self.FIRST_PEER_STREAM, local if self._target.transport is Transport.UDP else None)
+    def for_peer(self, tested: TurnAllocation, local: Address | None) -> TurnAllocation:
+        """A second one beside ``tested``, on the echo peer's own socket ``local``, or a stream of its own."""
+        return self._make(
+            self.FIRST_PEER_STREAM, local if self._user.target.transport is Transport.UDP else None, tested
+        )
 
     def wants_another_address(self, step: Step, error: TurnError) -> bool:
         """Whether the client that failed so is to ask again from another address, which this counts."""
@@ -60,19 +49,5 @@ class StageAllocations:
         self.addresses += 1
         return True
 
-    def _make(self, server: Address, stream_id: int, local: Address | None) -> TurnAllocation:
-        return TurnAllocation(
-            server,
-            self._target.transport,
-            LongTermCredential(self._username, self._password),
-            self._token_bytes,
-            local=local or Address(self._host, 0),
-            server_name=self._target.server_name,
-            stream_id=stream_id,
-            config=TurnConfig(
-                schedule=_SCHEDULE,
-                release_schedule=_RELEASE_SCHEDULE,
-                connect_timeout=_CONNECT_TIMEOUT,
-                max_redirects=_MAX_REDIRECTS - self.redirects,
-            ),
-        )
+    def _make(self, stream_id: int, local: Address | None, after: TurnAllocation | None) -> TurnAllocation:
+        return self._user.allocation(stream_id, local, after=after, max_redirects=_MAX_REDIRECTS - self.redirects)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from icekit.errors import ErrorResponse, TransactionTimeout
-from icekit.net import StreamFailure, Transport
+from icekit.net import SocketFailure, StreamFailure, Transport
+from icekit.relay_user import RelayUser
 from icekit.report import StageName
 from icekit.servers import decode_username
 from icekit.turn_events import Step, StreamError, TurnError
@@ -27,6 +28,12 @@ class StageFailure(NamedTuple):
 _STUN_ONLY_REFUSALS: Final = (400, 404, 405, 501)
 _UNCONNECTED: Final = (StreamFailure.REFUSED, StreamFailure.UNREACHABLE, StreamFailure.UNSUPPORTED)
 _WITHOUT_WORDS: Final = (StreamFailure.RESET, StreamFailure.CLOSED, StreamFailure.TIMEOUT)
+
+
+def socket_failure(failure: SocketFailure) -> StageFailure:
+    """The UDP socket to the server could not be bound, or ICMP came back before any answer."""
+    detail = f"{failure} (ICMP, or this host's own firewall)"
+    return StageFailure(StageName.CONNECT, "TURN-CONNECT", failure.value, detail)
 
 
 def connection_failure(
@@ -89,15 +96,15 @@ _SILENT: Final = {
 }
 
 
-def credentials_failure(error: ErrorResponse, username: str, password: str, unix_time: float | None) -> StageFailure:
-    """401 after a signed request."""
+def credentials_failure(error: ErrorResponse, user: RelayUser) -> StageFailure:
+    """401 after a request that was signed as ``user``."""
     cause = "wrong"
-    user = decode_username(username)
-    if not username or not password:
+    name = decode_username(user.username)
+    if not user.username or not user.password:
         cause = "empty"
-    elif user.milliseconds:
+    elif name.milliseconds:
         cause = "milliseconds"
-    elif user.expires_at is not None and unix_time is not None and user.expires_at <= unix_time:
+    elif name.expires_at is not None and user.unix_time is not None and name.expires_at <= user.unix_time:
         cause = "expired"
     return StageFailure(StageName.ALLOCATE, "TURN-401", cause, str(error))
 

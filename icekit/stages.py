@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from icekit.echo import EchoPeer, PeerFailed, PeerReady
@@ -26,8 +25,9 @@ from icekit.net import (
     Transport,
     scope_of,
 )
-from icekit.reachability import ServerCheck, ServerChecked, Target
+from icekit.reachability import ServerCheck, ServerChecked
 from icekit.relay_echo import RelayEcho
+from icekit.relay_user import RelayUser
 from icekit.report import ServerReport, StageName, StageResult
 from icekit.stage_allocations import StageAllocations
 from icekit.stage_failures import (
@@ -39,6 +39,7 @@ from icekit.stage_failures import (
     refusal,
     request_failure,
     silence,
+    socket_failure,
 )
 from icekit.stage_record import StagePassed, StageRecord, TurnTested
 from icekit.turn import TurnAllocation, TurnState
@@ -75,37 +76,25 @@ _Part = TurnAllocation | EchoPeer | ServerCheck
 
 
 class TurnStages:
-    """Tests one server address from ``host``; emits ``StagePassed`` as it goes and ``TurnTested`` once.
+    """Tests the target of ``user``; emits ``StagePassed`` as it goes and ``TurnTested`` once.
 
-    ``done`` are the stages before this (``resolve``); ``unix_time`` tells expired user names from wrong passwords.
-    ConfigError if the OpaqueString profile forbids ``username`` or ``password`` (RFC 8265).
+    ``done`` are the stages before this (``resolve``).
+    ConfigError if the OpaqueString profile forbids the user's name or password (RFC 8265).
     """
 
-    def __init__(
-        self,
-        target: Target,
-        host: str,
-        username: str,
-        password: str,
-        token_bytes: Callable[[int], bytes],
-        *,
-        done: tuple[StageResult, ...] = (),
-        unix_time: float | None = None,
-    ) -> None:
+    def __init__(self, user: RelayUser, *, done: tuple[StageResult, ...] = ()) -> None:
+        target, host, token_bytes = user.target, user.host, user.token_bytes
+        self._user = user
         self._target = target
         self._host = host
-        self._username = username
-        self._password = password
-        self._token_bytes = token_bytes
-        self._unix_time = unix_time
         self._record = StageRecord(target.url, target.transport, done)
         self._events: deque[StageEvent] = deque()
-        self._allocations = StageAllocations(target, host, username, password, token_bytes)
-        self._client = self._allocations.for_client(target.address)
+        self._allocations = StageAllocations(user)
+        self._client = self._allocations.for_client()
         self._client_local: Address | None = None
         servers = (target.address, Address(target.address.host, 3478))
         self._peer = EchoPeer(
-            _PEER_SOCKET, host, servers, token_bytes, lambda own: self._allocations.for_peer(self._client.server, own)
+            _PEER_SOCKET, host, servers, token_bytes, lambda own: self._allocations.for_peer(self._client, own)
         )
         self._check = ServerCheck(target, host, token_bytes, id=_CHECK)
         self._binding: ServerReport | None = None
@@ -200,7 +189,7 @@ class TurnStages:
         else:
             self._client_local = local
             self._record.began = now
-            self._client = self._allocations.for_client(self._client.server, local)
+            self._client = self._allocations.for_client(self._client, local)
             self._owners[Transport.UDP, local, None] = self._client
             self._client.allocate(now)
         self._after(now)
@@ -212,8 +201,7 @@ class TurnStages:
         elif id == _PEER_SOCKET:
             self._peer.socket_failed(id, failure, now)
         elif not self._record.has(StageName.CHALLENGE):
-            detail = f"{failure} (ICMP, or this host's own firewall)"
-            self._fail(StageFailure(StageName.CONNECT, "TURN-CONNECT", failure.value, detail), now)
+            self._fail(socket_failure(failure), now)
         self._after(now)
 
     def stream_connected(self, id: int, now: float) -> None:
@@ -271,9 +259,9 @@ class TurnStages:
             case ServerConnected(seconds=seconds):
                 self._pass(StageName.CONNECT, seconds, f"TCP to {self._client.server}", now)
             case ServerSecured(seconds=seconds):
-                self._pass(StageName.TLS, seconds, f"certificate for {self._target.server_name}", now)
-            case ServerRedirected(server=server):
-                self._redirect(server, now)
+                self._pass(StageName.TLS, seconds, f"certificate for {self._client.server_name}", now)
+            case ServerRedirected():
+                self._redirect(now)
             case ServerChallenged(realm=realm, seconds=seconds):
                 if not realm:
                     self._record.warn("TURN-REALM-EMPTY")
@@ -319,28 +307,28 @@ class TurnStages:
 
     # Up to the relayed address.
 
-    def _redirect(self, server: Address, now: float) -> None:
+    def _redirect(self, now: float) -> None:
         self._record.warn("TURN-300")
         self._allocations.redirects += 1
         if self._target.transport is Transport.UDP:
             # The socket is connected to the old server, so that ICMP is heard.
-            self._ask_from_another_address(server, now)
+            self._ask_from_another_address(now)
         else:
             self._record.restart(now)
 
-    def _ask_from_another_address(self, server: Address, now: float) -> None:
+    def _ask_from_another_address(self, now: float) -> None:
         self._record.restart(now)
         # The stream of the one before is not released yet.
         for event in iter(self._client.next_event, None):
             self._take(event, now)
-        self._client = self._allocations.for_client(server)
+        self._client = self._allocations.for_client(self._client)
         if self._target.transport is not Transport.UDP:
             self._client.allocate(now)
             return
         assert self._client_local is not None
         self._events.append(SocketReleased(self._client_local))
         self._client_local = None
-        self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), server))
+        self._events.append(SocketWanted(_CLIENT_SOCKET, Address(self._host, 0), self._client.server))
 
     def _allocated(self, event: AllocationCreated, now: float) -> None:
         seconds = now - self._record.began
@@ -367,14 +355,14 @@ class TurnStages:
         transport = self._target.transport
         answers = self._binding is not None and bool(self._binding.reachable)
         if not self._closing and self._allocations.wants_another_address(step, error):
-            self._ask_from_another_address(self._client.server, now)
+            self._ask_from_another_address(now)
         elif step is Step.REFRESH:
             self._fail(request_failure(self._record.stage, error), now)
         elif step is not Step.ALLOCATE and isinstance(error, StreamError):
             plain = self._mapped is not None and not self._peer.is_allocation
             self._fail(connection_failure(step, error, transport, answers_plain_udp=plain), now)
         elif isinstance(error, ErrorResponse) and signed and error.code == 401:
-            self._fail(credentials_failure(error, self._username, self._password, self._unix_time), now)
+            self._fail(credentials_failure(error, self._user), now)
         elif self._record.has(StageName.CHALLENGE):
             self._fail(request_failure(StageName.ALLOCATE, error), now)
         elif isinstance(error, ErrorResponse):
@@ -387,7 +375,7 @@ class TurnStages:
         else:
             self._unanswered = error
             target = dataclasses.replace(self._target, transport=Transport.TLS, connect_only=True)
-            self._tls_check = ServerCheck(target, self._host, self._token_bytes, id=_TLS_CHECK)
+            self._tls_check = ServerCheck(target, self._host, self._user.token_bytes, id=_TLS_CHECK)
             self._tls_check.start(now)
 
     def _judge_refusal(self, now: float) -> None:

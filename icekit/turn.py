@@ -84,6 +84,7 @@ class TurnAllocation:
         pacer: Pacer | None = None,
     ) -> None:
         self.server = server
+        self.server_name = server_name
         self.transport = transport
         self.state = TurnState.NEW
         self.relayed: tuple[Address, ...] = ()
@@ -94,7 +95,6 @@ class TurnAllocation:
         self._token_bytes = token_bytes
         self._pacer = pacer
         self._local = local
-        self._server_name = server_name
         self._stream_id = stream_id
         # Whether the driver works on our stream, or has opened it.
         self._stream_wanted = False
@@ -273,7 +273,7 @@ class TurnAllocation:
         self._decoder = StreamDecoder()
         self._stream_wanted = True
         source = self._local.host if self._local is not None else None
-        self._emit(StreamWanted(self._stream_id, source, self.server, self.transport, self._server_name))
+        self._emit(StreamWanted(self._stream_id, source, self.server, self.transport, self.server_name))
 
     def _redirect(self, response: Message, now: float) -> bool:
         """RFC 8489 §10: repeat the request with the named server; not in a circle, and not for ever."""
@@ -290,7 +290,7 @@ class TurnAllocation:
         self._visited.add(server)
         self.server = server
         # RFC 8489 §10: the certificate must carry the named domain, or the name that it had to carry before.
-        self._server_name = domain or self._server_name
+        self.server_name = domain or self.server_name
         self._emit(ServerRedirected(server))
         self._release_stream()
         self._stream_id += 1

@@ -34,6 +34,7 @@ from icekit.net import (
 from icekit.network_config import NetworkConfig
 from icekit.probe import NatProbe
 from icekit.reachability import ServerCheck, Target
+from icekit.relay_user import RelayUser
 from icekit.server import Server, ServerConfig
 from icekit.servers import ServerUri
 from icekit.session import IceSession
@@ -57,7 +58,7 @@ def turn(transport: Transport) -> Any:
 
 
 def relay_loop(transport: Transport) -> Any:
-    core = RelayLoop(Target("turn:x", SERVER, transport), HOST, "alice", "secret", source(), size=100)
+    core = RelayLoop(RelayUser(Target("turn:x", SERVER, transport), HOST, "alice", "secret", source()), size=100)
     core.start(0.0)
     core.begin(0.5, 0.1, 5.0, 0.25, Tally(0.5, 4.5))
     return core
@@ -70,7 +71,7 @@ def check(transport: Transport) -> Any:
 
 
 def stages(transport: Transport) -> Any:
-    core = TurnStages(Target("turn:x", SERVER, transport), HOST, "alice", "secret", source())
+    core = TurnStages(RelayUser(Target("turn:x", SERVER, transport), HOST, "alice", "secret", source()))
     core.start(0.0)
     return core
 

@@ -10,6 +10,7 @@ import pytest
 from icekit.errors import ErrorResponse, TransactionTimeout
 from icekit.net import Address, StreamWanted, Transport
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.stage_allocations import StageAllocations
 from icekit.turn import TurnAllocation
 from icekit.turn_events import Step
@@ -19,7 +20,8 @@ MISMATCH = ErrorResponse(437, "Allocation Mismatch")
 
 
 def allocations(transport: Transport) -> StageAllocations:
-    return StageAllocations(Target("turn:192.0.2.1", SERVER, transport), "192.0.2.9", "alice", "secret", os.urandom)
+    target = Target("turn:192.0.2.1", SERVER, transport)
+    return StageAllocations(RelayUser(target, "192.0.2.9", "alice", "secret", os.urandom))
 
 
 def stream_of(allocation: TurnAllocation) -> int:
@@ -51,10 +53,10 @@ def test_nothing_else_is_asked_again(step: Step, error: ErrorResponse | Transact
 
 def test_no_two_have_a_stream_in_common() -> None:
     made = allocations(Transport.TCP)
-    streams = [stream_of(made.for_client(SERVER))]
+    streams = [stream_of(made.for_client())]
     while made.wants_another_address(Step.ALLOCATE, MISMATCH):
-        streams.append(stream_of(made.for_client(SERVER)))
+        streams.append(stream_of(made.for_client()))
     # Each may follow three redirects, with an identifier for each.
     assert [later - earlier >= 4 for earlier, later in pairwise(streams)] == [True, True]
     assert streams[-1] + 3 < StageAllocations.FIRST_PEER_STREAM
-    assert stream_of(made.for_peer(SERVER, None)) == StageAllocations.FIRST_PEER_STREAM
+    assert stream_of(made.for_peer(made.for_client(), None)) == StageAllocations.FIRST_PEER_STREAM

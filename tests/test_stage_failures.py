@@ -8,7 +8,9 @@ import pytest
 
 from icekit.catalogue import describe
 from icekit.errors import ErrorResponse, TransactionTimeout
-from icekit.net import StreamFailure, Transport
+from icekit.net import Address, SocketFailure, StreamFailure, Transport
+from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import StageName
 from icekit.stage_failures import (
     StageFailure,
@@ -18,6 +20,7 @@ from icekit.stage_failures import (
     refusal,
     request_failure,
     silence,
+    socket_failure,
 )
 from icekit.stage_texts import CAUSES
 from icekit.turn_events import Step, StreamError, TurnError
@@ -25,6 +28,11 @@ from tests.pages import ROOT
 
 TIMEOUT = TransactionTimeout(5, 4.0)
 NOW = 1_700_000_000.0
+
+
+def user(username: str, password: str, unix_time: float | None) -> RelayUser:
+    target = Target("turn:192.0.2.1", Address("192.0.2.1", 3478), Transport.UDP)
+    return RelayUser(target, "192.0.2.9", username, password, bytes, unix_time)
 
 
 @pytest.mark.parametrize(
@@ -106,6 +114,11 @@ def test_a_request_fails_by_its_number_its_silence_or_the_lost_connection(stage:
     assert request_failure(stage, StreamError(StreamFailure.CLOSED))[:3] == (stage, "TURN-NO-ANSWER", "hangs-up")
 
 
+def test_a_socket_fails_by_its_reason_and_says_who_may_have_refused() -> None:
+    detail = "refused (ICMP, or this host's own firewall)"
+    assert socket_failure(SocketFailure.REFUSED) == StageFailure(StageName.CONNECT, "TURN-CONNECT", "refused", detail)
+
+
 @pytest.mark.parametrize(
     ("username", "password", "unix_time", "cause"),
     [
@@ -122,7 +135,7 @@ def test_a_request_fails_by_its_number_its_silence_or_the_lost_connection(stage:
     ],
 )
 def test_credentials(username: str, password: str, unix_time: float | None, cause: str) -> None:
-    found = credentials_failure(ErrorResponse(401, "Unauthorized"), username, password, unix_time)
+    found = credentials_failure(ErrorResponse(401, "Unauthorized"), user(username, password, unix_time))
     assert found == StageFailure(StageName.ALLOCATE, "TURN-401", cause, "401 Unauthorized")
 
 
@@ -163,9 +176,10 @@ def test_the_page_about_a_turn_server_has_every_stage_with_its_codes() -> None:
     failures = [
         connection_failure(Step.CONNECT, StreamError(StreamFailure.REFUSED), Transport.TCP),
         connection_failure(Step.TLS, StreamError(StreamFailure.TLS_NAME), Transport.TLS),
+        *(socket_failure(failure) for failure in SocketFailure),
         silence(TIMEOUT),
         silence(TIMEOUT, answers_binding=True),
-        credentials_failure(ErrorResponse(401, "words"), "user", "password", NOW),
+        credentials_failure(ErrorResponse(401, "words"), user("user", "password", NOW)),
         request_failure(StageName.ALLOCATE, ErrorResponse(486, "words")),
         request_failure(StageName.PERMISSION, ErrorResponse(403, "words")),
         *(request_failure(stage, TIMEOUT) for stage in (StageName.PERMISSION, StageName.CHANNEL, StageName.REFRESH)),

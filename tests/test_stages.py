@@ -29,9 +29,11 @@ from icekit.net import (
     Transport,
 )
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Host, Internet, Link
+from icekit.stage_allocations import StageAllocations
 from icekit.stage_record import StagePassed, TurnTested
 from icekit.stages import TurnStages
 from icekit.stun import Message, Method, decode, failure, is_channel_data, long_term_key, success
@@ -67,7 +69,7 @@ async def check(
 ) -> Result:
     loop = asyncio.get_running_loop()
     target = Target(f"turn:{server}?transport={transport}", Address(server, 3478), transport)
-    core = TurnStages(target, host.addresses[0], "alice", password, token)
+    core = TurnStages(RelayUser(target, host.addresses[0], "alice", password, token))
     told: list[StageResult] = []
     ended: list[TurnReport] = []
 
@@ -241,7 +243,9 @@ def test_after_three_ports_the_server_is_given_up(transport: Transport, only_sig
 @pytest.mark.parametrize("transport", [Transport.UDP, Transport.TCP, Transport.TLS])
 def test_what_belongs_to_a_port_that_is_given_up_is_released(transport: Transport) -> None:
     server = Address("192.0.2.1", 3478)
-    core = TurnStages(Target("turn:192.0.2.1", server, transport), "192.0.2.9", "alice", "secret", os.urandom)
+    core = TurnStages(
+        RelayUser(Target("turn:192.0.2.1", server, transport), "192.0.2.9", "alice", "secret", os.urandom)
+    )
     world = World(core, transport)
     core.start(world.now)
     world.pump()
@@ -361,6 +365,34 @@ def test_a_redirect_is_followed() -> None:
     assert result.left == 0
 
 
+def test_after_a_redirect_the_named_domain_is_what_certificates_are_checked_for() -> None:
+    """Also by the stream that another port is tried on, and by that of the echo peer (RFC 8489 §10)."""
+    first, second = Address("192.0.2.1", 5349), Address("192.0.2.7", 5349)
+    target = Target("turns:one.example", first, Transport.TLS, "one.example")
+    core = TurnStages(RelayUser(target, "192.0.2.9", "alice", "secret", os.urandom))
+    world = World(core, Transport.TLS)
+    core.start(world.now)
+    world.pump()
+    redirect = (attr.ALTERNATE_SERVER(second), attr.ALTERNATE_DOMAIN("two.example"))
+    for answer in (("error", 300, redirect), ("error", 437, ()), ("good", 600)):
+        allocate = next(item for item in world.sent if item.data[:2] == b"\x00\x03")
+        world.sent.remove(allocate)
+        respond(world, allocate, answer)
+        world.pump()
+    while StageAllocations.FIRST_PEER_STREAM not in world.opened:
+        assert world.tick()
+    # The check is a plain Binding request, of the server that was asked for.
+    names = [(wanted.remote, wanted.server_name) for wanted in world.streams if wanted.id >= 100]
+    assert names == [(first, "one.example"), *[(second, "two.example")] * 3]
+    core.close(world.now)
+    while world.tick():
+        pass
+    assert world.report is not None
+    assert [stage.detail for stage in world.report.stages if stage.name is StageName.TLS] == [
+        "certificate for two.example"
+    ]
+
+
 def test_redirects_come_to_an_end() -> None:
     asked: list[Address] = []
 
@@ -463,6 +495,7 @@ class World:
     report: TurnReport | None = None
     open: set[object] = field(default_factory=set)
     opened: set[int] = field(default_factory=set)
+    streams: list[StreamWanted] = field(default_factory=list)
     sent: list[Datagram] = field(default_factory=list)
 
     def pump(self) -> None:
@@ -479,6 +512,7 @@ class World:
                     self.opened.add(id)
                     self.core.socket_opened(id, local, self.now)
                 case StreamWanted(id=id, transport=transport):
+                    self.streams.append(event)
                     self.port += 1
                     self.open.add(id)
                     self.opened.add(id)
@@ -575,7 +609,7 @@ def test_whatever_a_server_says_it_ends_in_one_report(
     dice = random.Random(seed)
     server = Address("192.0.2.1", 3478)
     target = Target("turn:192.0.2.1", server, transport)
-    core = TurnStages(target, "192.0.2.9", "alice", "secret", dice.randbytes)
+    core = TurnStages(RelayUser(target, "192.0.2.9", "alice", "secret", dice.randbytes))
     world = World(core, transport)
     core.start(world.now)
     world.pump()
@@ -614,7 +648,9 @@ def test_whatever_a_server_says_it_ends_in_one_report(
 
 def test_a_loop_that_stood_still_has_not_waited_for_the_echo() -> None:
     server, relayed = Address("192.0.2.1", 3478), Address("192.0.2.1", 50000)
-    core = TurnStages(Target("turn:192.0.2.1", server, Transport.UDP), "192.0.2.9", "alice", "secret", os.urandom)
+    core = TurnStages(
+        RelayUser(Target("turn:192.0.2.1", server, Transport.UDP), "192.0.2.9", "alice", "secret", os.urandom)
+    )
     world = World(core, Transport.UDP)
     core.start(world.now)
     world.pump()
@@ -653,7 +689,9 @@ def test_a_loop_that_stood_still_has_not_waited_for_the_echo() -> None:
 def test_closed_at_any_step_it_drains(steps: int, seed: int) -> None:
     dice = random.Random(seed)
     server = Address("192.0.2.1", 3478)
-    core = TurnStages(Target("turn:192.0.2.1", server, Transport.UDP), "192.0.2.9", "alice", "secret", dice.randbytes)
+    core = TurnStages(
+        RelayUser(Target("turn:192.0.2.1", server, Transport.UDP), "192.0.2.9", "alice", "secret", dice.randbytes)
+    )
     world = World(core, Transport.UDP)
     core.start(world.now)
     world.pump()
@@ -675,7 +713,13 @@ def test_closed_at_any_step_it_drains(steps: int, seed: int) -> None:
 
 def test_a_url_is_never_more_than_the_target() -> None:
     core = TurnStages(
-        Target("turn:192.0.2.1", Address("192.0.2.1", 3478), Transport.UDP), "192.0.2.9", "alice", "s3cret", os.urandom
+        RelayUser(
+            Target("turn:192.0.2.1", Address("192.0.2.1", 3478), Transport.UDP),
+            "192.0.2.9",
+            "alice",
+            "s3cret",
+            os.urandom,
+        )
     )
     world = World(core, Transport.UDP)
     core.start(world.now)
@@ -741,7 +785,7 @@ async def garbled(
 )
 def test_a_port_speaks_tls_if_it_shows_a_certificate(failed: StreamFailure | None, cause: str) -> None:
     server = Address("192.0.2.1", 3478)
-    core = TurnStages(Target("turn:x", server, Transport.TCP), "192.0.2.9", "alice", "secret", os.urandom)
+    core = TurnStages(RelayUser(Target("turn:x", server, Transport.TCP), "192.0.2.9", "alice", "secret", os.urandom))
     core.start(1000.0)
     answers: dict[Transport, StreamFailure | None] = {Transport.TCP: StreamFailure.CLOSED, Transport.TLS: failed}
     reports: list[TurnReport] = []

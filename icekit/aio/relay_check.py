@@ -14,6 +14,7 @@ from icekit.aio.driver import Driver
 from icekit.aio.interfaces import source_address
 from icekit.net import Endpoint, SocketFailure, WorldEvent
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.resolution import QueryFailure, Resolution, ServerEndpoint
 from icekit.servers import ServerUri
@@ -112,16 +113,8 @@ class RelayCheck:
 
     async def _test(self, endpoint: ServerEndpoint, host: str) -> None:
         target = Target(str(self._uri), endpoint.address, endpoint.transport, endpoint.server_name)
-        core = TurnStages(
-            target,
-            host,
-            self._username,
-            self._credential,
-            os.urandom,
-            done=tuple(self._stages),
-            unix_time=time.time(),
-        )
-        await drive(core, TurnTested, self._take, ssl_context=self._ssl_context)
+        user = RelayUser(target, host, self._username, self._credential, os.urandom, unix_time=time.time())
+        await drive(TurnStages(user, done=tuple(self._stages)), TurnTested, self._take, ssl_context=self._ssl_context)
 
     def _take(self, event: object) -> None:
         match event:

@@ -32,6 +32,7 @@ from icekit.bench.load_report import (
 from icekit.bench.relay_loop import LoopEvent, LoopFailed, LoopReady, RelayLoop
 from icekit.errors import ConnectivityError
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import Finding, StageName, StageResult, TurnReport
 from icekit.rules_stages import turn_findings
 from icekit.servers import ServerUri
@@ -191,15 +192,10 @@ class LoadTest:
             self._limit = Limit(kind, len(self._carrying), failure.detail, self._failed.code)
 
     async def _open(self) -> None:
-        loop = RelayLoop(
-            self._target,
-            self._host,
-            self._username,
-            self._credential,
-            self._token_bytes,
-            size=self._plan.size,
-            unix_time=time.time(),
+        user = RelayUser(
+            self._target, self._host, self._username, self._credential, self._token_bytes, unix_time=time.time()
         )
+        loop = RelayLoop(user, size=self._plan.size)
         driver: Driver[Any] = Driver(loop, ssl_context=self._ssl_context, deliver=lambda event: self._hear(loop, event))
         self._loops.append(loop)
         self._drivers[loop] = driver

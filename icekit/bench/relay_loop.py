@@ -7,13 +7,13 @@ of this machine, or a second allocation where UDP finds no way to one. Data uses
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from icekit.bench.load_plan import HEADER, PATIENCE
 from icekit.bench.load_report import Tally, Traffic
 from icekit.echo import EchoPeer, PeerFailed, PeerReady
+from icekit.errors import ErrorResponse
 from icekit.net import (
     Address,
     Datagram,
@@ -25,11 +25,17 @@ from icekit.net import (
     StreamWanted,
     Transport,
 )
-from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import StageName
-from icekit.stage_failures import StageFailure, connection_failure, credentials_failure, echo_failure, request_failure
-from icekit.transaction import LongTermCredential, Schedule
-from icekit.turn import TurnAllocation, TurnConfig, TurnState
+from icekit.stage_failures import (
+    StageFailure,
+    connection_failure,
+    credentials_failure,
+    echo_failure,
+    request_failure,
+    socket_failure,
+)
+from icekit.turn import TurnAllocation, TurnState
 from icekit.turn_events import (
     AllocationCreated,
     AllocationFailed,
@@ -68,14 +74,6 @@ class LoopEnded:
 
 LoopEvent = LoopReady | LoopFailed | LoopEnded | SocketWanted | SocketReleased | StreamWanted | StreamReleased
 
-# As in a test of one server: what is lost at 5 % is asked for again soon, a silent server costs four seconds.
-_CONFIG: Final = TurnConfig(
-    schedule=Schedule((0.0, 0.25, 0.6, 1.2, 2.0), 4.0),
-    release_schedule=Schedule((0.0, 0.2, 0.45, 0.8, 1.2), 2.0),
-    connect_timeout=5.0,
-    # The load is for this server, and not for one that it names.
-    max_redirects=0,
-)
 _CLIENT_SOCKET, _PEER_SOCKET, _CLIENT_STREAM, _PEER_STREAM = 1, 2, 100, 200
 # Seconds until the first packet of the peer has come, which shows from which port its NAT sends; between two packets of
 # the proof, and for it.
@@ -86,33 +84,22 @@ _NUMBER: Final = 8
 class RelayLoop:
     """``start``, wait for ``LoopReady``, then ``begin`` as often as you like, and ``close``.
 
-    ConfigError if the OpaqueString profile forbids ``username`` or ``password`` (RFC 8265).
+    ``size``: bytes of each packet. ConfigError if the OpaqueString profile forbids the name or password (RFC 8265).
     """
 
-    def __init__(
-        self,
-        target: Target,
-        host: str,
-        username: str,
-        password: str,
-        token_bytes: Callable[[int], bytes],
-        *,
-        size: int,
-        unix_time: float | None = None,
-    ) -> None:
+    def __init__(self, user: RelayUser, *, size: int) -> None:
+        target, host = user.target, user.host
         self.allocate_seconds: float | None = None
         self.lifetime = 0
         self.is_ready = False
         self.dropped = 0
         self._target = target
         self._host = host
-        self._username = username
-        self._password = password
-        self._token_bytes = token_bytes
-        self._unix_time = unix_time
-        self._client = self._allocation(_CLIENT_STREAM, Address(host, 0))
+        # The load is for this server, and not for one that it names: no allocation follows a redirect.
+        self._user = user
+        self._client = user.allocation(_CLIENT_STREAM)
         servers = (target.address, Address(target.address.host, 3478))
-        self._peer = EchoPeer(_PEER_SOCKET, host, servers, token_bytes, self._allocate_for_peer)
+        self._peer = EchoPeer(_PEER_SOCKET, host, servers, user.token_bytes, self._allocate_for_peer)
         self._padding = bytes(size - HEADER)
         self._client_local: Address | None = None
         self._owners: dict[tuple[Transport, Address, Address | None], TurnAllocation | EchoPeer] = {}
@@ -141,22 +128,8 @@ class RelayLoop:
         self._latency: float | None = None
         self._jitter: float | None = None
 
-    def _allocation(self, stream_id: int, local: Address | None) -> TurnAllocation:
-        return TurnAllocation(
-            self._target.address,
-            self._target.transport,
-            LongTermCredential(self._username, self._password),
-            self._token_bytes,
-            local=local,
-            server_name=self._target.server_name,
-            stream_id=stream_id,
-            config=_CONFIG,
-        )
-
     def _allocate_for_peer(self, local: Address | None) -> TurnAllocation:
-        return self._allocation(
-            _PEER_STREAM, local if self._target.transport is Transport.UDP else Address(self._host, 0)
-        )
+        return self._user.allocation(_PEER_STREAM, local if self._target.transport is Transport.UDP else None)
 
     # What the owner calls, and sees.
 
@@ -277,7 +250,7 @@ class RelayLoop:
             self._events.append(SocketReleased(local))
         else:
             self._client_local = local
-            self._client = self._allocation(_CLIENT_STREAM, local)
+            self._client = self._user.allocation(_CLIENT_STREAM, local)
             self._owners[Transport.UDP, local, None] = self._client
             self._client.allocate(now)
         self._after(now)
@@ -287,8 +260,7 @@ class RelayLoop:
         if id == _PEER_SOCKET:
             self._peer.socket_failed(id, failure, now)
         elif not self._challenged:
-            detail = f"{failure} (ICMP or local policy)"
-            self._fail(StageFailure(StageName.CONNECT, "TURN-CONNECT", failure.value, detail))
+            self._fail(socket_failure(failure))
         self._after(now)
 
     def stream_connected(self, id: int, now: float) -> None:
@@ -367,8 +339,8 @@ class RelayLoop:
     def _explain(self, step: Step, error: TurnError, signed: bool) -> StageFailure:
         if step in (Step.CONNECT, Step.TLS) and isinstance(error, StreamError):
             return connection_failure(step, error, self._target.transport)
-        if signed and _number_of(error) == 401:
-            return credentials_failure(error, self._username, self._password, self._unix_time)  # type: ignore[arg-type]
+        if isinstance(error, ErrorResponse) and signed and error.code == 401:
+            return credentials_failure(error, self._user)
         if step is Step.REFRESH:
             return request_failure(StageName.REFRESH, error)
         return request_failure(StageName.ALLOCATE if self._challenged else StageName.CHALLENGE, error)
@@ -475,4 +447,4 @@ class RelayLoop:
 
 
 def _number_of(error: TurnError) -> int | None:
-    return getattr(error, "code", None)
+    return error.code if isinstance(error, ErrorResponse) else None

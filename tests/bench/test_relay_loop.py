@@ -23,6 +23,7 @@ from icekit.net import (
     Transport,
 )
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import StageName
 from icekit.server import Server, ServerConfig, TurnConfig
 
@@ -40,7 +41,7 @@ class World:
         self.server = Server(ServerConfig(turn=config), token_bytes=dice.randbytes)
         self.server.add_local_address(SERVER)
         target = Target("turn:x", SERVER, Transport.UDP)
-        self.loop = RelayLoop(target, HOST, "alice", password, dice.randbytes, size=size)
+        self.loop = RelayLoop(RelayUser(target, HOST, "alice", password, dice.randbytes), size=size)
         self.events: list[LoopEvent] = []
         self.change: Callable[[Datagram], int] = lambda datagram: 1
         self._ports = iter(range(40000, 41000))
@@ -233,7 +234,7 @@ def test_where_nothing_goes_round(is_lost: Callable[[Datagram], bool], code: str
 
 def test_a_connection_that_is_refused() -> None:
     target = Target("turn:x?transport=tcp", SERVER, Transport.TCP)
-    loop = RelayLoop(target, HOST, "alice", "secret", random.Random(1).randbytes, size=100)
+    loop = RelayLoop(RelayUser(target, HOST, "alice", "secret", random.Random(1).randbytes), size=100)
     loop.start(0.0)
     wanted = [event for event in iter(loop.next_event, None) if isinstance(event, StreamWanted)]
     loop.stream_closed(wanted[0].id, StreamFailure.REFUSED, 0.1)
