@@ -71,6 +71,8 @@ class NetworkConfig:
 
     def allows(self, item: Interface) -> bool:
         """Whether both filters let this address of the host pass."""
+        if not (self.interfaces or self.addresses):
+            return True
         address = ipaddress.ip_address(item.address.partition("%")[0])
         # eth0:1 is a second address of eth0.
         names = {item.name, item.name.partition(":")[0]}

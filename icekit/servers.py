@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 from icekit.errors import ConfigError, UriError
@@ -123,6 +124,8 @@ def without_secrets(text: str) -> str:
     return re.sub(r"([?&;](?!transport=)[^=&;?]*=)[^&;]*", r"\1***", text, flags=re.IGNORECASE)
 
 
+# A program has few, and asks for them with each connection.
+@lru_cache(maxsize=256)
 def _read(text: str) -> ServerUri:
     def wrong(part: str, column: int, found: str, allowed: str) -> UriError:
         return UriError(part, column + 1, found, allowed, "")
@@ -200,6 +203,7 @@ def _read_port(text: str, scheme: Scheme) -> int | None:
     return int(digits)
 
 
+@lru_cache(maxsize=1024)
 def is_literal(host: str) -> bool:
     """Whether a host is an IP address and no name."""
     try:

@@ -83,14 +83,14 @@ class Resolver:
     ) -> None:
         self._timeout = timeout
         self._randbelow = randbelow
-        self._hosts_file = hosts_file or _system_hosts_file()
+        self._hosts_file = hosts_file
         self._system_only = system_only
         self._nameservers = nameservers
         self._tasks: dict[Query, asyncio.Task[_Outcome]] = {}
 
     @cached_property
     def _hosts(self) -> dict[str, list[str]]:
-        return _names_in(self._hosts_file)
+        return _names_in(self._hosts_file or _system_hosts_file())
 
     @property
     def reports(self) -> tuple[DnsReport, ...]:

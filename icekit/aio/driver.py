@@ -80,8 +80,8 @@ class Driver(Generic[EventT]):
         self._held_back = False
         self._waiting: deque[EventT] = deque()
         self._deliver = self._waiting.append if deliver is None else deliver
-        self._routed = endpoint if isinstance(endpoint, RouteUser) else None
-        self._steady = endpoint if isinstance(endpoint, SteadyTimer) else None
+        self._routed = cast("RouteUser", endpoint) if hasattr(endpoint, "unreachable") else None  # isinstance: 35 µs
+        self._steady = cast("SteadyTimer", endpoint) if hasattr(endpoint, "timer_moved") else None
         self._changed = asyncio.Event()
         self._defect: BaseException | None = None
         self._closing = False

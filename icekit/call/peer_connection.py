@@ -33,7 +33,6 @@ from icekit.gathering_plan import gather_servers
 from icekit.ice import IceConfig
 from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
-from icekit.sdp import read_sdp
 from icekit.servers import IceServer
 
 log = logging.getLogger(__name__)
@@ -222,19 +221,18 @@ class PeerConnection(StockPeerConnection):
 
     def _trickle(self) -> None:
         """Tell the candidates of each transport, from the first one on after a restart."""
-        description = self.localDescription
-        if description is None or self.is_closed:
+        if self.is_closed:
             return
         transports, seen = self.sections(), set()
-        for section in read_sdp(description.sdp, strict=False).media:
-            transport = transports.get(section.mid or "")
+        for index, mid in enumerate(self.described_mids):
+            transport = transports.get(mid)
             if transport is None or transport in seen:
                 continue  # bundled with another section, whose mid its candidates have
             seen.add(transport)
             username = transport.connection.local_username
             if self._trickling.get(transport, ("", None))[0] != username:
                 self._end_told = False
-                work = self._tell_candidates(transport, section.mid, section.index)
+                work = self._tell_candidates(transport, mid or None, index)
                 self._trickling[transport] = username, asyncio.get_running_loop().create_task(work)
 
     async def _tell_candidates(self, transport: IceTransport, mid: str | None, index: int) -> None:

@@ -8,6 +8,7 @@ aiortc changes one of them, importing this module says so, and tests/call/test_s
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
@@ -28,8 +29,9 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
-from aiortc.rtcdtlstransport import SRTP_PROFILES, SRTPProtectionProfile
+from aiortc.rtcdtlstransport import SRTP_PROFILES, X509_DIGEST_ALGORITHMS, SRTPProtectionProfile
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from icekit.aio.connection import IceConnection
 from icekit.call import association
@@ -74,7 +76,7 @@ PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
     ),
     RTCCertificate: ("_cert", "_key"),
     RTCDtlsTransport: ("_srtp_profiles",),
-    RTCIceGatherer: ("_connection", "_remote_candidates_end"),
+    RTCIceGatherer: ("_connection", "_RTCIceGatherer__state", "_remote_candidates_end"),
     RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
     RTCRtpTransceiver: ("_offerDirection",),
     **association.PRIVATE_ATTRIBUTES,
@@ -109,8 +111,11 @@ class IceGatherer(RTCIceGatherer):
     """aiortc's gatherer around an ``IceConnection``. ``waits``: whether ``gather`` waits for what answers soon."""
 
     def __init__(self, connection: IceConnection) -> None:
-        super().__init__(iceServers=[])
+        # Past RTCIceGatherer's, which makes a connection of aioice.
+        super(RTCIceGatherer, self).__init__()
         self._connection: Any = connection
+        self._remote_candidates_end = False
+        _private(self)._RTCIceGatherer__state = "new"
         self.connection = connection
         self.waits = True
         self._following: asyncio.Task[None] | None = None
@@ -283,7 +288,10 @@ class Certificate(RTCCertificate):
 
     @cached_property
     def _fingerprints(self) -> list[RTCDtlsFingerprint]:
-        return super().getFingerprints()
+        # A quarter of the time that aiortc takes for the same.
+        encoded = self._cert.public_bytes(Encoding.DER)
+        digests = {name: hashlib.new(name.replace("-", ""), encoded).digest() for name in X509_DIGEST_ALGORITHMS}
+        return [RTCDtlsFingerprint(name, digest.hex(":").upper()) for name, digest in digests.items()]
 
     def getFingerprints(self) -> list[RTCDtlsFingerprint]:
         """Those of its descriptions, of which each asks."""
@@ -360,6 +368,12 @@ class StockPeerConnection(RTCPeerConnection):
         return {
             mid: dtls.transport for mid, dtls in users if mid is not None and isinstance(dtls.transport, IceTransport)
         }
+
+    @property
+    def described_mids(self) -> list[str]:
+        """Those of the sections of the local description, in its order."""
+        description = _private(self)._RTCPeerConnection__localDescription()
+        return [] if description is None else [media.rtp.muxId for media in description.media]
 
     def refreshed_description(self) -> RTCSessionDescription | None:
         """The local description, with what has been gathered since it was set."""
