@@ -140,7 +140,7 @@ def outcome_text(outcome: Outcome) -> RenderableType:
     style = "red" if outcome.path is PathKind.NONE else "green"
     return Group(
         Text(sentence, style=style),
-        Text(f"engine {scenario.engine}, seed {scenario.seed}, milliseconds of virtual time"),
+        Text(f"engine {scenario.engine}, seed {scenario.seed}, virtual time; settled: the pair is nominated"),
         Text(),
         table,
         *(Text(f"{name}: {_why(peer)}") for name, peer in (("A", outcome.a), ("B", outcome.b)) if peer.failure),

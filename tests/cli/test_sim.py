@@ -18,7 +18,7 @@ def test_two_presets_that_connect() -> None:
     assert result.exit_code == 0
     assert result.stdout == (
         "direct: the peers talk without a relay.\n"
-        "engine aioice, seed 0, milliseconds of virtual time\n"
+        "engine aioice, seed 0, virtual time; settled: the pair is nominated\n"
         "\n"
         "   NAT   candidates    gathered  connected  settled\n"
         "A  open  host to host  30 ms     160 ms     160 ms\n"
