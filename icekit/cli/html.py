@@ -24,6 +24,8 @@ def html(page: Page, report: ProbeReport | None = None) -> str:
 
 _ROW = 44
 _WIDTH = 960
+# Of the bars, whose letters can be read on a phone without scrolling.
+_NARROW = 480
 # A longer text would leave the drawing; all of it is in its title and in the table below.
 _LONGEST = 46
 
@@ -85,7 +87,7 @@ def stage_bars(turn: TurnReport) -> str:
     """One bar per stage, each beginning where the one before ended."""
     total = sum(stage.seconds for stage in turn.stages) or 1.0
     height = len(turn.stages) * 22 + 4
-    parts = [f'<svg viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="Seconds per stage">']
+    parts = [f'<svg class="fits" viewBox="0 0 {_NARROW} {height}" role="img" aria-label="Seconds per stage">']
     began = 0.0
     for index, stage in enumerate(turn.stages):
         parts += _bar(index * 22, began / total, stage, total)
@@ -94,7 +96,8 @@ def stage_bars(turn: TurnReport) -> str:
 
 
 def _bar(y: float, began: float, stage: StageResult, total: float) -> Iterator[str]:
-    left, room = 120, _WIDTH - 120 - 110
+    left, right = 100, 60
+    room = _NARROW - left - right
     width = max(stage.seconds / total * room, 2)
     x = left + began * room
     yield _label(0, y + 16, stage.name)

@@ -58,8 +58,8 @@ def test_a_report_without_servers_has_no_drawing() -> None:
 def test_the_bars_of_stages_follow_each_other() -> None:
     drawing = stage_bars(BAD)
     assert drawing.count("<rect") == len(BAD.stages)
-    assert 'class="good" x="120.0" y="4"' in drawing
-    assert 'class="bad" x="154.8" y="26" width="695.2"' in drawing
+    assert 'class="good" x="100.0" y="4"' in drawing
+    assert 'class="bad" x="115.2" y="26" width="304.8"' in drawing
 
 
 @given(st.text())
