@@ -26,6 +26,7 @@ from icekit.pasted import (
     ServerText,
     StatisticsText,
     UnknownText,
+    VerdictText,
     recognise,
 )
 
@@ -44,7 +45,7 @@ UNDERSTOOD = (
     "a webrtc-internals dump, or the result of getStats(), as JSON",
     "a packet capture (pcap or pcapng), as a file",
     "requirements or a list of installed packages with aioice or aiortc in it",
-    "a finding code such as ICE003 or TURN-401",
+    "a code of a report, such as ICE003, TURN-401 or UDP-BLOCKED",
 )
 
 
@@ -77,6 +78,15 @@ def _explain(text: str, unix_time: float | None) -> Explanation:
         case CodeText(code):
             row = describe(code)
             return _unknown(f"There is no finding {code[:40].upper()}.") if row is None else _explain_code(row)
+        case VerdictText(verdict):
+            from icekit.outlook import VERDICTS
+
+            meaning, what = VERDICTS[verdict]
+            return Explanation(
+                Kind.FINDING,
+                f"{verdict}: {meaning}",
+                (Fact("where", "on top of icekit probe"), Fact("what to do", what)),
+            )
         case ServerText(url):
             from icekit.explain_servers import explain_server
 

@@ -77,10 +77,16 @@ def _coded(matter: Sequence[KnownLine]) -> Iterator[Finding]:
         if pattern.code is None or pattern.code in codes:
             continue
         codes.add(pattern.code)
-        message = f"{pattern.meaning[0].upper()}{pattern.meaning[1:]}."
+        message = f"{_begin(pattern.meaning)}."
         evidence = f"line {line.number}: {line.text[:_WIDTH]}"
         fix = pattern.fix or None
         yield new_finding(pattern.code, message, evidence, fix=fix, severity=pattern.severity)
+
+
+def _begin(meaning: str) -> str:
+    """As the begin of a sentence; ``turns:`` and ``connect()`` stay what they are."""
+    first = meaning.split(" ", 1)[0]
+    return meaning if first.endswith((":", ")")) else f"{meaning[0].upper()}{meaning[1:]}"
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------

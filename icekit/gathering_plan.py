@@ -54,9 +54,14 @@ class GatherServer:
 
 
 def gather_servers(servers: Iterable[IceServer]) -> tuple[GatherServer, ...]:
-    """All URLs of a server list, each once; ConfigError for one that cannot be asked."""
+    """All URLs of a server list, each once; ConfigError for one that cannot be asked, TypeError for no ``IceServer``."""
     found: dict[GatherServer, None] = {}
     for server in servers:
+        if not isinstance(server, IceServer):
+            raise TypeError(
+                f"a server is an IceServer, not {type(server).__name__}: IceServer(urls='stun:HOST'), or "
+                "parse_servers(text) of icekit.servers for the iceServers of a browser"
+            )
         for uri in server.urls:
             uri.require_transport()
             credential = server.require_credentials() if uri.is_turn else None
@@ -69,6 +74,8 @@ def gather_servers(servers: Iterable[IceServer]) -> tuple[GatherServer, ...]:
 
 def local_hosts(hosts: Sequence[str]) -> tuple[str, ...]:
     """The local addresses in canonical form, each once; ConfigError for one that is none, for none and for too many."""
+    if isinstance(hosts, str):
+        raise ConfigError(f"the local addresses are a list; write [{hosts!r}]")
     found: dict[str, None] = {}
     for host in hosts:
         try:

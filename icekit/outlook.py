@@ -5,9 +5,11 @@ All of it is pure and judges only what was measured: what is not known makes ``m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
 
 from icekit.errors import ConfigError, UriError
 from icekit.net import Address, AddressClass, Transport
@@ -341,8 +343,10 @@ def _unknown(observed: Observations) -> Verdict:
         why = "no server was asked"
     elif all((server.error or "").startswith("unreachable") for server in observed.servers):
         why = "there is no route from here to any of the servers; check this host's network"
-    elif len({server.address for server in observed.servers if server.address}) > 1:
-        why = "no server answered"
+    elif len({host_of(server.address) for server in observed.servers if server.address}) > 1:
+        why = "no server answered; check their URLs, and ask public servers: icekit probe without a URL"
+    elif all((server.error or "").startswith("refused") for server in observed.servers):
+        why = "the only server has nothing that listens on its port; check the port in the URL, or start the server"
     else:
         why = "the only server did not answer; name a second one to tell its fault from the network's"
     return _warning(VerdictCode.UNKNOWN, f"Not enough could be measured: {why}.")
@@ -384,6 +388,9 @@ def _local_verdict(observed: Observations) -> Verdict:
         for test in nat.tests
         if test.sent and not test.answered
     ]
+    if servers and all((server.error or "").startswith("unreachable") for server in servers):
+        text = "This host does not reach its own servers: its loopback interface is down (Linux: ip link set lo up)."
+        return _error(VerdictCode.BLOCKED, text)
     if failed:
         return _error(VerdictCode.BLOCKED, f"The embedded servers{where} failed: {', '.join(failed)}.")
     if not servers or not observed.turn:
@@ -393,6 +400,41 @@ def _local_verdict(observed: Observations) -> Verdict:
         "this says nothing about your Internet connection."
     )
     return Verdict(VerdictCode.OK, Severity.OK, text)
+
+
+VERDICTS: Final[Mapping[VerdictCode, tuple[str, str]]] = MappingProxyType(
+    {
+        VerdictCode.OK: (
+            "Calls work: direct to most peers, and a relay is there for the others.",
+            "Nothing. If a call fails all the same, look at both ends together: icekit probe URL --with ROOM.",
+        ),
+        VerdictCode.DEGRADED: (
+            "Calls connect, but answers take long, packets are lost, or large ones do not pass.",
+            "The sentence beside the word says which; look at the network on the way: Wi-Fi, VPN, uplink.",
+        ),
+        VerdictCode.DIRECT_ONLY: (
+            "No relay is proven to work, so only peers that a direct path reaches can be called.",
+            "Add a TURN server, or repair the one that is there: icekit turn URL says which stage fails.",
+        ),
+        VerdictCode.RELAY_ONLY: (
+            "Calls work through the relay; direct paths do not, or it could not be measured whether they do.",
+            "Keep that TURN server up and near: every call from here is carried by it.",
+        ),
+        VerdictCode.UDP_BLOCKED: (
+            "No UDP passes here; calls work through a TURN server over TCP or TLS.",
+            "Nothing has to be done; calls sound better if the network lets UDP to the TURN server out.",
+        ),
+        VerdictCode.BLOCKED: (
+            "No call can be made from here: there is no network, or neither UDP nor a relay works.",
+            "Without UDP add turns:HOST:443?transport=tcp, or ask whoever runs the network to let UDP out.",
+        ),
+        VerdictCode.UNKNOWN: (
+            "Too little answered to conclude anything; that is no statement about the network.",
+            "Check the URLs, name a second server, or ask public ones: icekit probe without a URL.",
+        ),
+    }
+)
+"""What the word on top of a report means, and what to do next."""
 
 
 # --- exit code -------------------------------------------------------------------------------------------------------

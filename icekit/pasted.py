@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from icekit.candidate import is_end_of_candidates
+from icekit.report import VerdictCode
 
 if TYPE_CHECKING:
     from icekit.loglines import LogReading
@@ -35,6 +36,12 @@ class CodeText(NamedTuple):
     """The code of a finding."""
 
     code: str
+
+
+class VerdictText(NamedTuple):
+    """The word on top of a report."""
+
+    code: VerdictCode
 
 
 class ServerText(NamedTuple):
@@ -111,6 +118,7 @@ class UnknownText(NamedTuple):
 Pasted = (
     EndText
     | CodeText
+    | VerdictText
     | ServerText
     | CandidateText
     | GatheredText
@@ -127,6 +135,7 @@ Pasted = (
 _NO_PATTERN = UnknownText("No known pattern.")
 
 _is_code = re.compile(r"(ICE[0-9]+|(?:TURN|CALL)-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII).fullmatch
+_VERDICTS = frozenset(VerdictCode)
 _is_server = re.compile(r"(stun|turn)s?:[^\s]*", re.IGNORECASE | re.ASCII).fullmatch
 _is_candidate = re.compile(r"\s*(a=)?candidate:|[^\s]+(\s+[^\s]+){3,9}\s+typ(\s|$)", re.IGNORECASE).match
 
@@ -152,6 +161,8 @@ def _of_text(text: str) -> Pasted:
         return EndText()
     if _is_code(text):
         return CodeText(text)
+    if text.upper() in _VERDICTS:
+        return VerdictText(VerdictCode(text.upper()))
     if _is_server(text):
         return ServerText(text)
     if (descriptions := _descriptions(text)) is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import example, given, settings
@@ -13,9 +14,10 @@ from icekit.catalogue import CODES
 from icekit.explain import UNDERSTOOD, explain
 from icekit.explanation import Explanation, Kind
 from icekit.findings import diagnose
+from icekit.outlook import VERDICTS
 from icekit.pasted import MAX_TEXT
 from icekit.redaction import Redactor
-from icekit.report import to_dict
+from icekit.report import VerdictCode, to_dict
 from tests.cli.reports import REPORT
 from tests.descriptions import ANSWER, OFFER
 from tests.observations import HEALTHY
@@ -119,6 +121,17 @@ def test_what_is_not_known_is_not_guessed(text: str) -> None:
     assert explanation.kind is Kind.UNKNOWN
     assert explanation.problem == "no known pattern"
     assert tuple(fact.value for fact in explanation.facts) == UNDERSTOOD
+
+
+@pytest.mark.parametrize("code", VerdictCode)
+def test_the_word_on_top_of_a_report(code: VerdictCode) -> None:
+    meaning, what = VERDICTS[code]
+    for text in (code, code.lower(), f" {code}\n"):
+        explanation = explain(text)
+        assert explanation.summary == f"{code}: {meaning}"
+        assert facts(explanation)["what to do"][0] == what
+    page = (Path(__file__).parents[1] / "docs" / "probe.md").read_text(encoding="utf-8")
+    assert f"| `{code}` | {meaning} | {what} |" in page
 
 
 def test_a_text_beyond_the_bound() -> None:

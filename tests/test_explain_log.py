@@ -39,6 +39,12 @@ def test_where_a_pair_works_addresses_are_no_cause() -> None:
     assert explanation.tables[1].rows[0][2] == "works"
 
 
+def test_a_finding_that_begins_with_a_scheme_keeps_it() -> None:
+    line = "0: (1): WARNING: cannot start TLS and DTLS listeners because private key file is not set properly"
+    (finding,) = explain(line).findings
+    assert finding.message == "turns: does not work: certificate or key cannot be read."
+
+
 def test_a_log_without_a_fault() -> None:
     explanation = explain("ICE completed\nsomething else")
     assert explanation.summary == "A log of aioice: nothing in it is a fault."

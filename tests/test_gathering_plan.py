@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from icekit.errors import ConfigError
@@ -32,6 +34,12 @@ def test_credentials_that_cannot_be_sent(username: str, credential: str) -> None
     with pytest.raises(ConfigError) as caught:
         gather_servers([IceServer(urls="turn:192.0.2.2", username=username, credential=credential)])
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("servers", ["stun:192.0.2.1", ["stun:192.0.2.1"], [{"urls": "stun:192.0.2.1"}]])
+def test_what_is_no_server_is_told_what_would_be(servers: Any) -> None:
+    with pytest.raises(TypeError, match=r"a server is an IceServer, not (str|dict): IceServer\(urls='stun:HOST'\)"):
+        gather_servers(servers)
 
 
 def test_local_hosts_are_canonical_and_named_once() -> None:

@@ -297,6 +297,39 @@ VERDICTS: list[tuple[str, Observations, str, str, int]] = [
         1,
     ),
     (
+        "one server, tried on two ports, refuses",
+        observed(
+            NatReport(),
+            servers=tuple(
+                replace(SILENT, address=f"203.0.113.10:{port}", error="refused: nothing listens on that port (ICMP)")
+                for port in (3478, 443)
+            ),
+            turn=(),
+            configured=configured(STUN),
+        ),
+        "UNKNOWN",
+        (
+            "Not enough could be measured: the only server has nothing that listens on its port; "
+            "check the port in the URL, or start the server."
+        ),
+        1,
+    ),
+    (
+        "two silent servers, whose transmissions were too few",
+        observed(
+            NatReport(),
+            servers=(SILENT, replace(SILENT, address="203.0.113.11:3478")),
+            turn=(),
+            configured=configured(STUN),
+        ),
+        "UNKNOWN",
+        (
+            "Not enough could be measured: no server answered; "
+            "check their URLs, and ask public servers: icekit probe without a URL."
+        ),
+        1,
+    ),
+    (
         "no name resolves",
         observed(
             NatReport(),
@@ -403,6 +436,10 @@ def test_a_local_run_judges_only_the_embedded_servers() -> None:
             "The embedded servers on 127.0.0.1 and 127.0.0.2 failed: the IPv4 test filtering-port.",
         ),
         ({"turn": ()}, "The embedded servers were not measured."),
+        (
+            {"servers": (server(LOOPBACK, "127.0.0.1:3478", reachable=False, error="unreachable: no route"),)},
+            "This host does not reach its own servers: its loopback interface is down (Linux: ip link set lo up).",
+        ),
     ],
 )
 def test_a_local_run_with_a_failure(change: dict[str, Any], summary: str) -> None:

@@ -45,6 +45,12 @@ def default_candidate(candidates: Sequence[Candidate], component: int) -> Candid
 def from_aioice(candidate: aioice.Candidate) -> Candidate:
     """The same candidate, checked as ``Candidate.parse(…, strict=False)`` does, because aioice checks nothing.
 
-    CandidateError if it cannot be one: aioice accepts port 99999 and a host that is no address.
+    CandidateError if it cannot be one: aioice accepts port 99999 and a host that is no address. TypeError for what is
+    no candidate at all.
     """
+    if not hasattr(candidate, "to_sdp"):
+        raise TypeError(
+            f"a candidate is a Candidate of icekit or aioice, not {type(candidate).__name__}; "
+            "Candidate.parse(text, strict=False) of icekit reads a line"
+        )
     return Candidate.parse(candidate.to_sdp(), strict=False)

@@ -67,6 +67,8 @@ def require_local_addresses(network: NetworkConfig, way_out: str) -> tuple[str, 
 def require_hosts(named: Sequence[str] | None, network: NetworkConfig, families: Collection[int]) -> list[str]:
     """The addresses of these families (4, 6) to connect from: of those named, or of this host. ConfigError if none."""
     way_out = 'name an address in local_addresses (["127.0.0.1"] reaches peers on this host)'
+    if isinstance(named, str):
+        raise ConfigError(f"local_addresses is a list; write [{named!r}]")
     hosts = require_local_addresses(network, way_out) if named is None else named
     fitting = [host for host in hosts if (6 if ":" in host else 4) in families]
     if not fitting:

@@ -83,7 +83,12 @@ class PeerConnection(StockPeerConnection):
     ) -> None:
         if engine not in ("icekit", "aioice"):
             raise ConfigError(f"no engine is called {engine!r}; choose icekit or aioice")
-        configuration = configuration or RTCConfiguration()
+        configuration = RTCConfiguration() if configuration is None else configuration
+        if not isinstance(configuration, RTCConfiguration):
+            raise TypeError(
+                f"the configuration is aiortc's RTCConfiguration, not {type(configuration).__name__}: "
+                "RTCConfiguration(iceServers=[RTCIceServer('stun:HOST')])"
+            )
         self.stock = engine == "aioice"
         self._config = config or IceConfig()
         self._local_addresses = local_addresses

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import aioice
 import pytest
 from hypothesis import given
@@ -48,6 +50,12 @@ def test_what_aioice_let_pass_is_checked() -> None:
         from_aioice(aioice.Candidate.from_sdp("1 1 udp 1 192.0.2.1 99999 typ host"))
     kept = aioice.Candidate.from_sdp("candidate:1 1 udp 1 192.0.2.1 5 typ host")
     assert from_aioice(kept).foundation == "1"
+
+
+@pytest.mark.parametrize("wrong", ["candidate:1 1 udp 1 192.0.2.1 9 typ host", 5, {"candidate": ""}])
+def test_what_is_no_candidate_is_told_what_would_be(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"of icekit or aioice, not (str|int|dict); Candidate\.parse\(text"):
+        from_aioice(wrong)
 
 
 def test_the_default_candidate_is_the_most_reachable_one() -> None:

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from icekit.aio.dns import Resolver
-from icekit.aio.gatherer import gather, local_addresses, require_local_addresses
+from icekit.aio.gatherer import gather, local_addresses, require_hosts, require_local_addresses
 from icekit.aio.server import RunningServer, serve
 from icekit.errors import ConfigError
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerFailed
@@ -280,6 +280,11 @@ HOST = [
     Interface("virbr0", "192.168.122.1", "private", "bridge"),
     Interface("wlan0", "192.168.2.2", "private", "wifi"),
 ]
+
+
+def test_one_address_is_no_list_of_addresses() -> None:
+    with pytest.raises(ConfigError, match=r"local_addresses is a list; write \['127\.0\.0\.1'\]"):
+        require_hosts("127.0.0.1", NetworkConfig(), (4, 6))
 
 
 def test_filters_choose_among_what_others_can_reach() -> None:

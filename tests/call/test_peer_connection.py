@@ -368,6 +368,12 @@ def test_servers_that_cannot_be() -> None:
             PeerConnection(RTCConfiguration(iceServers=[bad]))
 
 
+@pytest.mark.parametrize("wrong", [["stun:stun.example.org"], [], {"iceServers": []}])
+def test_what_is_no_configuration_is_told_what_would_be(wrong: Any) -> None:
+    with pytest.raises(TypeError, match=r"aiortc's RTCConfiguration, not (list|dict): RTCConfiguration\(iceServers="):
+        PeerConnection(wrong)
+
+
 async def test_early_candidates_are_bounded_and_checked() -> None:
     connection = ours()
     async with closing(connection):
