@@ -54,7 +54,7 @@ class GatherServer:
 
 
 def gather_servers(servers: Iterable[IceServer]) -> tuple[GatherServer, ...]:
-    """All URLs of a server list, each once; ConfigError for one that cannot be asked, TypeError for no ``IceServer``."""
+    """All URLs of a server list, each once; ConfigError for one that cannot be asked; TypeError for no IceServer."""
     found: dict[GatherServer, None] = {}
     for server in servers:
         if not isinstance(server, IceServer):
