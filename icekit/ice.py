@@ -424,6 +424,8 @@ class IceAgent:
         if self.state is not IceState.CLOSED:
             self._set_state(IceState.CLOSED)
             self._out.clear()
+            # Nothing is new any more, and a reference to this agent would leave it to the garbage collector.
+            self.pacer.is_claimed = lambda: False
 
     # Requests of the peer.
 

@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
 from icekit.aio.failures import bind_error, has_no_route, socket_failure, stream_failure
+from icekit.aio.timer import Timer
 from icekit.net import (
     UDP,
     Address,
@@ -74,7 +75,7 @@ class Driver(Generic[EventT]):
         self._servers: dict[Address, asyncio.Server] = {}
         self._tasks: dict[tuple[type, int], asyncio.Task[None]] = {}
         self._accepted = 0
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer = Timer(self._loop)
         self._arming: asyncio.Handle | None = None
         # Whether the core may have events that found no room.
         self._held_back = False
@@ -108,7 +109,6 @@ class Driver(Generic[EventT]):
 
     async def listen(self, local: Address, transport: Transport, ssl_context: ssl.SSLContext | None = None) -> Address:
         """Accept TCP (or, with ``ssl_context``, TLS) on ``local``; the core is a ``StreamServer``."""
-
         try:
             return await self._listen(local, transport, ssl_context)
         except OSError as error:
@@ -161,10 +161,12 @@ class Driver(Generic[EventT]):
 
     async def _shut(self) -> None:
         self._closed = True
+        # Nothing comes any more, and a reference to the owner would leave both to the garbage collector.
+        self._deliver = self._waiting.append
         self._changed.set()
-        for handle in (self._timer, self._arming):
-            if handle is not None:
-                handle.cancel()
+        self._timer.cancel()
+        if self._arming is not None:
+            self._arming.cancel()
         tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
@@ -205,10 +207,8 @@ class Driver(Generic[EventT]):
             self.endpoint.handle_timer(now)
             self._pump()
 
-    def _timer_fired(self, when: float) -> None:
-        self._timer = None
-        # The loop may call up to its clock resolution early; a core must see the time that it asked for.
-        self.endpoint.handle_timer(max(self.now(), when))
+    def _timer_fired(self, now: float) -> None:
+        self.endpoint.handle_timer(now)
         self._pump()
 
     def _pump(self) -> None:
@@ -248,16 +248,8 @@ class Driver(Generic[EventT]):
 
     def _arm(self) -> None:
         self._arming = None
-        if self._closed:
-            return
-        timer = self.endpoint.get_timer()
-        if self._timer is not None:
-            if self._timer.when() == timer:
-                return
-            self._timer.cancel()
-            self._timer = None
-        if timer is not None:
-            self._timer = self._loop.call_at(timer, self._timer_fired, timer)
+        if not self._closed:
+            self._timer.set(self.endpoint.get_timer(), self._timer_fired)
 
     def _send(self, datagram: Datagram) -> None:
         if datagram.transport is UDP:

@@ -450,7 +450,7 @@ async def test_an_earlier_and_a_cancelled_timer() -> None:
         driver.wake()
         core.timer = None
         driver.wake()
-        assert driver._timer is None
+        assert driver._timer.when is None
 
 
 async def test_events_come_in_order_and_wait_in_a_bounded_queue() -> None:
