@@ -48,7 +48,7 @@ def coturn_config(
 
 def _turn(turn: TurnConfig) -> Iterator[str]:
     if turn.users and turn.secret:
-        raise ConfigError("coturn takes users or a shared secret, not both: leave one away")
+        raise ConfigError("coturn takes users or a shared secret, not both: leave one out")
     yield f"realm={_word('realm', turn.realm)}"
     if turn.secret:
         yield "use-auth-secret"

@@ -72,7 +72,6 @@ class Negotiation:
         self._beaten: deque[str] = deque(maxlen=_REMEMBERED)
         self._received = 0
         self._wanted: bool | None = None
-        self._restarting = False
         self._repeat_at: float | None = None
         self._repeat_interval = _REPEAT_FIRST
         self._give_up_at: float | None = None
@@ -291,7 +290,6 @@ class Negotiation:
     def _do(self, action: Action, now: float, *, sdp: str | None = None, restart: bool = False) -> None:
         match action:
             case Action.MAKE_OFFER:
-                self._restarting = restart
                 self._events.append(OfferWanted(restart))
             case Action.MAKE_ANSWER | Action.ROLL_BACK:
                 assert sdp is not None

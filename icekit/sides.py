@@ -151,7 +151,7 @@ def read_side(text: str, where: str) -> Side:
     except DecodeError as error:
         raise ConfigError(f"{where}: {error}") from None
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"{where}: this is no JSON: {error}") from None
+        raise ConfigError(f"{where}: this is no JSON ({error}); give all that icekit probe --json printed") from None
 
 
 def _proven(report: ProbeReport, family: int) -> NatReport | None:

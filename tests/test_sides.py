@@ -188,7 +188,7 @@ def test_texts_are_recognised() -> None:
     [
         ("", "neither a report of icekit probe --json nor an SDP with a media section"),
         ("hello", "neither a report of icekit probe --json nor an SDP with a media section"),
-        ("{", "this is no JSON: Expecting property name"),
+        ("{", "this is no JSON (Expecting property name"),
         ("{}", "report.schema: found null, expected 'icekit/probe/1'"),
         ('{"schema": "icekit/turn/1"}', "report.schema: found 'icekit/turn/1', expected 'icekit/probe/1'"),
         ('{"schema": "icekit/probe/1"}', "report.duration: is missing"),

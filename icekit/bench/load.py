@@ -55,8 +55,11 @@ async def find_server(uri: ServerUri) -> tuple[Target, str]:
         if host is not None:
             return Target(str(uri), endpoint.address, endpoint.transport, endpoint.server_name), host
     if resolution.endpoints:
-        raise ConnectivityError(f"{uri}: no route to {resolution.endpoints[0].address}")
-    raise ConnectivityError(f"{uri}: the name cannot be resolved ({resolution.failure})")
+        address = resolution.endpoints[0].address
+        raise ConnectivityError(f"{uri}: no route to {address}; check this host's network, and that address")
+    raise ConnectivityError(
+        f"{uri}: the name cannot be resolved ({resolution.failure}); check its spelling, or write the server's address"
+    )
 
 
 class LoadTest:

@@ -74,7 +74,7 @@ def run(
     lab = _lab([nat], delay, jitter, loss, seed, ipv6)
     search = _search_path()
     if shutil.which(command[0], path=search) is None:
-        raise ConfigError(f"there is no program {command[0]}")
+        raise ConfigError(f"there is no program {command[0]}; write its path, or install it")
     with _built(lab, coturn) as servers:
         code = _run_inside(lab.clients[0].namespace, command, os.environ | servers | {"PATH": search})
     raise typer.Exit(code)

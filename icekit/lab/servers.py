@@ -124,7 +124,9 @@ def _await_coturn(hosts: list[str], process: subprocess.Popen[bytes]) -> None:
             return
         time.sleep(0.02)
     where = ", ".join(f"{kind} {host}:{port}" for kind, host, port in missing)
-    raise ConfigError(f"coturn does not come up (exit code {process.poll()}); silent: {where}")
+    code = process.poll()
+    ended = f"is still starting after {_PATIENCE:.0f} s" if code is None else f"ended with exit code {code}"
+    raise ConfigError(f"coturn {ended}; run turnserver by hand to see why. Nothing listens on {where}")
 
 
 def _answers(kind: str, host: str, port: int) -> bool:

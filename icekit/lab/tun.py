@@ -36,7 +36,9 @@ class Tun:
             )
         except OSError as error:
             self.close()
-            raise ConfigError(f"{_DEVICE}: {error.strerror}") from None
+            raise ConfigError(
+                f"{_DEVICE}: {error.strerror}; run it as root, in a container with --cap-add NET_ADMIN"
+            ) from None
         except BaseException:
             self.close()
             raise

@@ -49,7 +49,7 @@ def transport(url: str, *, name: str, token: str | None) -> WsTransport:
     if given and token is None:
         token = given[0]
     if token is not None and not (token.isascii() and token.isprintable()):
-        raise ConfigError("the token has characters that no token has")
+        raise ConfigError("the token has characters that no token has; look for a line end in it")
     return WsTransport(f"{parts.scheme}://{parts.netloc}/{room}", name, token)
 
 
@@ -90,7 +90,9 @@ class WsTransport:
         except InvalidHandshake as error:
             if isinstance(error.__cause__, EOFError):
                 raise ConnectionError("the server closed the connection before it answered") from None
-            raise SignalingError(f"this is no WebSocket server: {error}") from None
+            raise SignalingError(
+                f"this is no WebSocket server ({error}); icekit serve prints the URL of its rooms as signaling"
+            ) from None
         link = WsLink(connection)
         try:
             await link.joined()

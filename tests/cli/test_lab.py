@@ -99,7 +99,11 @@ def test_a_nat_that_is_none() -> None:
 @pytest.mark.netns
 def test_a_program_that_is_not_there() -> None:
     done = lab("run", "--nat", "open", "--", "no-such-program")
-    assert (done.returncode, done.stdout, done.stderr) == (2, "", "icekit: there is no program no-such-program\n")
+    assert (done.returncode, done.stdout, done.stderr) == (
+        2,
+        "",
+        "icekit: there is no program no-such-program; write its path, or install it\n",
+    )
 
 
 @pytest.mark.netns

@@ -149,7 +149,7 @@ def test_wrong_arguments_are_one_sentence(arguments: list[str], message: str) ->
     [
         (b"hello", "neither a report of icekit probe --json nor an SDP with a media section"),
         (b"{}", "report.schema: found null, expected 'icekit/probe/1'"),
-        (b'{"a": ', "this is no JSON: Expecting value: line 1 column 7 (char 6)"),
+        (b'{"a": ', "this is no JSON (Expecting value: line 1 column 7 (char 6)); give all that"),
         (b"\xff\xfe", "is not UTF-8 text"),
     ],
 )
