@@ -347,7 +347,7 @@ class _Showing:
 
             typer.echo(f"{len(write_plots(results, self.plots))} files are in {self.plots}.", err=True)
         if self.html is not None:
-            from icekit.bench.page import html_report
+            from icekit.bench.html_report import html_report
 
             self.html.write_text(html_report(results, comparison), encoding="utf-8")
         if comparison is None:

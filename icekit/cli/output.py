@@ -75,7 +75,7 @@ def redactor_of(servers: Iterable[IceServer]) -> Redactor:
 def print_probe(report: ProbeReport, output: Output, servers: Iterable[IceServer]) -> None:
     """The report of ``icekit probe``; ``servers`` are those that were asked."""
     from icekit.cli import render
-    from icekit.cli.page import probe_page
+    from icekit.cli.probe_page import probe_page
     from icekit.report import ProbeReport, from_dict, to_dict
 
     if output.redact:
@@ -90,7 +90,7 @@ def print_probe(report: ProbeReport, output: Output, servers: Iterable[IceServer
 
             sys.stdout.write(markdown(probe_page(report)))
         case Form.HTML:
-            from icekit.cli.html import html
+            from icekit.cli.probe_html import html
 
             sys.stdout.write(html(probe_page(report), report))
 
@@ -98,7 +98,7 @@ def print_probe(report: ProbeReport, output: Output, servers: Iterable[IceServer
 def print_turn(report: TurnReport, findings: Sequence[Finding], output: Output, server: IceServer) -> None:
     """The report of ``icekit turn``, which has no drawing of its own."""
     from icekit.cli import render
-    from icekit.cli.page import turn_page
+    from icekit.cli.probe_page import turn_page
     from icekit.report import Finding, TurnReport, from_dict, to_dict, turn_document
 
     if output.redact:

@@ -10,7 +10,7 @@ import typer
 
 from icekit.cli.command import run
 from icekit.cli.output import Form, Output, redactor_of
-from icekit.cli.page import PATHS
+from icekit.cli.probe_page import PATHS
 from icekit.errors import ConfigError, ConnectivityError
 from icekit.page import MARKS, TONES, Cell, FindingList, Lines, Page, Section, Tone, milliseconds, table
 from icekit.report import PathKind, ProbeReport, Severity, from_dict, to_dict
@@ -83,7 +83,7 @@ def print_two_sided(report: TwoSidedReport, output: Output, servers: tuple[IceSe
 
             sys.stdout.write(markdown(two_sided_page(report)))
         case Form.HTML:
-            from icekit.cli.html import html
+            from icekit.cli.probe_html import html
 
             sys.stdout.write(html(two_sided_page(report)))
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from icekit.bench import page, plots, simulated
+from icekit.bench import html_report, plots, simulated
 from icekit.bench.engines import ENGINES
 from icekit.bench.networks import NETWORKS
 from icekit.bench.samples import Sample, read_results, write_results
@@ -88,13 +88,13 @@ def test_what_got_slower_is_said(tmp_path: Path) -> None:
 
 
 def test_drawings_and_a_report(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """That they are asked for; what is in them is for the tests of ``icekit.bench.plots`` and ``page``."""
+    """That they are asked for; what is in them is for the tests of ``icekit.bench.plots`` and ``html_report``."""
     data, folder, report = tmp_path / "out.jsonl", tmp_path / "plots", tmp_path / "report.html"
     assert runner.invoke(app, [*SHORT, "--out", str(data)]).exit_code == 0
     results = read_results(data.read_text(encoding="utf-8"))
     drawn: list[Any] = []
     monkeypatch.setattr(plots, "write_plots", lambda *arguments: drawn.append(arguments) or ())
-    monkeypatch.setattr(page, "html_report", lambda found, change: f"{found == results} {change is not None}")
+    monkeypatch.setattr(html_report, "html_report", lambda found, change: f"{found == results} {change is not None}")
     options = ["--read", str(data), "--plots", str(folder), "--html", str(report), "--compare", str(data)]
     result = runner.invoke(app, ["bench", *options])
     assert result.exit_code == 0, result.output

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icekit.cli.markdown import markdown
-from icekit.cli.page import probe_page, turn_page
+from icekit.cli.probe_page import probe_page, turn_page
 from icekit.page import Cell, FindingList, Lines, Page, Section, Table, Tone, table
 from icekit.report import Finding, Severity
 from tests.cli.reports import BAD, REPORT

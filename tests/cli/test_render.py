@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
-from icekit.cli.page import probe_page, turn_page
+from icekit.cli.probe_page import probe_page, turn_page
 from icekit.cli.render import PIPE_WIDTH, console, print_json, print_page
 from icekit.report import (
     Interface,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from icekit.bench.compare import compare
-from icekit.bench.page import html_report, overview
+from icekit.bench.html_report import html_report, overview
 from icekit.bench.summary import blocks, summarise
 from icekit.page import Tone
 from tests.bench.made import HEADER, LATE, SETTING, results, some_results, timed

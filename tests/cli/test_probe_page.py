@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from icekit.cli.page import probe_page, turn_page
+from icekit.cli.probe_page import probe_page, turn_page
 from icekit.page import Cell, FindingList, Lines, Table, Tone
 from icekit.report import ProbeReport, Severity, TurnReport, Verdict, VerdictCode
 from tests.cli.reports import BAD, REPORT

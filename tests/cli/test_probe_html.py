@@ -7,8 +7,8 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from icekit.cli.html import html, stage_bars, topology
-from icekit.cli.page import probe_page
+from icekit.cli.probe_html import html, stage_bars, topology
+from icekit.cli.probe_page import probe_page
 from icekit.report import Finding, Interface, NatReports, ProbeReport, Severity
 from tests.cli.reports import BAD, REPORT
 from tests.html_reader import Reader

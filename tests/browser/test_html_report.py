@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from icekit.cli.html import html
-from icekit.cli.page import probe_page
+from icekit.cli.probe_html import html
+from icekit.cli.probe_page import probe_page
 from tests.browser.pages import browser
 from tests.cli.reports import REPORT
 
