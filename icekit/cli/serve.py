@@ -23,159 +23,162 @@ if TYPE_CHECKING:
 
 _MORE = "May be given more than once."
 
+Hosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--host",
+        metavar="ADDRESS",
+        help=f"Listen here (default: 127.0.0.1, and 127.0.0.2 on Linux). RFC 5780 needs two. {_MORE}",
+    ),
+]
+Port = Annotated[
+    int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port for UDP and TCP; 0: any free one.")
+]
+AlternatePort = Annotated[
+    int | None,
+    typer.Option(
+        "--alternate-port", metavar="PORT", min=0, max=65535, help="Second port, for RFC 5780 (default: PORT + 1)."
+    ),
+]
+Tcp = Annotated[bool, typer.Option("--tcp/--no-tcp", help="Also listen on TCP.")]
+TlsPort = Annotated[
+    int | None,
+    typer.Option("--tls-port", metavar="PORT", min=0, max=65535, help="Port for TLS; needs --certificate and --key."),
+]
+Certificate = Annotated[
+    Path | None,
+    typer.Option("--certificate", metavar="FILE", help="PEM file for TLS; with it, the HTTP port speaks TLS, too."),
+]
+Key = Annotated[Path | None, typer.Option("--key", metavar="FILE", help="PEM file with the private key.")]
+StunOnly = Annotated[bool, typer.Option("--stun-only", help="No TURN.")]
+Realm = Annotated[str, typer.Option("--realm", metavar="NAME", help="Realm of the TURN users.")]
+Users = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--user",
+        metavar="NAME:PASSWORD",
+        help=f"A TURN user; @FILE reads it. Without users and secret one is made up and printed. {_MORE}",
+    ),
+]
+Secret = Annotated[
+    str | None,
+    typer.Option(
+        "--secret",
+        metavar="SECRET",
+        envvar="ICEKIT_SECRET",
+        help="Take time-limited users, as icekit credentials makes them; @FILE reads it.",
+    ),
+]
+RelayHosts = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--relay-host", metavar="ADDRESS", help="Relay on this address (default: the first host of each family)."
+    ),
+]
+ExternalHost = Annotated[
+    str | None,
+    typer.Option("--external-host", metavar="ADDRESS", help="Tell clients this relay address: a 1:1 NAT is before."),
+]
+RelayPorts = Annotated[str, typer.Option("--relay-ports", metavar="FIRST-LAST", help="Ports of relayed addresses.")]
+AllowPeers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-peers",
+        metavar="NETWORK",
+        help=f"Relay to these as well, e.g. 10.0.0.0/8, or loopback; by itself only to public ones. {_MORE}",
+    ),
+]
+Http = Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets, and the page.")]
+HttpPort = Annotated[
+    int | None,
+    typer.Option(
+        "--http-port",
+        metavar="PORT",
+        min=0,
+        max=65535,
+        help="Its port (default: 8080, or any free one with --port 0).",
+    ),
+]
+SignalingOnly = Annotated[bool, typer.Option("--signaling-only", help="No STUN and no TURN.")]
+RoomSecrets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--room-secret",
+        metavar="SECRET",
+        envvar="ICEKIT_ROOM_SECRET",
+        help="Only tokens signed with it open a room (icekit credentials token makes them); @FILE reads it. "
+        f"Without one every room is open. {_MORE}",
+    ),
+]
+RoomSize = Annotated[int, typer.Option("--room-size", metavar="N", min=1, max=1000, help="Most members of one room.")]
+Origins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--origin",
+        metavar="ORIGIN",
+        help="Web pages of this origin may connect, such as https://call.example.org, or * for all; "
+        f"pages of this server, called by address or localhost, always may. {_MORE}",
+    ),
+]
+PageSignaling = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--page-signaling",
+        metavar="URL",
+        help="Another channel for the page to choose, with {room} in it, such as "
+        f"stomp+wss://user:password@broker.example:15674/ws?topic={{room}}; @FILE reads it. {_MORE}",
+    ),
+]
+Broker = Annotated[
+    str | None,
+    typer.Option(
+        "--broker",
+        metavar="URL",
+        envvar="ICEKIT_BROKER",
+        help="redis://… or nats://…, over which several servers serve the same rooms; @FILE reads it.",
+    ),
+]
+CoturnConfig = Annotated[
+    bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
+]
+
 
 def serve(
-    hosts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--host",
-            metavar="ADDRESS",
-            help=f"Listen here (default: 127.0.0.1, and 127.0.0.2 on Linux). RFC 5780 needs two. {_MORE}",
-        ),
-    ] = None,
-    port: Annotated[
-        int, typer.Option("--port", metavar="PORT", min=0, max=65535, help="Port for UDP and TCP; 0: any free one.")
-    ] = 3478,
-    alternate_port: Annotated[
-        int | None,
-        typer.Option(
-            "--alternate-port", metavar="PORT", min=0, max=65535, help="Second port, for RFC 5780 (default: PORT + 1)."
-        ),
-    ] = None,
-    tcp: Annotated[bool, typer.Option("--tcp/--no-tcp", help="Also listen on TCP.")] = True,
-    tls_port: Annotated[
-        int | None,
-        typer.Option(
-            "--tls-port", metavar="PORT", min=0, max=65535, help="Port for TLS; needs --certificate and --key."
-        ),
-    ] = None,
-    certificate: Annotated[
-        Path | None,
-        typer.Option("--certificate", metavar="FILE", help="PEM file for TLS; with it, the HTTP port speaks TLS, too."),
-    ] = None,
-    key: Annotated[Path | None, typer.Option("--key", metavar="FILE", help="PEM file with the private key.")] = None,
-    stun_only: Annotated[bool, typer.Option("--stun-only", help="No TURN.")] = False,
-    realm: Annotated[str, typer.Option("--realm", metavar="NAME", help="Realm of the TURN users.")] = "icekit",
-    users: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--user",
-            metavar="NAME:PASSWORD",
-            help=f"A TURN user; @FILE reads it. Without users and secret one is made up and printed. {_MORE}",
-        ),
-    ] = None,
-    secret: Annotated[
-        str | None,
-        typer.Option(
-            "--secret",
-            metavar="SECRET",
-            envvar="ICEKIT_SECRET",
-            help="Take time-limited users, as icekit credentials makes them; @FILE reads it.",
-        ),
-    ] = None,
-    relay_hosts: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--relay-host", metavar="ADDRESS", help="Relay on this address (default: the first host of each family)."
-        ),
-    ] = None,
-    external_host: Annotated[
-        str | None,
-        typer.Option(
-            "--external-host", metavar="ADDRESS", help="Tell clients this relay address: a 1:1 NAT is before."
-        ),
-    ] = None,
-    relay_ports: Annotated[
-        str, typer.Option("--relay-ports", metavar="FIRST-LAST", help="Ports of relayed addresses.")
-    ] = "49152-65535",
-    allow_peers: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-peers",
-            metavar="NETWORK",
-            help=f"Relay to these as well, e.g. 10.0.0.0/8, or loopback; by itself only to public ones. {_MORE}",
-        ),
-    ] = None,
-    http: Annotated[bool, typer.Option("--http/--no-http", help="Signaling over WebSockets, and the page.")] = True,
-    http_port: Annotated[
-        int | None,
-        typer.Option(
-            "--http-port",
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="Its port (default: 8080, or any free one with --port 0).",
-        ),
-    ] = None,
-    signaling_only: Annotated[bool, typer.Option("--signaling-only", help="No STUN and no TURN.")] = False,
-    room_secrets: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--room-secret",
-            metavar="SECRET",
-            envvar="ICEKIT_ROOM_SECRET",
-            help="Only tokens signed with it open a room (icekit credentials token makes them); @FILE reads it. "
-            f"Without one every room is open. {_MORE}",
-        ),
-    ] = None,
-    room_size: Annotated[
-        int, typer.Option("--room-size", metavar="N", min=1, max=1000, help="Most members of one room.")
-    ] = 8,
-    origins: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--origin",
-            metavar="ORIGIN",
-            help="Web pages of this origin may connect, such as https://call.example.org, or * for all; "
-            f"pages of this server, called by address or localhost, always may. {_MORE}",
-        ),
-    ] = None,
-    page_signaling: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--page-signaling",
-            metavar="URL",
-            help="Another channel for the page to choose, with {room} in it, such as "
-            f"stomp+wss://user:password@broker.example:15674/ws?topic={{room}}; @FILE reads it. {_MORE}",
-        ),
-    ] = None,
-    broker: Annotated[
-        str | None,
-        typer.Option(
-            "--broker",
-            metavar="URL",
-            envvar="ICEKIT_BROKER",
-            help="redis://… or nats://…, over which several servers serve the same rooms; @FILE reads it.",
-        ),
-    ] = None,
-    coturn_config: Annotated[
-        bool, typer.Option("--coturn-config", help="Print the equivalent turnserver.conf for coturn, and exit.")
-    ] = False,
+    hosts: Hosts = None,
+    port: Port = 3478,
+    alternate_port: AlternatePort = None,
+    tcp: Tcp = True,
+    tls_port: TlsPort = None,
+    certificate: Certificate = None,
+    key: Key = None,
+    stun_only: StunOnly = False,
+    realm: Realm = "icekit",
+    users: Users = None,
+    secret: Secret = None,
+    relay_hosts: RelayHosts = None,
+    external_host: ExternalHost = None,
+    relay_ports: RelayPorts = "49152-65535",
+    allow_peers: AllowPeers = None,
+    http: Http = True,
+    http_port: HttpPort = None,
+    signaling_only: SignalingOnly = False,
+    room_secrets: RoomSecrets = None,
+    room_size: RoomSize = 8,
+    origins: Origins = None,
+    page_signaling: PageSignaling = None,
+    broker: Broker = None,
+    coturn_config: CoturnConfig = False,
     json: JsonOutput = False,
 ) -> None:
     """Run a STUN, TURN and signaling server until Ctrl-C, with a page to call and to check a network.
 
     STUN and TURN are for development and tests; use coturn in production.
     """
-    import secrets
-
-    from icekit.servers import is_literal
-
-    listen = hosts or (["127.0.0.1", "127.0.0.2"] if sys.platform == "linux" else ["127.0.0.1"])
-    for host in listen:
-        if not is_literal(host):
-            raise ConfigError(f"--host: {host!r} is no IP address; name one of this host's own")
-    if alternate_port is None:
-        if port == 65535:
-            raise ConfigError("--port 65535 has no next port; give --alternate-port")
-        alternate_port = port + 1 if port else 0
-    if alternate_port == port != 0:
-        raise ConfigError(f"--alternate-port must be another port than --port {port}")
-    known = _read_users(users or [])
-    secret = read_value("--secret", secret)
-    made_up: tuple[str, str] | None = None
-    if not stun_only and not known and not secret:
-        made_up = ("icekit", secrets.token_urlsafe(12))
+    listen = _listen_on(hosts)
+    alternate_port = _second_port(port, alternate_port)
+    known, secret = _read_users(users or []), read_value("--secret", secret)
+    made_up = None if stun_only or known or secret else _make_up_user()
+    if made_up is not None:
         known = dict([made_up])
     turn = (
         None
@@ -220,6 +223,32 @@ def serve(
     if stun is None and rooms is None:
         raise ConfigError("--signaling-only and --no-http leave nothing to serve")
     run(_serve(listen, stun, rooms, context, json), lambda: None)
+
+
+def _listen_on(hosts: list[str] | None) -> list[str]:
+    from icekit.servers import is_literal
+
+    listen = hosts or (["127.0.0.1", "127.0.0.2"] if sys.platform == "linux" else ["127.0.0.1"])
+    for host in listen:
+        if not is_literal(host):
+            raise ConfigError(f"--host: {host!r} is no IP address; name one of this host's own")
+    return listen
+
+
+def _second_port(port: int, given: int | None) -> int:
+    if given is None:
+        if port == 65535:
+            raise ConfigError("--port 65535 has no next port; give --alternate-port")
+        return port + 1 if port else 0
+    if given == port != 0:
+        raise ConfigError(f"--alternate-port must be another port than --port {port}")
+    return given
+
+
+def _make_up_user() -> tuple[str, str]:
+    import secrets
+
+    return "icekit", secrets.token_urlsafe(12)
 
 
 class _Stun(NamedTuple):
@@ -383,5 +412,8 @@ def _ssl_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key)
     except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"--certificate {certificate}, --key {key}: {error.strerror or error}") from None
+        names = f"--certificate {certificate}" + ("" if key is None else f", --key {key}")
+        raise ConfigError(
+            f"{names}: {error.strerror or error}; write PEM files of a certificate and of its private key"
+        ) from None
     return context
