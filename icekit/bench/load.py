@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import ssl
 import time
 from collections.abc import Callable
@@ -63,32 +62,24 @@ async def find_server(uri: ServerUri) -> tuple[Target, str]:
 
 
 class LoadTest:
-    """``run`` it once; ``report`` is what is known, at any time. ``host`` is the local address to send from.
+    """``run`` it once; ``report`` is what is known, at any time. ``user`` asks for all the allocations.
 
     ``progress`` is called with a line for people. ``busy`` gives the seconds that this program was not idle so far.
-    ConfigError if the OpaqueString profile forbids ``username`` or ``credential`` (RFC 8265).
+    ConfigError if the OpaqueString profile forbids the user's name or password (RFC 8265).
     """
 
     def __init__(
         self,
-        target: Target,
-        host: str,
-        username: str,
-        credential: str,
+        user: RelayUser,
         plan: LoadPlan,
         *,
-        token_bytes: Callable[[int], bytes] = os.urandom,
         busy: Callable[[], float] | None = None,
         progress: Callable[[str], None] = lambda line: None,
         ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        LongTermCredential(username, credential)
-        self._target = target
-        self._host = host
-        self._username = username
-        self._credential = credential
+        LongTermCredential(user.username, user.password)
+        self._user = user
         self._plan = plan
-        self._token_bytes = token_bytes
         self._busy = busy_seconds if busy is None else busy
         self._progress = progress
         self._ssl_context = ssl_context
@@ -138,9 +129,9 @@ class LoadTest:
         second = any(loop.uses_second_allocation for loop in self._loops)
         steps = tuple(self._steps)
         return LoadReport(
-            url=self._target.url,
-            server=str(self._target.address),
-            transport=self._target.transport.value,
+            url=self._user.target.url,
+            server=str(self._user.target.address),
+            transport=self._user.target.transport.value,
             peer="a second allocation on the server for each" if second else "a UDP socket of this machine for each",
             plan=self._plan,
             verdict=conclude(self._plan, steps, self._limit, released, interrupted=not self._finished),
@@ -164,7 +155,7 @@ class LoadTest:
         stage = StageResult(failure.stage, False, 0.0, failure.detail)
         return turn_findings(
             TurnReport(
-                url=self._target.url,
+                url=self._user.target.url,
                 ok=False,
                 failed_stage=failure.stage,
                 code=failure.code,
@@ -195,10 +186,8 @@ class LoadTest:
             self._limit = Limit(kind, len(self._carrying), failure.detail, self._failed.code)
 
     async def _open(self) -> None:
-        user = RelayUser(
-            self._target, self._host, self._username, self._credential, self._token_bytes, unix_time=time.time()
-        )
-        loop = RelayLoop(user, size=self._plan.size)
+        # A time-limited name may expire while the test grows.
+        loop = RelayLoop(replace(self._user, unix_time=time.time()), size=self._plan.size)
         driver: Driver[Any] = Driver(loop, ssl_context=self._ssl_context, deliver=lambda event: self._hear(loop, event))
         self._loops.append(loop)
         self._drivers[loop] = driver

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ from icekit.errors import ConfigError
 if TYPE_CHECKING:
     from icekit.bench.load_plan import LoadPlan
     from icekit.reachability import Target
+    from icekit.relay_user import RelayUser
     from icekit.servers import ServerUri
 
 
@@ -51,6 +53,7 @@ def load(
     Exit code 1: the server did not hold what was asked for (with --ramp: not even the first step).
     """
     from icekit.bench.load_plan import LoadPlan
+    from icekit.relay_user import RelayUser
 
     plan = LoadPlan(
         allocations=allocations,
@@ -69,7 +72,7 @@ def load(
     name, password = server.require_credentials()
     target, host = _find(uri)
     _confirm(target, plan, yes=yes, own=own)
-    raise typer.Exit(0 if _run(target, host, name, password, plan, json=json) else 1)
+    raise typer.Exit(0 if _run(RelayUser(target, host, name, password, os.urandom), plan, json=json) else 1)
 
 
 def _find(uri: ServerUri) -> tuple[Target, str]:
@@ -103,13 +106,13 @@ def has_terminal() -> bool:
     return sys.stdin.isatty()
 
 
-def _run(target: Target, host: str, username: str, password: str, plan: LoadPlan, *, json: bool) -> bool:
+def _run(user: RelayUser, plan: LoadPlan, *, json: bool) -> bool:
     from icekit.bench.load import LoadTest
     from icekit.cli import render
     from icekit.cli.load_page import load_page
 
     with render.Progress() as progress:
-        test = LoadTest(target, host, username, password, plan, progress=progress.show)
+        test = LoadTest(user, plan, progress=progress.show)
 
         def show() -> None:
             progress.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 from icekit.aio.server import RunningServer, serve
@@ -11,6 +12,7 @@ from icekit.bench.load_plan import LoadPlan
 from icekit.bench.load_report import LoadReport
 from icekit.net import Address, Transport
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.server import ServerConfig, TurnConfig
 from icekit.sim import Internet, Link
 
@@ -57,9 +59,8 @@ class World:
         ready = asyncio.Event()
         service = self.machine.run(self._serve(ready))
         await ready.wait()
-        test = LoadTest(
-            self._target, self.client.address, "alice", self._password, plan, busy=lambda: 0.0, progress=self.log.append
-        )
+        user = RelayUser(self._target, self.client.address, "alice", self._password, os.urandom)
+        test = LoadTest(user, plan, busy=lambda: 0.0, progress=self.log.append)
         running = self.client.run(test.run())
         loop = asyncio.get_running_loop()
         if self._kill_at is not None:

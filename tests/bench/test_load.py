@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import resource
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from icekit.bench.load_report import LimitKind
 from icekit.errors import ConfigError, ConnectivityError
 from icekit.net import Address, Transport
 from icekit.reachability import Target
+from icekit.relay_user import RelayUser
 from icekit.report import Severity
 from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import ServerUri
@@ -198,7 +200,7 @@ def test_credentials_that_cannot_be_are_told_before_anything_is_sent() -> None:
     async def make() -> None:
         target = Target("turn:x", Address(SERVER, 3478), Transport.UDP)
         with pytest.raises(ConfigError):
-            LoadTest(target, "127.0.0.1", "ali\x00ce", "secret", LoadPlan())
+            LoadTest(RelayUser(target, "127.0.0.1", "ali\x00ce", "secret", os.urandom), LoadPlan())
 
     asyncio.run(make())
 
