@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from icekit.errors import InvalidState
 from icekit.signaling.message import Ack, Message, Presence, encode
-from icekit.signaling.own import OwnMessages
-from icekit.signaling.streams import ReadStream, WrittenStream
+from icekit.signaling.numbering import ReadStream, WrittenStream
+from icekit.signaling.own_messages import OwnMessages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from icekit import signaling
 from icekit.signaling.channel import LINGER, PATIENCE
 from icekit.signaling.delivery import DeliveryConfig
 from icekit.signaling.message import MAX_MESSAGE, MAX_SDP
-from icekit.signaling.own import MEMORY
+from icekit.signaling.own_messages import MEMORY
 from icekit.signaling.stdio import GATHERING
 
 ROOT = Path(__file__).parents[2]

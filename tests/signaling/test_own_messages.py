@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from icekit.signaling.message import Bye, Offer, TrickledCandidate
-from icekit.signaling.own import MAX_DIGESTS, MAX_UFRAGS, MEMORY, OwnMessages
+from icekit.signaling.own_messages import MAX_DIGESTS, MAX_UFRAGS, MEMORY, OwnMessages
 
 SDP = "v=0\r\na=ice-ufrag:{}\r\na=ice-pwd:0123456789012345678901\r\n"
 

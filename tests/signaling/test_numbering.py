@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from icekit.signaling.message import Bye, Message
-from icekit.signaling.streams import ReadStream, WrittenStream
+from icekit.signaling.numbering import ReadStream, WrittenStream
 
 
 def numbers(messages: list[Message]) -> list[int | None]:
