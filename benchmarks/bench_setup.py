@@ -237,29 +237,40 @@ def lossy(loss: float, skews: list[float], aioice_too: bool) -> int:
 
 
 DEAD_BAR = 2.0
+# Where no STUN server answers, TURN tells the mapped address two Ta later; a repetition may miss a NAT just opened.
+ONLY_BAR = {5: 4.0, 20: math.inf}
+# The same run without the dead server and with it.
+DEAD: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "STUN": ({}, {"dead_server": "stun"}),
+    "TURN": ({}, {"dead_server": "turn"}),
+    "the only STUN": ({"turn_apart": True}, {"turn_apart": True, "stun": False, "dead_server": "stun"}),
+}
 DRAWN_TIMES = 50
 
 
 def dead_servers(title: str, runs: list[tuple[tuple[float, float, float], float]], bar: float) -> int:
-    """What a STUN or TURN server costs that never answers and comes first in the list: each run without it and with."""
-    print(f"\nwhat a dead server costs, in Ta: {title}\n{'':46}  median    99 %   worst   bar for every run")
+    """What a server costs that never answers and comes first in the list, or is the only one for STUN: each run without
+    it and with it.
+    """
+    print(f"\nwhat a dead server costs, in Ta: {title}\n{'':52}  median    99 %   worst   bar for every run")
     missed = 0
     for ta in (5, 20):
         for case in CASES:
             if not case.turn or case.relay_only:
                 continue
-            for kind in ("stun", "turn"):
+            for kind, (without, dead) in DEAD.items():
                 costs = []
                 for key, skew in runs:
-                    usual = measure(case, key, skew, ta / 1000)
-                    costs.append(1000 * (measure(case, key, skew, ta / 1000, dead_server=kind) - usual) / ta)
+                    usual = measure(case, key, skew, ta / 1000, **without)
+                    costs.append(1000 * (measure(case, key, skew, ta / 1000, **dead) - usual) / ta)
                 costs.sort()
                 tail = costs[math.ceil(0.99 * len(costs)) - 1]
-                holds = costs[-1] <= bar + 1e-6
+                most = max(bar, ONLY_BAR[ta]) if without else bar
+                holds = costs[-1] <= most + 1e-6
                 missed += not holds
-                name = f"Ta = {ta:2} ms, {case.name}, {kind.upper()}"
-                text = "–" if math.isinf(bar) else f"{bar:.0f} {verdict(holds)}"
-                print(f"{name:46}{statistics.median(costs):8.2f}{tail:8.2f}{costs[-1]:8.2f}   {text}")
+                name = f"Ta = {ta:2} ms, {case.name}, {kind}"
+                text = "–" if math.isinf(most) else f"{most:.0f} {verdict(holds)}"
+                print(f"{name:52}{statistics.median(costs):8.2f}{tail:8.2f}{costs[-1]:8.2f}   {text}")
     return missed
 
 

@@ -57,7 +57,8 @@ class Pacer:
     """One agent's slots: one each ``ta`` seconds, gathering and checks together, never below the floor of the process.
 
     What is new takes a slot when it begins, a repetition only when it is nearly over: it uses what nobody else wanted,
-    and what is new never waits longer for one than the least interval.
+    and what is new never waits longer for one than the least interval. The same is true of what goes ``beside``
+    something new, at the end of the slot that this began: of those there is one in ``ta`` seconds.
 
     ``is_claimed``: whether something new waits for the next slot; repetitions let it pass. ``reached``: local hosts
     that got an answer from a server. Where there are some, the others are given no slots for repetitions: what
@@ -74,8 +75,9 @@ class Pacer:
     answered: set[tuple[Address, int]] = field(default_factory=set)
     place: int | None = None
     again_at: float = AT_ONCE
+    beside_at: float = AT_ONCE
 
-    def slot_at(self, due: float = AT_ONCE, *, again: bool = False) -> float:
+    def slot_at(self, due: float = AT_ONCE, *, again: bool = False, beside: bool = False) -> float:
         """When to ask ``may_start`` for what is due then. For something new the agent stands in line from now on.
 
         ``again``: it repeats what was asked before.
@@ -84,23 +86,27 @@ class Pacer:
             # What is new goes before it.
             first = AT_ONCE if self.place is None else self.floor.turn_of(self.place)
             return max(due, self.next_at + (self.ta - self._least), self.again_at, first)
-        wanted, turn = max(due, self.next_at), self.floor.turn_of(self.place)
+        wanted, turn = max(due, self.beside_at if beside else self.next_at), self.floor.turn_of(self.place)
         if self.place is None and turn > wanted:
             self.place = self.floor.join()
         return max(wanted, turn)
 
-    def may_start(self, now: float, *, again: bool = False) -> bool:
+    def may_start(self, now: float, *, again: bool = False, beside: bool = False) -> bool:
         """Whether what is due may start now; where others come first, ``slot_at`` knows when to ask again."""
-        if self.slot_at(again=again) > now:
+        if self.slot_at(again=again, beside=beside) > now:
             return False
         if again and self.floor.turn_of(None) > now:
             self.again_at = self.floor.turn_behind()
             return False
         return True
 
-    def take(self, now: float, *, again: bool = False) -> None:
+    def take(self, now: float, *, again: bool = False, beside: bool = False) -> None:
         """A transaction starts now."""
-        self.next_at = now + (self._least if again else self.ta)
+        if beside:
+            self.next_at, self.beside_at = max(self.next_at, now + self._least), now + self.ta
+        else:
+            self.next_at = now + (self._least if again else self.ta)
+            self.beside_at = max(self.beside_at, now + self._least, self.next_at - self._least)
         # A repetition starts only when the turns of all others are over.
         self.floor.take(now, None if again else self.place)
         self.place, self.again_at = None, AT_ONCE
@@ -111,5 +117,5 @@ class Pacer:
 
     def give_back(self, now: float) -> None:
         """The last transaction did not leave: another one may start in its place."""
-        self.next_at = now
+        self.next_at = self.beside_at = now
         self.floor.next_at = min(self.floor.next_at, now)

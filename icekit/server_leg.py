@@ -23,7 +23,8 @@ class ServerLeg:
     """One server asked from one local address; ``place`` is the server's in the list.
 
     ``endpoints`` are those still to be tried. ``patience``: seconds for all, ``share`` for one of them. ``deadline`` is
-    set while it is asked. ``until``: when the last address is given up, over whatever connection.
+    set while it is asked. ``until``: when the last address is given up, over whatever connection. ``binding``: the
+    Binding request that the server of an allocation gets, too; ``beside``: it is such a one.
     """
 
     url: str
@@ -40,6 +41,8 @@ class ServerLeg:
     deadline: float | None = None
     until: float | None = None
     done: bool = False
+    binding: ServerLeg | None = None
+    beside: bool = False
 
     def next_endpoint(self, config: GatherConfig, now: float) -> Schedule:
         """Go on with the next address; when its requests are sent, and how long it is waited for."""
@@ -64,6 +67,15 @@ class ServerLeg:
             return None
         fresh = deque([self.endpoint])
         return replace(self, endpoints=fresh, share=2 * self.share, attempt=None, allocation=None, deadline=None)
+
+    def make_binding(self) -> ServerLeg:
+        """A Binding request to the same address, beside this allocation."""
+        fresh = deque([self.endpoint])
+        return replace(self, endpoints=fresh, credential=None, deadline=None, binding=None, beside=True)
+
+    def is_binding_to(self, address: Address) -> bool:
+        """Whether it asks this address for the mapped address."""
+        return self.credential is None and self.endpoint.address == address
 
     @property
     def source(self) -> Source:

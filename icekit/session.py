@@ -333,6 +333,7 @@ class IceSession:
                 config=self._gathering_config,
                 network=self._network,
                 pacer=self.agent.pacer,
+                relay_only=self._relay_only,
             )
             made.append(SessionGathering(gatherer, self._count, component))
             self._count += 1
@@ -433,9 +434,8 @@ class IceSession:
                         if all(other.complete for other in self._current):
                             self.agent.end_of_local_candidates(now)
                             self._events.append(event)
-                    case ServerAnswered(server=server, base=base):
-                        if base in item.bases:
-                            item.bindings.setdefault(base, server)
+                    case ServerAnswered():
+                        item.learn(event)
                         self._events.append(event)
                     case _:
                         self._events.append(event)
@@ -450,7 +450,7 @@ class IceSession:
             base = Address(base.host, item.number)
             item.active.add(base)
             self._tcp.add_active(base)
-        item.bases.add(base)
+        item.found(base, event)
         if relayed:
             self._relayed.add(base)
         if self._relay_only and not relayed:

@@ -8,6 +8,7 @@ from typing import Final
 
 from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
+from icekit.gathering_events import CandidateGathered, ServerAnswered
 from icekit.gathering_plan import GatherConfig
 from icekit.ice_config import IceConfig
 from icekit.net import Address, Datagram
@@ -50,6 +51,16 @@ class SessionGathering:
         self.bindings: dict[Address, Address] = {}
         self.complete = False
         self.closing = False
+
+    def found(self, base: Address, event: CandidateGathered) -> None:
+        """A candidate with this base."""
+        self.bases.add(base)
+        self.learn(event)
+
+    def learn(self, event: CandidateGathered | ServerAnswered) -> None:
+        """Remember a server that has told a mapped address, for ``keepalives``."""
+        if event.base in self.bases and event.server is not None:
+            self.bindings.setdefault(event.base, event.server)
 
     def of_component(self, candidate: Candidate) -> Candidate:
         """A gathered candidate as one of this component (RFC 8445 §5.1.2.1: a lower one is preferred)."""

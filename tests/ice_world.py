@@ -30,6 +30,7 @@ from icekit.servers import ServerUri
 from icekit.session import IceSession
 
 SERVER = Address("203.0.113.10", 3478)
+TURN_SERVER = Address("203.0.113.11", 3478)
 RELAY_HOST = "203.0.113.20"
 DEAD_SERVER = Address("203.0.113.66", 3478)
 HOSTS = {"A": ("192.168.1.2", "198.51.100.1"), "B": ("192.168.2.2", "198.51.100.2")}
@@ -45,7 +46,7 @@ class Network:
     ``jitter``: a packet takes up to so much longer, in parts of its delay, which reorders.
     ``dead_hosts``: extra local addresses of the sides in ``dead_sides`` that swallow packets, preferred to the one that
     works unless ``dead_last``. ``no_route``: the system refuses to send from them. ``dead_server``: the kind of a
-    server that never answers, ``stun`` or ``turn``.
+    server that never answers, ``stun`` or ``turn``. ``turn_apart``: TURN has an address of its own.
     """
 
     signaling: float = 0.1
@@ -61,6 +62,7 @@ class Network:
     no_route: bool = False
     stun: bool = True
     turn: bool = False
+    turn_apart: bool = False
     dead_server: str | None = None
     relay_only: bool = False
     trickle: bool = True
@@ -138,6 +140,7 @@ class IceWorld:
         turn = TurnConfig(users=dict([CREDENTIAL]), relay_ipv4=RELAY_HOST, relay_ports=(50000, 59999))
         self.server = Server(ServerConfig(turn=turn, rate=1e6, burst=1e6), token_bytes=random.Random(9).randbytes)
         self.server.add_local_address(SERVER)
+        self.server.add_local_address(TURN_SERVER)
         self.peers = {
             name: self._make_peer(name, chain, config if configs is None else configs[index])
             for index, (name, chain) in enumerate(zip("AB", network.nats, strict=True))
@@ -179,7 +182,8 @@ class IceWorld:
         if self.network.stun:
             servers.append(GatherServer(ServerUri.parse(f"stun:{SERVER}")))
         if self.network.turn:
-            servers.append(GatherServer(ServerUri.parse(f"turn:{SERVER}"), CREDENTIAL))
+            address = TURN_SERVER if self.network.turn_apart else SERVER
+            servers.append(GatherServer(ServerUri.parse(f"turn:{address}"), CREDENTIAL))
         self._servers = servers
         hosts = [host, *dead] if self.network.dead_last else [*dead, host]
         session = IceSession(
@@ -366,7 +370,7 @@ class IceWorld:
     def _carry(self, origin: str, datagram: Datagram) -> None:
         host = datagram.destination.host
         target = next((peer for name, peer in self.peers.items() if host == HOSTS[name][1]), None)
-        if target is None and host not in (SERVER.host, RELAY_HOST):
+        if target is None and host not in (SERVER.host, TURN_SERVER.host, RELAY_HOST):
             return
         name = "S" if target is None else target.name
         if name == origin == "S":

@@ -40,6 +40,28 @@ def test_at_the_least_interval_a_repetition_takes_a_slot_like_any_other() -> Non
     assert pacer.slot_at() == pytest.approx(1.01)
 
 
+def test_what_goes_beside_takes_the_end_of_a_slot_and_leaves_the_next_one_whole() -> None:
+    pacer = Pacer(0.02, Floor(0.005))
+    assert pacer.slot_at(beside=True) == AT_ONCE
+    pacer.take(1.0)
+    assert pacer.slot_at(beside=True) == pytest.approx(1.015)
+    pacer.take(1.015, beside=True)
+    assert pacer.slot_at() == pytest.approx(1.02)
+    pacer.take(1.02)
+    # One in each Ta; after a repetition the least interval counts for it, too.
+    assert pacer.slot_at(beside=True) == pytest.approx(1.035)
+    pacer.take(1.055, again=True)
+    assert pacer.slot_at(beside=True) == pytest.approx(1.06)
+
+
+def test_at_the_least_interval_what_goes_beside_takes_a_slot_like_any_other() -> None:
+    pacer = Pacer(MIN_INTERVAL, Floor())
+    pacer.take(1.0)
+    assert pacer.slot_at(beside=True) == pacer.slot_at() == 1.005
+    pacer.take(1.005, beside=True)
+    assert pacer.slot_at() == pytest.approx(1.01)
+
+
 def test_agents_of_one_process_share_the_floor() -> None:
     floor = Floor(0.005)
     one, other = Pacer(0.02, floor), Pacer(0.02, floor)

@@ -194,6 +194,21 @@ def test_a_dead_server_costs_at_most_two_slots(nats: tuple[str | None, str | Non
             assert world.run_until_valid() - usual <= 2 * ta + 1e-9, network
 
 
+@pytest.mark.parametrize("ta", [0.005, 0.02])
+def test_where_the_only_stun_server_is_dead_turn_tells_the_mapped_address_two_slots_later(ta: float) -> None:
+    """One round trip and two Ta after the start of each side, where the relay needs two round trips and a Ta."""
+    for signaling, server, direct in TRIPS:
+        times = {"signaling": signaling / 1000, "server": server / 1000, "direct": direct / 1000}
+        network = Network(nats=BOTH, turn=True, turn_apart=True, **times)
+        usual = IceWorld(network, config=IceConfig(ta=ta)).run_until_valid()
+        world = IceWorld(replace(network, stun=False, dead_server="stun"), config=IceConfig(ta=ta))
+        # The call is as much later, and a repetition that meets a NAT just opened may come a slot later still.
+        assert world.run_until_valid() - usual <= (3 if ta == 0.005 else 4.5) * ta + 1e-9, network
+        for peer in world.peers.values():
+            told = {event.candidate.type: event for _, event in peer.events if isinstance(event, CandidateGathered)}
+            assert told["srflx"].seconds <= server / 1000 + 2 * ta + 1e-9, network
+
+
 @pytest.mark.parametrize("kind", ["stun", "turn"])
 def test_a_dead_server_is_given_up_by_name(kind: str) -> None:
     world = IceWorld(Network(nats=BOTH, turn=True, dead_server=kind))

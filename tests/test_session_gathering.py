@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
+from icekit.candidate import Candidate, CandidateType
 from icekit.gathering import Gatherer
+from icekit.gathering_events import CandidateGathered, ServerAnswered
+from icekit.net import Address
 from icekit.session_gathering import SESSION_GATHERING, SessionGathering
 
 
@@ -16,6 +20,27 @@ def test_identifiers_of_two_gatherings_are_apart() -> None:
     assert second.owns_id(second.first_id)
     assert not first.owns_id(second.first_id)
     assert not first.owns_id(-1)
+
+
+def test_a_binding_is_kept_for_whoever_told_it_first_also_where_nothing_else_is_given() -> None:
+    item = SessionGathering(Gatherer(["192.0.2.1"], [], random.Random(1).randbytes), 0)
+    base, server = Address("192.0.2.1", 5000), Address("203.0.113.10", 3478)
+    host = Candidate("1", 1, "udp", 2, base.host, base.port, CandidateType.HOST)
+    item.found(base, CandidateGathered(host, base, None, None, 0.0))
+    assert item.bindings == {}
+    mapped = replace(host, type=CandidateType.SERVER_REFLEXIVE, address="198.51.100.1")
+    item.found(base, CandidateGathered(mapped, base, "turn:203.0.113.10", server, 0.1))
+    item.learn(ServerAnswered("stun:203.0.113.11", Address("203.0.113.11", 3478), base, None, (), 0.2))
+    assert item.bindings == {base: server}
+    (kept,) = item.keepalives(random.Random(2).randbytes)
+    assert (kept.source, kept.destination) == (base, server)
+    # Without a NAT there is no candidate, but a firewall that forgets.
+    elsewhere = SessionGathering(Gatherer(["192.0.2.1"], [], random.Random(1).randbytes), 1)
+    elsewhere.found(base, CandidateGathered(host, base, None, None, 0.0))
+    elsewhere.learn(ServerAnswered("stun:203.0.113.10", server, base, base, (), 0.1))
+    # A stream is no binding.
+    elsewhere.learn(ServerAnswered("turn:203.0.113.10", server, Address("192.0.2.1", 6000), base, (), 0.1))
+    assert elsewhere.bindings == {base: server}
 
 
 def test_the_schedule_is_within_what_the_rfcs_allow() -> None:

@@ -119,11 +119,12 @@ def test_dead_servers_and_names_delay_nobody() -> None:
     ]
     events, left = run(net, server, client, servers)
     external = rows(events)[2][1]
-    # The fourth to start: 15 ms for the pace, then two round trips; the dead ones end with the patience of 5 s.
+    # The fourth to start: 15 ms for the pace, then two round trips for the relay; a slot later, then one for the mapped
+    # address. The dead ones end with the patience of 5 s.
     assert rows(events) == [
         ("host", client.address, 0),
         ("failed", "stun:nowhere.invalid", 0),
-        ("srflx", external, 115),
+        ("srflx", external, 70),
         ("relay", server.address, 115),
         ("failed", f"stun:{silent.address}", 5000),
         ("failed", f"turn:{silent.address}?transport=tcp", 5005),

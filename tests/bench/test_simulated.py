@@ -94,10 +94,10 @@ def test_icekit_is_near_the_limit_where_aioice_waits() -> None:
 
 def test_what_is_dead_costs_icekit_nothing() -> None:
     whole = milliseconds(found(), Phase.FIRST_VALID)
-    assert milliseconds(found(dead="turn"), Phase.FIRST_VALID) == pytest.approx(whole, abs=1)
+    assert milliseconds(found(dead="turn"), Phase.FIRST_VALID) <= whole + 1
     assert milliseconds(found(dead="interface"), Phase.FIRST_VALID) <= whole + 25
-    # At most the round trip later that the relay tells the mapped address.
-    assert milliseconds(found(dead="stun"), Phase.FIRST_VALID) <= whole + 75
+    # The TURN server tells the mapped address as well: two slots of 5 ms later.
+    assert milliseconds(found(dead="stun"), Phase.FIRST_VALID) <= whole + 11
     assert milliseconds(found("aioice", dead="stun"), Phase.FIRST_VALID) > 10_000
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import socket
 import ssl
@@ -12,8 +13,10 @@ from contextlib import aclosing
 
 import pytest
 
+from icekit import attributes as attr
 from icekit.aio.gatherer import gather
 from icekit.candidate import Candidate
+from icekit.gathering import Gatherer
 from icekit.gathering_events import (
     CandidateGathered,
     GatherEvent,
@@ -22,10 +25,13 @@ from icekit.gathering_events import (
     ServerFailed,
     gather_report,
 )
-from icekit.gathering_plan import GatherConfig
+from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.lab.kernel_nat import KernelNat
 from icekit.lab.topology import CLIENT_ADDRESS, NAT_ADDRESS, SERVER_ADDRESSES, SERVER_NAME, Lab, Place
-from icekit.servers import IceServer
+from icekit.net import Address, Datagram, Transport
+from icekit.resolution import ServerEndpoint
+from icekit.servers import IceServer, ServerUri
+from icekit.stun import Method, decode, request
 from tests.interop.coturn import STANDARD_PORTS, Coturn, CoturnConfig
 from tests.requirements import require_netns
 
@@ -125,6 +131,48 @@ async def test_dead_servers_delay_nobody(coturn: Coturn) -> None:
     assert report.duration >= 1.0
 
 
+async def test_coturn_answers_a_binding_request_while_an_allocation_is_made_there_and_after(coturn: Coturn) -> None:
+    """From one socket, in the order that a round trip longer than a slot has: nothing waits for the clock."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wire:
+        wire.bind(("127.0.0.1", 0))
+        wire.settimeout(5.0)
+        local, url = Address(*wire.getsockname()), ServerUri.parse(coturn.turn_uri("udp"))
+        dead = ServerUri.parse("stun:192.0.2.1")
+        core = Gatherer(
+            [local.host],
+            [GatherServer(dead), GatherServer(url, (coturn.username, coturn.password))],
+            os.urandom,
+        )
+        server = Address(url.host, url.port or 3478)
+
+        def ask(now: float) -> bytes:
+            """The request to coturn that is due, and the answer to it."""
+            core.handle_timer(now)
+            (due,) = [item for item in core.datagrams_to_send() if item.destination == server]
+            wire.sendto(due.data, server)
+            return wire.recv(2048)
+
+        core.start(0.0)
+        core.socket_opened(0, local, 0.0)
+        core.server_resolved(0, [ServerEndpoint(dead, Transport.UDP, Address("192.0.2.1", 3478), dead.host)], 0.0)
+        core.server_resolved(1, [ServerEndpoint(url, Transport.UDP, server, url.host)], 0.0)
+        core.handle_timer(0.0)
+        challenge, mapped = ask(0.006), ask(0.012)
+        assert [decode(data).method for data in (challenge, mapped)] == [Method.ALLOCATE, Method.BINDING]
+        assert decode(mapped).get(attr.XOR_MAPPED_ADDRESS) == local
+        for data in (mapped, challenge):
+            core.receive_datagram(Datagram(server, local, data), 0.05)
+        core.receive_datagram(Datagram(server, local, ask(0.05)), 0.1)
+        (answer,) = [event for event in iter(core.next_event, None) if isinstance(event, ServerAnswered)]
+        assert (answer.url, answer.mapped, len(answer.relayed)) == (str(url), local, 1)
+        # There is an allocation on this 5-tuple now.
+        wire.sendto(request(Method.BINDING, bytes(12)).encode(), server)
+        assert decode(wire.recv(2048)).get(attr.XOR_MAPPED_ADDRESS) == local
+        core.close(0.2)
+        for datagram in core.datagrams_to_send():
+            wire.sendto(datagram.data, datagram.destination)
+
+
 @pytest.mark.netns
 def test_every_type_behind_a_nat_of_the_kernel() -> None:
     require_netns()
@@ -153,3 +201,20 @@ def test_every_type_behind_a_nat_of_the_kernel() -> None:
     assert {item.related_address for item in relayed} == {NAT_ADDRESS}
     assert {item["url"] for item in document["candidates"] if item["type"] == "relay"} == set(urls[1:4])
     assert [item["url"] for item in document["servers"] if item["outcome"] == "failed"] == [urls[4]]
+
+
+@pytest.mark.netns
+def test_coturn_tells_the_mapped_address_where_the_password_is_wrong() -> None:
+    require_netns()
+    config = CoturnConfig(hosts=SERVER_ADDRESSES, ports=STANDARD_PORTS, certificate_names=(SERVER_NAME,))
+    url = f"turn:{SERVER_NAME}?transport=udp"
+    with Lab(KernelNat.MASQUERADE) as lab, Coturn(config, command=lab.namespace(Place.SERVER).command) as coturn:
+        command = [sys.executable, "-m", "icekit", "gather", "--json", url]
+        command += ["--username", coturn.username, "--credential", "not-the-password"]
+        done = lab.run(Place.CLIENT, command, timeout=40)
+    document = json.loads(done.stdout)
+    found = {item["type"]: (Candidate.parse(item["candidate"]).address, item["url"]) for item in document["candidates"]}
+    assert found == {"host": (CLIENT_ADDRESS, None), "srflx": (NAT_ADDRESS, url)}
+    assert [item["error"] for item in document["servers"]] == [
+        "401 Unauthorized: the user name or the password is wrong, or has expired"
+    ]
