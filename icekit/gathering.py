@@ -4,7 +4,8 @@ Host candidates are UDP sockets that the core asks for, one per local address. E
 address of its family, all side by side and each with its own deadline, so a dead server delays nobody: a STUN server
 with one Binding request from the host's own socket, a TURN server with an allocation, which over UDP shares that socket
 and tells the server-reflexive address, too, or sooner with a Binding request beside it. Candidates are events, in the
-order in which they are found (RFC 8838). A session has one for each component. Not done: TCP candidates of servers (RFC 6544 §5.2), mDNS names.
+order in which they are found (RFC 8838). A session has one gatherer for each component. Not done: TCP candidates of
+servers (RFC 6544 §5.2), mDNS names.
 """
 
 from __future__ import annotations
