@@ -3,6 +3,7 @@
 aiortc sends nothing before the association is established, and calls a channel open when the peer has acknowledged it.
 Here the packet that returns the peer's cookie also carries the announcements of the channels and what the program sends
 when they open (RFC 9260 §5.1), and a channel is open when it has been announced (RFC 8832 §6), as in browsers.
+Its timers begin with the round trip that ICE has measured, and double.
 ``PRIVATE_NAMES`` and ``PRIVATE_ATTRIBUTES`` are checked with those of icekit.call.stock.
 """
 
@@ -10,9 +11,10 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from typing import Any, Final
 
-from aiortc import RTCDataChannel, RTCSctpTransport
+from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
 from aiortc.rtcsctptransport import (
     DATA_CHANNEL_OPEN,
     SCTP_COMMON_HEADER_LENGTH,
@@ -20,11 +22,14 @@ from aiortc.rtcsctptransport import (
     WEBRTC_DCEP,
     BaseInitChunk,
     Chunk,
+    CookieAckChunk,
     CookieEchoChunk,
     DataChunk,
     InitAckChunk,
     InitChunk,
 )
+
+from icekit.call.flights import answer_timeout
 
 PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
     RTCSctpTransport: (
@@ -35,10 +40,14 @@ PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
         "_receive_chunk",
         "_send",
         "_send_chunk",
+        "_t1_expired",
         "_t1_start",
+        "_t3_expired",
+        "_t3_restart",
         "_t3_start",
         "_transmit",
         "_transmit_reconfig",
+        "_update_rto",
     ),
     RTCDataChannel: ("_setReadyState",),
 }
@@ -54,15 +63,22 @@ PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
         "_reconfig_queue",
         "_remote_verification_tag",
         "_rto",
+        "_rttvar",
         "_sent_queue",
+        "_srtt",
         "_t1_failures",
+        "_t1_handle",
         "_t3_handle",
     ),
 }
 """Attributes of their objects."""
 
-# RFC 9260 §16; aiortc has the three seconds of RFC 4960.
+# Seconds. RFC 9260 §16 where no round trip is known; aiortc has the three seconds of RFC 4960.
 _RTO_INITIAL: Final = 1.0
+# As libwebrtc's: twice the 200 ms for which most peers keep an acknowledgement back (RFC 9260 §6.2), instead of 1 s;
+# and ICE stops whoever sends in vain (RFC 7675), so that after an outage nobody has to wait for longer.
+_RTO_MIN: Final = 0.4
+_BACKOFF_MAX: Final = 3.0
 
 _State = RTCSctpTransport.State
 
@@ -72,10 +88,10 @@ class _CookieEcho(CookieEchoChunk):
 
     def __init__(self, echo: Chunk, data: list[DataChunk]) -> None:
         super().__init__(echo.flags, echo.body)
-        self._data = data
+        self.data = data
 
     def __bytes__(self) -> bytes:
-        return super().__bytes__() + b"".join(map(bytes, self._data))
+        return super().__bytes__() + b"".join(map(bytes, self.data))
 
 
 class SctpTransport(RTCSctpTransport):
@@ -89,12 +105,29 @@ class SctpTransport(RTCSctpTransport):
 
     def __init__(self, transport: Any, port: int = 5000) -> None:
         super().__init__(transport, port)
-        self._rto = _RTO_INITIAL
+        self.round_trip: Callable[[], float | None] = lambda: None
+        """Asked when the association begins: the least round trip of its path in seconds; ``None``: not known."""
+        self._least_rtt = 0.0
+        # For what is answered at once, INIT and COOKIE ECHO; data may be acknowledged later.
+        self._rto = self._opening_rto = _RTO_INITIAL
+        # The packet with the cookie and data is under way, and the peer's own cookie has come first.
+        self._echo_in_doubt = False
+        self._echo_wait = 0.0
+        self._repeating: asyncio.Future[None] | None = None
         self._initial_tsn = self._local_tsn
         # Streams of channels that we have announced, and on which the peer has not said anything.
         self._unanswered: set[int] = set()
         self._collecting = False
-        self._echo: Chunk | None = None
+        self._echo: _CookieEcho | None = None
+
+    async def start(self, remoteCaps: RTCSctpCapabilities | None, remotePort: int) -> None:
+        """Open it; RFC 9260 §6.3.1 C2 with the round trip that ICE has measured."""
+        rtt = self.round_trip() if self.state == "new" else None
+        if rtt is not None:
+            self._least_rtt = rtt
+            self._update_rto(rtt)
+            self._opening_rto = answer_timeout(rtt)
+        await super().start(remoteCaps, remotePort)
 
     async def _receive_chunk(self, chunk: Chunk) -> None:
         was_established = self._association_state is _State.ESTABLISHED
@@ -102,12 +135,18 @@ class SctpTransport(RTCSctpTransport):
             # RFC 9260 §5.2.2: what has been agreed stays. Within one DTLS connection this is a packet that came late.
             return
         counted = self._last_received_tsn
+        repeated_at = None if self._t1_handle is None else self._t1_handle.when()
         await super()._receive_chunk(chunk)
         if isinstance(chunk, BaseInitChunk) and counted is not None:
             # Said once more; data may have come meanwhile, which aiortc would forget.
             self._last_received_tsn = counted
+        if isinstance(chunk, CookieAckChunk) and self._echo_in_doubt:
+            self._echo_in_doubt = False
+            if self._t3_handle is not None:
+                # It has come with its data; their acknowledgement may be kept back.
+                self._t3_restart()
         if not was_established and self._association_state is _State.ESTABLISHED:
-            await self._established()
+            await self._established(None if isinstance(chunk, CookieAckChunk) else repeated_at)
 
     async def _send_chunk(self, chunk: Chunk) -> None:
         if isinstance(chunk, CookieEchoChunk) and self._association_state is _State.COOKIE_WAIT:
@@ -124,7 +163,43 @@ class SctpTransport(RTCSctpTransport):
 
     def _t1_start(self, chunk: Chunk) -> None:
         again = self._echo if isinstance(chunk, CookieEchoChunk) and self._echo is not None else chunk
+        self._rto = self._opening_rto
         super()._t1_start(again)
+
+    def _t1_expired(self) -> None:
+        self._double_rto()
+        super()._t1_expired()
+
+    def _t3_expired(self) -> None:
+        self._double_rto()
+        super()._t3_expired()
+
+    def _echo_expired(self) -> None:
+        """Neither the cookie nor its data have been acknowledged: the same packet again, which needs both at once."""
+        assert self._echo is not None
+        for chunk in self._echo.data:
+            chunk._sent_count += 1
+        self._repeating = asyncio.ensure_future(self._send_chunk(self._echo))
+        self._t3_handle = None
+        self._echo_wait *= 2
+        if self._echo_wait < self._rto:
+            self._t3_handle = asyncio.get_running_loop().call_later(self._echo_wait, self._echo_expired)
+        else:
+            self._t3_start()
+
+    def _double_rto(self) -> None:
+        # RFC 9260 §6.3.3 E2; aiortc goes on with the same.
+        self._rto = max(self._rto, min(2 * self._rto, _BACKOFF_MAX))
+
+    def _update_rto(self, R: float) -> None:
+        # aiortc looks at the real clock, also where time is virtual.
+        super()._update_rto(max(R, self._least_rtt))
+        self._rto = self._data_rto()
+
+    def _data_rto(self) -> float:
+        """RFC 9260 §6.3.1."""
+        srtt, variation = self._srtt, self._rttvar
+        return _RTO_INITIAL if srtt is None or variation is None else max(_RTO_MIN, srtt + 4 * variation)
 
     async def _early_data(self, echo: Chunk) -> list[DataChunk]:
         """What fits into one packet with the cookie.
@@ -185,8 +260,13 @@ class SctpTransport(RTCSctpTransport):
         if not self._collecting:
             await super()._transmit_reconfig()
 
-    async def _established(self) -> None:
-        """Send what found no room beside the cookie, and look after what did."""
+    async def _established(self, repeated_at: float | None) -> None:
+        """Send what found no room beside the cookie, and look after what did.
+
+        ``repeated_at``: when the packet with the cookie would have been sent again, if the peer's own came first and
+        nothing tells whether ours has arrived.
+        """
+        self._echo_wait, self._rto = self._rto, self._data_rto()
         for stream_id in self._unanswered & self._data_channels.keys():
             _open(self._data_channels[stream_id])
         if self._t1_failures:
@@ -194,7 +274,11 @@ class SctpTransport(RTCSctpTransport):
             for chunk in self._sent_queue:
                 chunk._sent_count += 1
         if self._sent_queue and self._t3_handle is None:
-            self._t3_start()
+            if repeated_at is None:
+                self._t3_start()
+            else:
+                self._echo_in_doubt = True
+                self._t3_handle = asyncio.get_running_loop().call_at(repeated_at, self._echo_expired)
         await self._transmit()
 
     def _data_channel_close(self, channel: RTCDataChannel) -> None:

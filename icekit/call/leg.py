@@ -12,8 +12,8 @@ from aiortc.mediastreams import MediaStreamTrack
 from icekit.call.config import CallConfig
 from icekit.call.convert import from_aiortc, to_aiortc
 from icekit.call.description import judged, read_fingerprints
+from icekit.call.handshake import DtlsTransport
 from icekit.call.peer_connection import IceCandidateError, PeerConnection
-from icekit.call.stock import DtlsTransport
 from icekit.candidate import Candidate
 from icekit.errors import CandidateError
 from icekit.path_mtu import PathMtu

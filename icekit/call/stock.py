@@ -1,4 +1,6 @@
-"""What touches aiortc's private names: its peer connection on ICE transports of ours; with icekit.call.association.
+"""What touches aiortc's private names: its peer connection on ICE transports of ours.
+
+So do icekit.call.association and icekit.call.handshake.
 
 ``IceGatherer`` and ``IceTransport`` are aiortc's classes around an ``IceConnection``; ``StockPeerConnection`` has the
 doors that ``icekit.call.PeerConnection`` goes through. ``PRIVATE_NAMES`` is what all of it stands on: if a release of
@@ -8,19 +10,15 @@ aiortc changes one of them, importing this module says so, and tests/call/test_s
 from __future__ import annotations
 
 import asyncio
-import hashlib
+import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from functools import cached_property
 from typing import Any, Final
 
 import aiortc
 from aiortc import (
-    RTCCertificate,
     RTCConfiguration,
-    RTCDtlsFingerprint,
-    RTCDtlsParameters,
     RTCDtlsTransport,
     RTCIceGatherer,
     RTCIceTransport,
@@ -29,13 +27,12 @@ from aiortc import (
     RTCSessionDescription,
 )
 from aiortc.exceptions import InvalidStateError
-from aiortc.rtcdtlstransport import SRTP_PROFILES, X509_DIGEST_ALGORITHMS, SRTPProtectionProfile
 from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from icekit.aio.connection import IceConnection
-from icekit.call import association
+from icekit.call import association, handshake
 from icekit.call.convert import to_aiortc
+from icekit.call.handshake import Certificate, DtlsTransport, Handshake
 from icekit.call.states import connection_state, ice_state
 from icekit.errors import ConfigError, IceFailed
 from icekit.ice_events import IceState
@@ -54,10 +51,9 @@ PRIVATE_NAMES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__updateIceConnectionState",
         "_RTCPeerConnection__updateIceGatheringState",
     ),
-    RTCCertificate: ("_create_ssl_context",),
     RTCIceGatherer: ("_RTCIceGatherer__setState",),
     RTCIceTransport: ("_RTCIceTransport__setState",),
-    RTCDtlsTransport: ("_get_stats", "_validate_peer_identity"),
+    **handshake.PRIVATE_NAMES,
     **association.PRIVATE_NAMES,
 }
 """Methods of aiortc's classes."""
@@ -74,11 +70,10 @@ PRIVATE_ATTRIBUTES: Final[dict[type, tuple[str, ...]]] = {
         "_RTCPeerConnection__remoteIce",
         "_RTCPeerConnection__sctp",
     ),
-    RTCCertificate: ("_cert", "_key"),
-    RTCDtlsTransport: ("_srtp_profiles",),
     RTCIceGatherer: ("_connection", "_RTCIceGatherer__state", "_remote_candidates_end"),
     RTCIceTransport: ("_connection", "_recv", "_send", "_role_set"),
     RTCRtpTransceiver: ("_offerDirection",),
+    **handshake.PRIVATE_ATTRIBUTES,
     **association.PRIVATE_ATTRIBUTES,
 }
 """Attributes of their objects."""
@@ -183,6 +178,8 @@ class IceTransport(RTCIceTransport):
         self._was_connected = False
         self.meanwhile: Callable[[], object] = bool
         """What to compute while the first check is under way."""
+        self.handshake: Handshake | None = None
+        """What follows the datagrams, while DTLS needs it."""
         # The user name fragment that the peer had before a restart.
         self._left: str | None = None
 
@@ -238,6 +235,17 @@ class IceTransport(RTCIceTransport):
             self._monitoring = None
         await self.gatherer.stop()
 
+    @property
+    def rtt(self) -> float | None:
+        """The least of the pair in use, in seconds."""
+        pair = self.connection.selected_pair
+        return None if pair is None else pair.rtt
+
+    async def send_again(self, data: bytes) -> None:
+        """Send what was sent before; lost if there is no path."""
+        with contextlib.suppress(ConnectionError):
+            await self.connection.send(data)
+
     def _set_state(self, state: str) -> None:
         if self.state != "closed":
             _private(self)._RTCIceTransport__setState(state)
@@ -260,10 +268,14 @@ class IceTransport(RTCIceTransport):
     async def _receive(self) -> bytes:
         while True:
             try:
-                return await self.connection.recv()
+                data = await self.connection.recv()
             except ConnectionError:
                 if not self._was_connected or self.state == "closed":
                     raise
+            else:
+                if self.handshake is not None:
+                    self.handshake.received(data)
+                return data
             try:
                 async with asyncio.timeout(_FAILED_KEPT):
                     await self._until_working()
@@ -271,50 +283,14 @@ class IceTransport(RTCIceTransport):
                 raise IceFailed("the connection has failed, and nobody has restarted it") from None
 
     async def _transmit(self, data: bytes) -> None:
+        if self.handshake is not None:
+            self.handshake.sent(data)
         try:
             await self.connection.send(data)
         except ConnectionError:
             # What is sent while a connection is down is lost, as on any network; senders go on after a restart.
             if not self._was_connected or self.state == "closed":
                 raise
-
-
-class Certificate(RTCCertificate):
-    """aiortc's certificate; what OpenSSL makes of it is made once, its context when there is time for it."""
-
-    @cached_property
-    def _context(self) -> Any:
-        return super()._create_ssl_context(SRTP_PROFILES)
-
-    @cached_property
-    def _fingerprints(self) -> list[RTCDtlsFingerprint]:
-        # A quarter of the time that aiortc takes for the same.
-        encoded = self._cert.public_bytes(Encoding.DER)
-        digests = {name: hashlib.new(name.replace("-", ""), encoded).digest() for name in X509_DIGEST_ALGORITHMS}
-        return [RTCDtlsFingerprint(name, digest.hex(":").upper()) for name, digest in digests.items()]
-
-    def getFingerprints(self) -> list[RTCDtlsFingerprint]:
-        """Those of its descriptions, of which each asks."""
-        return [*self._fingerprints]
-
-    def prepare(self) -> None:
-        """It takes half a millisecond, which the handshake does not have to wait for."""
-        _ = self._context
-
-    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> Any:
-        return self._context if srtp_profiles is SRTP_PROFILES else super()._create_ssl_context(srtp_profiles)
-
-
-class DtlsTransport(RTCDtlsTransport):
-    """aiortc's transport, which also tells when the peer has another certificate than its description says."""
-
-    identity_refused = False
-
-    def _validate_peer_identity(self, remoteParameters: RTCDtlsParameters) -> None:
-        # Whoever is told of the new state asks at once.
-        self.identity_refused = True
-        super()._validate_peer_identity(remoteParameters)
-        self.identity_refused = self.state == "failed"
 
 
 class StockPeerConnection(RTCPeerConnection):
@@ -437,6 +413,7 @@ class StockPeerConnection(RTCPeerConnection):
         made = private._RTCPeerConnection__sctp
         sctp = association.SctpTransport(made.transport)
         sctp._bundled = made._bundled
+        sctp.round_trip = lambda: _private(sctp).transport.transport.rtt
         sctp.on("datachannel", lambda channel: self.emit("datachannel", channel))
         private._RTCPeerConnection__sctp = sctp
 

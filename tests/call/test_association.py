@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, Final, TypeVar
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.call.association import SctpTransport
+from icekit.call.flights import answer_timeout
 from icekit.sim import Internet
 
 T = TypeVar("T")
@@ -348,10 +350,18 @@ def test_a_late_copy_of_the_first_packet_changes_nothing() -> None:
 
 
 async def exchange(
-    fate: Fate, kinds: tuple[type[RTCSctpTransport], type[RTCSctpTransport]] = (SctpTransport, SctpTransport)
+    fate: Fate,
+    kinds: tuple[type[RTCSctpTransport], type[RTCSctpTransport]] = (SctpTransport, SctpTransport),
+    *,
+    rtt: float | None = None,
 ) -> tuple[Side, Side]:
-    """A message each way on a channel that opens early, and one each way later; all heard once, and nothing broke."""
+    """A message each way on a channel that opens early, and one each way later; all heard once, and nothing broke.
+
+    ``rtt`` is what ICE has measured.
+    """
     alice, bob = pair(fate, kinds)
+    for side in (alice, bob):
+        side.association.round_trip = lambda: rtt
     channel = alice.channel("chat")
     say(channel, "first")
     bob.association.on("datachannel", lambda heard: heard.send("second"))
@@ -410,7 +420,7 @@ def test_channels_close_if_the_cookie_is_never_acknowledged() -> None:
         await begin(alice, bob)
         await asyncio.sleep(1)
         assert (channel.readyState, alice.association.state) == ("open", "connecting")
-        await asyncio.sleep(20)
+        await asyncio.sleep(25)
         assert (channel.readyState, alice.association.state) == ("closed", "closed")
 
     simulate(main())
@@ -430,3 +440,107 @@ def test_loss_delay_and_copies_of_the_first_packets(fates: list[list[int]]) -> N
     """Both sides give up after nine of their own (Max.Init.Retransmits, RFC 9260 §16)."""
     left: Iterator[list[int]] = iter(fates)
     simulate(exchange(lambda _name, _number: tuple(DELAY * item for item in next(left, [1]))))
+
+
+# Where ICE has measured the round trip.
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.001, DELAY, 0.15, 1.0])
+def test_nothing_is_sent_twice_where_nothing_is_lost(delay: float) -> None:
+    alice, bob = simulate(exchange(lambda _name, _number: (delay,), rtt=2 * delay))
+    for side in (alice, bob):
+        kinds = side.wire.kinds()
+        assert len([kind for kind in kinds if "DataChunk" in kind]) <= 4
+        assert [kinds.count("InitChunk"), sum(kind.startswith("CookieEcho") for kind in kinds)] in ([1, 1], [1, 0])
+        numbers = [chunk.tsn for _, chunks in side.wire.sent for chunk in chunks if isinstance(chunk, DataChunk)]
+        assert len(numbers) == len(set(numbers))
+
+
+@pytest.mark.parametrize("held_back", [0.1, 0.2, 0.3])
+def test_an_acknowledgement_that_is_held_back_is_waited_for(held_back: float) -> None:
+    """RFC 9260 §6.2: up to 200 ms with most peers."""
+
+    async def main() -> None:
+        def fate(name: str, number: int) -> tuple[float, ...]:
+            is_sack = name == "bob" and bob.wire.kinds()[number].startswith("Sack")
+            return (DELAY + held_back * is_sack,)
+
+        alice, bob = pair(fate)
+        for side in (alice, bob):
+            side.association.round_trip = lambda: RTT
+        say(alice.channel("chat"), "hello")
+        await begin(alice, bob)
+        await asyncio.sleep(5)
+        assert sum("DataChunk" in kind for kind in alice.wire.kinds()) == 1
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("sender", ["alice", "bob"])
+@pytest.mark.parametrize("delay", [0.01, DELAY, 0.15])
+def test_the_loss_of_any_early_packet_costs_one_and_a_half_round_trips_and_of_data_400_ms(
+    sender: str, delay: float
+) -> None:
+    def fate(lost: int) -> Fate:
+        return lambda name, number: () if (name, number) == (sender, lost) else (delay,)
+
+    rtt = 2 * delay
+    for lost in range(9):
+        alice, bob = simulate(exchange(fate(lost), rtt=rtt))
+        assert bob.heard[0][0] <= DELAY + 2 * rtt + answer_timeout(rtt)
+        assert alice.heard[0][0] <= DELAY + 3 * rtt + max(0.4, 3 * rtt)
+
+
+def test_a_cookie_that_may_be_lost_goes_again_with_its_data_until_one_of_them_is_acknowledged() -> None:
+    """The peer's own cookie has established the association; data alone would need a packet for each message."""
+
+    async def main() -> None:
+        def fate(name: str, number: int) -> tuple[float, ...]:
+            cookies = [place for place, kind in enumerate(alice.wire.kinds()) if kind.startswith("CookieEcho")]
+            return () if name == "alice" and number in cookies[:2] else (DELAY,)
+
+        alice, bob = pair(fate)
+        for side in (alice, bob):
+            side.association.round_trip = lambda: RTT
+        say(alice.channel("chat"), "hello", "world")
+        await begin(alice, bob)
+        await asyncio.sleep(5)
+        cookies = [kind for kind in alice.wire.kinds() if "DataChunk" in kind]
+        assert cookies == ["CookieEchoChunk+DataChunk+DataChunk+DataChunk"] * 3
+        assert bob.heard[-1][0] == pytest.approx(RTT + 3 * answer_timeout(RTT) + DELAY)
+        assert [text for _, text in bob.heard] == ["hello", "world"]
+
+    simulate(main())
+
+
+def test_data_that_nobody_acknowledges_are_sent_ever_less_often() -> None:
+    """RFC 9260 §6.3.3 E2; up to three seconds, so that it goes on soon after an outage."""
+
+    async def main() -> list[float]:
+        cut = False
+        alice, bob = pair(lambda _name, _number: () if cut else (DELAY,))
+        for side in (alice, bob):
+            side.association.round_trip = lambda: RTT
+        channel = alice.channel("chat")
+        await begin(alice, bob)
+        await asyncio.sleep(2)
+        cut, began, before = True, _now(), len(alice.wire.sent)
+        channel.send("hello")
+        await asyncio.sleep(20)
+        return [round(moment - began, 1) for moment, _ in alice.wire.sent[before:]]
+
+    assert simulate(main()) == [0.0, 0.4, 1.2, 2.8, 5.8, 8.8, 11.8, 14.8, 17.8]
+
+
+def test_a_fifth_lost_each_way() -> None:
+    runs = 100 * SEEDS
+    heard = []
+    for seed in range(runs):
+        dice = random.Random(seed)
+        _, bob = simulate(
+            exchange(lambda _name, _number, dice=dice: () if dice.random() < 0.2 else (DELAY,), rtt=RTT)  # type: ignore[misc]
+        )
+        heard.append(bob.heard[0][0])
+    heard.sort()
+    assert heard[runs // 2] <= 3 * RTT
+    assert heard[runs * 9 // 10] <= 0.8
