@@ -49,9 +49,9 @@ RecordFile = Annotated[
     Path | None, typer.Option("--record", metavar="FILE", help="Write what the other side sends: .mp4, .webm, .wav …")
 ]
 Duration = Annotated[
-    float | None, typer.Option("--duration", metavar="S", help="Hang up so many seconds after it is connected.")
+    float | None, typer.Option("--duration", metavar="SECONDS", help="Hang up so many seconds after it is connected.")
 ]
-Wait = Annotated[float | None, typer.Option("--wait", metavar="S", help="Give up when nobody comes for so long.")]
+Wait = Annotated[float | None, typer.Option("--wait", metavar="SECONDS", help="Give up when nobody comes for so long.")]
 RelayOnly = Annotated[bool, typer.Option("--relay-only", help="Use TURN servers only, whatever else would work.")]
 EngineName = Annotated[
     str, typer.Option("--engine", metavar="icekit|aioice", help="Whose ICE to use.", autocompletion=engines)
@@ -59,7 +59,9 @@ EngineName = Annotated[
 OwnName = Annotated[str | None, typer.Option("--name", metavar="NAME", help="What the other side knows us as.")]
 Token = Annotated[
     str | None,
-    typer.Option("--token", metavar="TOKEN", envvar="ICEKIT_TOKEN", help="What the signaling server asks for; @FILE."),
+    typer.Option(
+        "--token", metavar="TOKEN", envvar="ICEKIT_TOKEN", help="What the signaling server asks for; @FILE reads it."
+    ),
 ]
 TraceForm = Annotated[
     str, typer.Option("--trace", metavar="table|mermaid|none", help="How to print the thirteen steps of the call.")

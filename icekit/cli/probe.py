@@ -57,12 +57,16 @@ With = Annotated[
     ),
 ]
 Wait = Annotated[
-    float | None, typer.Option("--wait", metavar="S", help="--with: give up when nobody comes for so long (60 s).")
+    float | None,
+    typer.Option("--wait", metavar="SECONDS", help="--with: give up when nobody comes for so long (60 s)."),
 ]
 Token = Annotated[
     str | None,
     typer.Option(
-        "--token", metavar="TOKEN", envvar="ICEKIT_TOKEN", help="--with: what the signaling server asks for; @FILE."
+        "--token",
+        metavar="TOKEN",
+        envvar="ICEKIT_TOKEN",
+        help="--with: what the signaling server asks for; @FILE reads it.",
     ),
 ]
 
