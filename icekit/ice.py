@@ -30,6 +30,7 @@ from icekit.checklist import (
 )
 from icekit.consent import Consent
 from icekit.errors import DecodeError, InvalidState
+from icekit.event_queue import EventQueue
 from icekit.generation import Generation, OpenCheck
 from icekit.ice_config import IceConfig
 from icekit.ice_events import (
@@ -93,7 +94,7 @@ class IceAgent:
         self.config = config or IceConfig()
         self.state = IceState.NEW
         self.pacer = Pacer(self.config.ta, floor or Floor(0.0), is_claimed=self._has_new_pair)
-        self.dropped = 0
+        self._refused = 0
         self._token_bytes = token_bytes
         self._tiebreaker = int.from_bytes(token_bytes(8))
         self._renominates = False
@@ -105,7 +106,7 @@ class IceAgent:
         # Candidates of other generations; the oldest gives way.
         self._pending: deque[tuple[str, Candidate]] = deque(maxlen=self.config.max_pending_candidates)
         self._out: list[Datagram] = []
-        self._events: deque[IceEvent] = deque()
+        self._events: EventQueue[IceEvent] = EventQueue(self.config.max_events)
         self._early_data: deque[Datagram] = deque()
 
     # What the owner calls.
@@ -114,6 +115,11 @@ class IceAgent:
     def controlling(self) -> bool:
         """The role (RFC 8445 §6.1.1); it changes by a conflict, or because the peer is an ICE-lite one."""
         return self._now_generation.checklist.controlling
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams changed nothing, and data that nobody took."""
+        return self._refused + self._events.dropped
 
     def set_controlling(self, controlling: bool, now: float) -> None:
         """The role that signaling gives, where it is known only after the agent was made."""
@@ -334,10 +340,10 @@ class IceAgent:
         """Take a check, an answer or data; whatever cannot be authenticated changes nothing."""
         if not is_stun(datagram.data):
             if (received := self.unwrap(datagram, now)) is not None:
-                self._deliver(received)
+                self._events.offer(received)
             return
         if self.state in _ENDED:
-            self.dropped += 1
+            self._refused += 1
             return
         try:
             message = decode(datagram.data)
@@ -349,9 +355,9 @@ class IceAgent:
                 case Class.INDICATION if message.method == Method.BINDING:
                     pass  # a keepalive (RFC 8445 §11)
                 case _:
-                    self.dropped += 1
+                    self._refused += 1
         except DecodeError as error:
-            self.dropped += 1
+            self._refused += 1
             log.debug("! %s from %s", error, datagram.source)
         self._after(now)
 
@@ -411,13 +417,11 @@ class IceAgent:
 
     def events(self) -> list[IceEvent]:
         """Drain all of them."""
-        told = list(self._events)
-        self._events.clear()
-        return told
+        return self._events.drain()
 
     def next_event(self) -> IceEvent | None:
         """Drain."""
-        return self._events.popleft() if self._events else None
+        return self._events.next()
 
     def close(self, now: float) -> None:
         """Stop. ICE has no farewell: the peer notices by consent (RFC 7675)."""
@@ -466,7 +470,7 @@ class IceAgent:
             generation.early_checks[key] = heard, earlier if nomination is None else nomination
             self._deliver_early_data(key, component)
         else:
-            self.dropped += 1
+            self._refused += 1
 
     def _nomination_in(self, message: Message) -> int | None:
         """The number of a nomination, 0 without one; None: it is none."""
@@ -480,7 +484,7 @@ class IceAgent:
         """RFC 8445 §7.3.1.4: check the pair in the other direction at once, whatever its state, unless it is valid."""
         pair = generation.checklist.form_heard(base, candidate)
         if pair is None:
-            self.dropped += 1
+            self._refused += 1
             return
         pair.checks_received += 1
         if not pair.heard or pair.state is PairState.FAILED:
@@ -580,12 +584,12 @@ class IceAgent:
                 break
         else:
             self._count_refusal(message)
-            self.dropped += 1
+            self._refused += 1
             return
         pair = check.pair
         # RFC 8445 §7.2.5.2.1: an answer must come from where the check went, and arrive where it left.
         if generation.checklist.pairs.get(key_of_received(datagram)) is not pair:
-            self.dropped += 1
+            self._refused += 1
             return
         generation.answered(message.transaction_id)
         if check.size is not None:
@@ -597,7 +601,7 @@ class IceAgent:
             return
         mapped = message.get(attr.XOR_MAPPED_ADDRESS)
         if mapped is None or message.unknown_required():
-            self.dropped += 1
+            self._refused += 1
             return
         pair.responses_received += 1
         pair.rtt = now - check.sent if pair.rtt is None else min(pair.rtt, now - check.sent)
@@ -672,7 +676,7 @@ class IceAgent:
         """
         # RFC 7675 §5.1: without consent nothing more is sent, so there is nobody to listen for.
         if self.state in _ENDED:
-            self.dropped += 1
+            self._refused += 1
         elif (component := self._sender_of(datagram)) is not None:
             self._consent.last_heard[component] = now
             if self.state is _SILENT:
@@ -681,7 +685,7 @@ class IceAgent:
         elif self._now_generation.remote_key is None and len(self._early_data) < self.config.max_early_data:
             self._early_data.append(datagram)
         else:
-            self.dropped += 1
+            self._refused += 1
         return None
 
     def _sender_of(self, datagram: Datagram) -> int | None:
@@ -702,7 +706,7 @@ class IceAgent:
         waiting, self._early_data = self._early_data, deque()
         for datagram in waiting:
             if key_of_received(datagram) == key:
-                self._deliver(DataReceived(component, datagram.data))
+                self._events.offer(DataReceived(component, datagram.data))
             else:
                 self._early_data.append(datagram)
 
@@ -756,12 +760,6 @@ class IceAgent:
     def _emit(self, event: IceEvent) -> None:
         log.debug("= %s", event)
         self._events.append(event)
-
-    def _deliver(self, event: DataReceived) -> None:
-        if len(self._events) < self.config.max_events:
-            self._events.append(event)
-        else:
-            self.dropped += 1
 
     def _describe(self, generation: Generation, pair: CandidatePair) -> SelectedPair:
         local = generation.checklist.local_of(pair)

@@ -8,21 +8,20 @@ sockets; the old ones stay as long as the old pair carries data.
 
 from __future__ import annotations
 
-import logging
-from collections import deque
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
 from icekit.candidate import CandidateType, TcpType
 from icekit.checklist import LocalCandidate
-from icekit.errors import ConfigError, InvalidState
+from icekit.event_queue import EventQueue
 from icekit.gathering import Gatherer
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerAnswered
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.ice import IceAgent, IceConfig
-from icekit.ice_events import IceEvent, PairSelected
-from icekit.ice_tcp import PathOpened, TcpPaths
+from icekit.ice_events import DataReceived, IceEvent, PairSelected
+from icekit.ice_tcp import PathOpened
 from icekit.net import (
     UDP,
     Address,
@@ -41,19 +40,14 @@ from icekit.net import (
 from icekit.network_config import NetworkConfig
 from icekit.pacing import Floor
 from icekit.resolution import ServerEndpoint
-from icekit.session_gathering import SESSION_GATHERING, SessionGathering
+from icekit.session_gathering import SESSION_GATHERING, Gatherings, SessionGathering
+from icekit.session_routes import Routes
 from icekit.stun import is_channel_data, is_stun
-from icekit.turn import TurnAllocation
-from icekit.turn_events import TurnState
-
-log = logging.getLogger(__name__)
 
 SessionEvent = IceEvent | GatherEvent
 
 # RFC 8445 §11: bindings are kept with an indication each 15 s. Some NATs forget after 30.
 _KEEPALIVE: Final = 15.0
-# How long the sockets of an old pair live after the last data was sent on it: the peer may be slower to change.
-_FAREWELL: Final = 5.0
 
 
 class IceSession:
@@ -87,27 +81,26 @@ class IceSession:
         if relay_only:
             self._network = replace(self._network, tcp=False)
         self._relay_only = relay_only
-        self._tcp = TcpPaths(self.agent.is_check)
         # What the names of the servers led to, by place: a restart asks the same addresses.
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
-        self._count = 0
-        # One for each component.
-        self._current = self._make_gatherings(hosts)
-        # Those of earlier generations that are closing, and those that carry data until the new ones do.
-        self._earlier: list[SessionGathering] = []
-        self._in_use: list[SessionGathering] = []
-        self._leave_at: float | None = None
+        self._numbers = itertools.count()
+        self._gatherings = Gatherings(self._make_gatherings(hosts))
+        self._routes = Routes(self.agent.is_check, self._gatherings)
+        self._tcp = self._routes.tcp
         self._keepalive_at: float | None = None
-        self._events: deque[SessionEvent | WorldEvent] = deque()
+        self._events: EventQueue[SessionEvent | WorldEvent] = EventQueue(self.agent.config.max_events)
         self._out: list[Datagram] = []
-        # The bases that a relay sends for, of all gatherings.
-        self._relayed: set[Address] = set()
         # The timer of all parts, until one of them may have changed.
         self._timer: float | None = None
         self.timer_moved = True
         self._closing = False
 
     # What the owner calls.
+
+    @property
+    def dropped(self) -> int:
+        """How many datagrams changed nothing or could not leave, and data that nobody took."""
+        return self.agent.dropped + self._tcp.dropped + self._routes.dropped + self._events.dropped
 
     def start(self, now: float) -> None:
         """Begin gathering."""
@@ -116,14 +109,14 @@ class IceSession:
 
     def server_resolved(self, place: int, endpoints: Sequence[ServerEndpoint], now: float) -> None:
         """The server at ``place`` is reached at ``endpoints``."""
-        for item in self._current:
+        for item in self._gatherings.current:
             item.gatherer.server_resolved(place, endpoints, now)
         self._resolved[place] = endpoints
         self._after(now)
 
     def server_unresolved(self, place: int, error: str, now: float) -> None:
         """The name of the server at ``place`` leads nowhere."""
-        for item in self._current:
+        for item in self._gatherings.current:
             item.gatherer.server_unresolved(place, error, now)
         self._resolved[place] = error
         self._after(now)
@@ -140,18 +133,7 @@ class IceSession:
         self.agent.pacer.reached.clear()
         self.agent.pacer.answered.clear()
         self.hosts = hosts
-        # Two may have a base: a listener serves all generations. Then either will do, but one is enough.
-        alive = [item for item in self._gatherings() if not item.closing]
-        owners = (
-            next((item for item in alive if pair.base in item.bases), None) for pair in self.agent.selected_pairs()
-        )
-        self._in_use = [item for item in owners if item is not None]
-        for item in self._gatherings():
-            if item not in self._in_use:
-                item.close(now)
-        self._leave_at = None
-        self._earlier[:0] = self._current
-        self._current = gatherings
+        self._gatherings.replace(gatherings, [pair.base for pair in self.agent.selected_pairs()], now)
         self._begin(now)
         self._after(now)
 
@@ -161,13 +143,16 @@ class IceSession:
 
     def send(self, component: int, data: bytes, now: float) -> None:
         """Send data on the pair in use; InvalidState when there is none."""
-        if self._forward(self.agent.wrap(component, data), now):
+        datagram = self.agent.wrap(component, data)
+        if self._routes.takes(datagram, now):
             self._after(now)
+        else:
+            self._out.append(datagram)
 
     def unreachable(self, datagram: Datagram, now: float) -> None:
         """The system has no route for this."""
         if is_stun(datagram.data):
-            for item in self._gatherings():
+            for item in self._gatherings:
                 item.gatherer.unreachable(datagram, now)
             self.agent.unreachable(datagram, now)
         self._after(now)
@@ -185,7 +170,7 @@ class IceSession:
                 self.agent.receive_datagram(whole, now)
             self._after(now)
             return
-        for item in self._gatherings():
+        for item in self._gatherings:
             if item.gatherer.owns(datagram):
                 item.gatherer.receive_datagram(datagram, now)
                 self._after(now)
@@ -199,10 +184,7 @@ class IceSession:
     def _receive_data(self, datagram: Datagram, now: float) -> None:
         agent, state = self.agent, self.agent.state
         if (received := agent.unwrap(datagram, now)) is not None:
-            if len(self._events) < agent.config.max_events:
-                self._events.append(received)
-            else:
-                agent.dropped += 1
+            self._events.offer(received)
         # Data makes nothing due earlier than it was, unless it ends a silence.
         if agent.state is not state:
             self._after(now)
@@ -213,7 +195,7 @@ class IceSession:
         if (due := self._earliest()) is None or due > now:
             return  # a slot that all agents of a process wait for can come later than it was told
         self.agent.send_checks(now, only_urgent=True)
-        for item in self._gatherings():
+        for item in self._gatherings:
             item.gatherer.handle_timer(now)
         # What was gathered takes part in this turn already.
         self._take_gathered(now)
@@ -232,8 +214,8 @@ class IceSession:
         due = [
             self.agent.get_timer(),
             self._tcp.get_timer(),
-            self._leave_at,
-            *(item.gatherer.get_timer() for item in self._gatherings()),
+            self._gatherings.leave_at,
+            *(item.gatherer.get_timer() for item in self._gatherings),
         ]
         if self.agent.is_waiting:
             due.append(self._keepalive_at)
@@ -246,23 +228,21 @@ class IceSession:
 
     def next_event(self) -> SessionEvent | WorldEvent | None:
         """Drain."""
-        return self._events.popleft() if self._events else None
+        return self._events.next()
 
     def close(self, now: float) -> None:
         """Stop checking, give relays back, release sockets."""
         self._closing = True
         self.agent.close(now)
         self._tcp.close()
-        self._leave_at = None
-        for item in self._gatherings():
-            item.close(now)
+        self._gatherings.close(now)
         self._after(now)
 
     # SocketUser, ListenerUser, StreamUser and StreamServer.
 
     def socket_opened(self, id: int, local: Address, now: float) -> None:
         """A host candidate is there."""
-        if (item := self._owner(id)) is None:
+        if (item := self._gatherings.owner(id)) is None:
             self._events.append(SocketReleased(local))
             return
         item.gatherer.socket_opened(id - item.first_id, local, now)
@@ -270,13 +250,13 @@ class IceSession:
 
     def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
         """A local address cannot be used."""
-        if (item := self._owner(id)) is not None:
+        if (item := self._gatherings.owner(id)) is not None:
             item.gatherer.socket_failed(id - item.first_id, failure, now)
             self._after(now)
 
     def listener_opened(self, id: int, local: Address, now: float) -> None:
         """Peers can connect to a local address."""
-        if (item := self._owner(id)) is None:
+        if (item := self._gatherings.owner(id)) is None:
             self._events.append(ListenerReleased(local))
             return
         item.listeners.add(local)
@@ -285,7 +265,7 @@ class IceSession:
 
     def listener_failed(self, id: int, failure: SocketFailure, now: float) -> None:
         """Nothing can listen on a local address."""
-        if (item := self._owner(id)) is not None:
+        if (item := self._gatherings.owner(id)) is not None:
             item.gatherer.listener_failed(id - item.first_id, failure, now)
             self._after(now)
 
@@ -296,7 +276,7 @@ class IceSession:
 
     def stream_connected(self, id: int, now: float) -> None:
         """TCP to a TURN server is up."""
-        if (item := self._owner(id)) is not None:
+        if (item := self._gatherings.owner(id)) is not None:
             item.gatherer.stream_connected(id - item.first_id, now)
             self._after(now)
 
@@ -306,7 +286,7 @@ class IceSession:
             self._tcp.stream_opened(id, local, remote, now)
             self._after(now)
             return
-        if (item := self._owner(id)) is None:
+        if (item := self._gatherings.owner(id)) is None:
             self._events.append(StreamReleased(id))
             return
         item.gatherer.stream_opened(id - item.first_id, local, remote, now)
@@ -317,7 +297,7 @@ class IceSession:
         if self._tcp.owns_stream(id):
             self._tcp.stream_closed(id, failure, now, detail)
             self._after(now)
-        elif (item := self._owner(id)) is not None:
+        elif (item := self._gatherings.owner(id)) is not None:
             item.gatherer.stream_closed(id - item.first_id, failure, now, detail)
             self._after(now)
 
@@ -335,13 +315,12 @@ class IceSession:
                 pacer=self.agent.pacer,
                 relay_only=self._relay_only,
             )
-            made.append(SessionGathering(gatherer, self._count, component))
-            self._count += 1
+            made.append(SessionGathering(gatherer, next(self._numbers), component))
         return tuple(made)
 
     def _begin(self, now: float) -> None:
         self._keepalive_at = now + _KEEPALIVE
-        for item in self._current:
+        for item in self._gatherings.current:
             item.gatherer.start(now)
             for place, found in self._resolved.items():
                 if isinstance(found, str):
@@ -349,89 +328,67 @@ class IceSession:
                 else:
                     item.gatherer.server_resolved(place, found, now)
 
-    def _gatherings(self) -> tuple[SessionGathering, ...]:
-        return *self._current, *self._earlier
-
-    def _owner(self, id: int) -> SessionGathering | None:
-        return next((item for item in self._gatherings() if item.owns_id(id)), None)
-
-    def _relay_of(self, base: Address) -> TurnAllocation | None:
-        found = (item.gatherer.relay_of(base) for item in self._gatherings())
-        return next((item for item in found if item is not None and item.state is TurnState.ALLOCATED), None)
-
     # Inside.
 
     def _after(self, now: float) -> None:
         """What every entry point ends with: candidates and relayed data to the agent, its datagrams to the relays."""
         self._take_gathered(now)
-        for item in self._gatherings():
+        for item in self._gatherings:
             for data in item.gatherer.drain_relays():
                 self.agent.receive_datagram(Datagram(data.peer, data.relayed, data.data), now)
         for news in self._tcp.news():
             tell = self.agent.path_opened if isinstance(news, PathOpened) else self.agent.path_lost
             tell(news.key, now)
         for datagram in self.agent.datagrams_to_send():
-            self._forward(datagram, now)
+            if not self._routes.takes(datagram, now):
+                self._out.append(datagram)
         self._out += self._tcp.datagrams_to_send()
         while (wanted := self._tcp.next_event()) is not None:
             self._events.append(wanted)
         for told in self.agent.events():
-            if isinstance(told, PairSelected):
-                self._bind_channel(told, now)
+            if isinstance(told, DataReceived):
+                self._events.offer(told)
+                continue
+            if isinstance(told, PairSelected) and not self._closing:
+                self._routes.bind_channel(told.pair, now)
             self._events.append(told)
-        if self._in_use and not self._closing:
-            self._leave(now)
-        for item in self._gatherings():
+        if self._gatherings.in_use and not self._closing:
+            self._gatherings.leave(now, uses_old_pair=self.agent.uses_old_pair())
+            self._take_gathered(now)
+        for item in self._gatherings:
             self._out += item.gatherer.datagrams_to_send()
-        closing = [item for item in self._earlier if item.closing]
-        for item in closing:
+        for item in self._gatherings.closing:
             self._tcp.release(item.active)
-        if left := [item for item in closing if item.gatherer.get_timer() is None]:
-            self._earlier = [item for item in self._earlier if item not in left]
-            self._relayed &= {base for item in self._gatherings() for base in item.bases}
+        if self._gatherings.forget_closed():
+            self._routes.forget_closed()
         self.timer_moved = True
 
-    def _leave(self, now: float) -> None:
-        """Close the sockets of the last generation some time after the new one carries the data."""
-        if self.agent.uses_old_pair():
-            self._leave_at = None
-        elif self._leave_at is None:
-            self._leave_at = now + _FAREWELL
-        elif self._leave_at <= now:
-            for used in self._in_use:
-                used.close(now)
-            self._in_use, self._leave_at = [], None
-            self._take_gathered(now)
-
     def _take_gathered(self, now: float) -> None:
-        for item in self._gatherings():
+        for item in self._gatherings:
             while (event := item.gatherer.next_event()) is not None:
                 match event:
                     case SocketWanted() | StreamWanted() | StreamReleased():
                         self._events.append(replace(event, id=event.id + item.first_id))
                     case ListenerWanted(id=id, local=local):
-                        # One listener for all generations: its port may be the only one that a firewall lets pass.
-                        alike = (other for other in self._gatherings() if other.component == item.component)
-                        shared = (base for other in alike for base in other.listeners)
-                        if (open_one := next((base for base in shared if base.host == local.host), None)) is not None:
+                        if (open_one := self._gatherings.listener_on(local.host, item.component)) is not None:
                             item.listeners.add(open_one)
                             item.gatherer.listener_opened(id, open_one, now)
                         else:
                             self._events.append(replace(event, id=id + item.first_id))
                     case ListenerReleased(local=local):
                         item.listeners.discard(local)
-                        if not any(local in other.listeners for other in self._gatherings()):
+                        if not any(local in other.listeners for other in self._gatherings):
                             self._tcp.release({local})
                             self._events.append(event)
                     case SocketReleased():
                         self._events.append(event)
-                    case _ if item not in self._current:
+                    case _ if item not in self._gatherings.current:
                         pass  # the owner asked for another gathering since
                     case CandidateGathered():
                         self._gathered(item, event, now)
                     case GatheringComplete():
                         item.complete = True
-                        if all(other.complete for other in self._current):
+                        if all(other.complete for other in self._gatherings.current):
                             self.agent.end_of_local_candidates(now)
                             self._events.append(event)
                     case ServerAnswered():
@@ -445,14 +402,10 @@ class IceSession:
         relayed = candidate.type == CandidateType.RELAYED
         base = Address(candidate.address, candidate.port) if relayed else event.base
         if candidate.tcptype is TcpType.ACTIVE:
-            # It has no socket. Connections of one generation must not serve the next: the peer tells them apart by the
-            # user name of their first check.
-            base = Address(base.host, item.number)
-            item.active.add(base)
-            self._tcp.add_active(base)
+            base = self._routes.add_active(item, base.host)
         item.found(base, event)
         if relayed:
-            self._relayed.add(base)
+            self._routes.add_relayed(base)
         if self._relay_only and not relayed:
             return
         if self._relay_only:
@@ -463,32 +416,6 @@ class IceSession:
         self.agent.add_local_candidate(LocalCandidate(candidate, base, server), now)
         self._events.append(replace(event, candidate=candidate))
 
-    def _forward(self, datagram: Datagram, now: float) -> bool:
-        """Send by its socket, its relay or its TCP connection; True if one of the last two may have news."""
-        if datagram.transport is not UDP:
-            self._tcp.send(datagram, now)
-            return True
-        allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
-        if allocation is None:
-            self._out.append(datagram)
-            return False
-        try:
-            allocation.send(datagram.destination, datagram.data, now)
-        except (InvalidState, ConfigError) as error:
-            # Too many peers for one allocation, or data too long for one message.
-            self.agent.dropped += 1
-            log.debug("! to %s by relay: %s", datagram.destination, error)
-        return True
-
-    def _bind_channel(self, selected: PairSelected, now: float) -> None:
-        """Four bytes of framing instead of 36 on the pair that carries the data."""
-        allocation = self._relay_of(selected.pair.base)
-        if allocation is not None and not self._closing:
-            try:
-                allocation.bind_channel(selected.pair.address, now)
-            except InvalidState as error:
-                log.debug("! %s", error)
-
     # Bindings.
 
     def _keep_bindings(self, now: float) -> None:
@@ -496,5 +423,5 @@ class IceSession:
         if self._keepalive_at is not None and self._keepalive_at <= now:
             self._keepalive_at = now + _KEEPALIVE
             if self.agent.is_waiting:
-                for item in self._current:
+                for item in self._gatherings.current:
                     self._out += item.keepalives(self._token_bytes)

@@ -1,8 +1,8 @@
-"""One gathering of a session: there is one for each component and ICE generation, with sockets of its own."""
+"""The gatherings of a session: one for each component and ICE generation, with sockets of its own."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final
 
@@ -28,6 +28,8 @@ SESSION_GATHERING: Final = GatherConfig(
 )
 """How a session gathers, if nothing else is asked for."""
 
+# How long the sockets of an old pair live after the last data was sent on it: the peer may be slower to change.
+_FAREWELL: Final = 5.0
 # Identifiers of sockets and streams: each gathering has so many of its own.
 _IDS: Final = 1 << 20
 
@@ -83,3 +85,76 @@ class SessionGathering:
         """Give its relays and sockets back."""
         self.closing = True
         self.gatherer.close(now)
+
+
+class Gatherings:
+    """Those of all generations, the ``current`` ones first, one for each component.
+
+    The earlier ones are closing, or carry data until a new pair does and the peer has had time to change as well.
+    """
+
+    def __init__(self, current: tuple[SessionGathering, ...]) -> None:
+        self.current = current
+        self.leave_at: float | None = None
+        """When ``leave`` is wanted."""
+        self._earlier: tuple[SessionGathering, ...] = ()
+        self.in_use: tuple[SessionGathering, ...] = ()
+        """Earlier ones that carry data."""
+        self._all = current
+
+    def __iter__(self) -> Iterator[SessionGathering]:
+        return iter(self._all)
+
+    def owner(self, id: int) -> SessionGathering | None:
+        """Whose socket or stream it is; ``None``: of one that is gone."""
+        return next((item for item in self._all if item.owns_id(id)), None)
+
+    def listener_on(self, host: str, component: int) -> Address | None:
+        """One listener serves all generations: its port may be the only one that a firewall lets pass."""
+        open_ones = (base for item in self._all if item.component == component for base in item.listeners)
+        return next((base for base in open_ones if base.host == host), None)
+
+    def replace(self, current: tuple[SessionGathering, ...], used: Iterable[Address], now: float) -> None:
+        """A new generation; of all others only those that own one of the bases in use stay open."""
+        # Two may have a base: a listener serves all generations. Then either will do, but one is enough.
+        alive = [item for item in self._all if not item.closing]
+        owners = (next((item for item in alive if base in item.bases), None) for base in used)
+        self.in_use = tuple(item for item in owners if item is not None)
+        for item in self._all:
+            if item not in self.in_use:
+                item.close(now)
+        self.leave_at = None
+        self._earlier = self._all
+        self.current = current
+        self._all = *current, *self._earlier
+
+    def leave(self, now: float, *, uses_old_pair: bool) -> None:
+        """Close those in use some time after a pair of the new generation carries the data."""
+        if uses_old_pair:
+            self.leave_at = None
+        elif self.leave_at is None:
+            self.leave_at = now + _FAREWELL
+        elif self.leave_at <= now:
+            for item in self.in_use:
+                item.close(now)
+            self.in_use, self.leave_at = (), None
+
+    @property
+    def closing(self) -> list[SessionGathering]:
+        """Earlier ones that have still something to give back."""
+        return [item for item in self._earlier if item.closing]
+
+    def forget_closed(self) -> bool:
+        """Drop those that have given everything back; False: there is none."""
+        left = tuple(item for item in self._earlier if not item.closing or item.gatherer.get_timer() is not None)
+        if len(left) == len(self._earlier):
+            return False
+        self._earlier = left
+        self._all = *self.current, *left
+        return True
+
+    def close(self, now: float) -> None:
+        """Give everything back."""
+        self.leave_at = None
+        for item in self._all:
+            item.close(now)

@@ -675,9 +675,9 @@ def test_data_that_is_too_long_for_a_relay_is_dropped() -> None:
     relaying = next(
         peer for peer in world.peers.values() if peer.pair is not None and peer.pair.base.host == RELAY_HOST
     )
-    dropped = relaying.agent.dropped
+    dropped = relaying.session.dropped
     world.send(relaying, bytes(70_000))
-    assert relaying.agent.dropped == dropped + 1
+    assert relaying.session.dropped == dropped + 1
     talk(world)
 
 
@@ -695,15 +695,32 @@ def test_data_of_strangers_and_what_nobody_takes_is_dropped() -> None:
     world.run_until_settled()
     session, pair = world.b.session, world.b.pair
     assert pair is not None
-    dropped = session.agent.dropped
+    dropped = session.dropped
     session.receive_datagram(Datagram(Address("203.0.113.77", 7), pair.base, b"\x80stranger"), world.now)
-    assert (session.next_event(), session.agent.dropped) == (None, dropped + 1)
+    assert (session.next_event(), session.dropped) == (None, dropped + 1)
     for _ in range(50):
         session.receive_datagram(Datagram(pair.address, pair.base, b"\x80x"), world.now)
     taken = 0
     while session.next_event() is not None:
         taken += 1
-    assert (taken, session.agent.dropped) == (10, dropped + 41)
+    assert (taken, session.dropped) == (10, dropped + 41)
+
+
+def test_what_comes_by_a_relay_and_nobody_takes_is_dropped() -> None:
+    world = IceWorld(Network(nats=("symmetric", "symmetric"), turn=True), config=IceConfig(max_events=10))
+    world.run_until_settled()
+    relayed = next(peer for peer in world.peers.values() if peer.pair is not None and peer.pair.base.host == RELAY_HOST)
+    pair = relayed.pair
+    assert pair is not None
+    agent, session, dropped = relayed.agent, relayed.session, relayed.session.dropped
+    # One datagram for each time that the session runs, as a server sends them.
+    for _ in range(50):
+        agent.receive_datagram(Datagram(pair.address, pair.base, b"\x80x"), world.now)
+        session.agent_used(world.now)
+    taken = 0
+    while session.next_event() is not None:
+        taken += 1
+    assert (taken, session.dropped) == (10, dropped + 40)
 
 
 # Anything at any time.

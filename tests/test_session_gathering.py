@@ -10,7 +10,7 @@ from icekit.candidate import Candidate, CandidateType
 from icekit.gathering import Gatherer
 from icekit.gathering_events import CandidateGathered, ServerAnswered
 from icekit.net import Address
-from icekit.session_gathering import SESSION_GATHERING, SessionGathering
+from icekit.session_gathering import SESSION_GATHERING, Gatherings, SessionGathering
 
 
 def test_identifiers_of_two_gatherings_are_apart() -> None:
@@ -53,3 +53,52 @@ def test_the_schedule_is_within_what_the_rfcs_allow() -> None:
     # The last transmission has as long for its answer as anything before it.
     assert schedule.timeout - schedule.offsets[-1] >= max(gaps)
     assert schedule.timeout <= patience
+
+
+BASES = Address("192.0.2.1", 5000), Address("192.0.2.1", 6000)
+
+
+def numbered(*numbers: int) -> tuple[SessionGathering, ...]:
+    """One of each number that has found one base, all of component 1."""
+    made = []
+    for number in numbers:
+        made.append(SessionGathering(Gatherer(["192.0.2.1"], [], random.Random(1).randbytes), number))
+        made[-1].bases.add(BASES[number % 2])
+    return tuple(made)
+
+
+def test_an_earlier_gathering_stays_as_long_as_it_carries_data() -> None:
+    first, second, third = numbered(0, 1, 2)
+    all_of_them = Gatherings((first,))
+    all_of_them.replace((second,), [BASES[0]], 10.0)
+    assert (list(all_of_them), all_of_them.in_use, first.closing) == ([second, first], (first,), False)
+    all_of_them.leave(11.0, uses_old_pair=True)
+    assert all_of_them.leave_at is None
+    # A pair of the new generation carries the data; the peer may be slower to change.
+    all_of_them.leave(12.0, uses_old_pair=False)
+    assert all_of_them.leave_at == 17.0
+    # A restart in between: nothing is left before the newest one carries data.
+    all_of_them.replace((third,), [BASES[0]], 13.0)
+    assert (all_of_them.in_use, all_of_them.leave_at, second.closing) == ((first,), None, True)
+    all_of_them.leave(14.0, uses_old_pair=False)
+    all_of_them.leave(18.9, uses_old_pair=False)
+    assert not first.closing
+    all_of_them.leave(19.0, uses_old_pair=False)
+    assert (first.closing, third.closing, all_of_them.in_use) == (True, False, ())
+    # They have nothing to give back.
+    assert all_of_them.closing == [second, first]
+    assert all_of_them.forget_closed()
+    assert (list(all_of_them), all_of_them.closing) == ([third], [])
+    assert not all_of_them.forget_closed()
+    assert all_of_them.owner(third.first_id) is third
+    assert all_of_them.owner(first.first_id) is None
+
+
+def test_one_listener_serves_all_generations_of_its_component() -> None:
+    first, second = numbered(0, 1)
+    first.listeners.add(BASES[0])
+    both = Gatherings((first,))
+    both.replace((second,), [], 1.0)
+    assert both.listener_on("192.0.2.1", 1) == BASES[0]
+    assert both.listener_on("192.0.2.2", 1) is None
+    assert both.listener_on("192.0.2.1", 2) is None
