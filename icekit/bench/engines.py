@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,7 @@ from icekit.errors import ConfigError
 _STARTER = "import runpy, sys; sys.path.append(sys.argv.pop(1)); runpy.run_module(sys.argv[1], run_name='__main__')"
 _ROOT = Path(icekit.__file__).parent.parent
 _PROBE_SECONDS = 20.0
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,31}").fullmatch
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,6 +70,37 @@ class Engine:
         return python
 
 
+@dataclass(frozen=True, slots=True)
+class OwnEngine:
+    """A program of the caller's, which speaks the protocol of ``docs/programs.md``."""
+
+    name: str
+    words: tuple[str, ...]
+
+    def command(self) -> list[str]:
+        """What to execute; ConfigError if there is no such program."""
+        program = shutil.which(self.words[0])
+        if program is None:
+            raise ConfigError(f"{self.name} needs the program {self.words[0]}, which is not there; write its path")
+        return [program, *self.words[1:]]
+
+
+def read_own_engine(text: str) -> OwnEngine:
+    """``NAME=COMMAND``, words as in a shell; ConfigError says what is wrong with it."""
+    name, _, command = text.partition("=")
+    if not _NAME(name):
+        raise ConfigError(f"the name of an engine has small letters, digits, - and _; found {name[:60]!r}")
+    if name in ENGINES:
+        raise ConfigError(f"there is an engine {name} already; give yours another name")
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError as error:
+        raise ConfigError(f"the command of the engine {name} cannot be read: {error}") from None
+    if not words:
+        raise ConfigError(f"the engine {name} has no command: write {name}='COMMAND'")
+    return OwnEngine(name, words)
+
+
 @cache
 def _cannot_import(python: str, module: str) -> str | None:
     try:
@@ -97,3 +131,11 @@ _ENGINES = (
 
 ENGINES: Final[Mapping[str, Engine]] = MappingProxyType({engine.name: engine for engine in _ENGINES})
 """By name."""
+
+
+def engine_of(name: str, own: Mapping[str, OwnEngine]) -> Engine | OwnEngine:
+    """The engine of that name, of icekit or of the caller; ConfigError if there is none."""
+    found = own.get(name) or ENGINES.get(name)
+    if found is None:
+        raise ConfigError(f"there is no engine {name[:60]!r}; there are {', '.join((*ENGINES, *own))}")
+    return found

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final
 
 from icekit.bench.call import CallConfig, call
-from icekit.bench.engines import ENGINES
+from icekit.bench.engines import OwnEngine, engine_of
 from icekit.bench.measure import Observed, Orders, by_condition, call_config, sample
 from icekit.bench.networks import Network, read_network
 from icekit.bench.packets import Watch
@@ -31,13 +31,11 @@ _FAILS_AFTER, _FAILS_SOON, _SETTLED_AFTER = 15.0, 8.0, 0.25
 _GIVES_UP_AFTER, _LEAST_RUNS, _WARM_UPS = 2, 3, 2
 
 
-def check(settings: Iterable[Setting]) -> None:
+def check(settings: Iterable[Setting], own: Mapping[str, OwnEngine] | None = None) -> None:
     """ConfigError for what the laboratory cannot do, in a sentence."""
     check_privileges()
     for setting in settings:
-        if setting.engine not in ENGINES:
-            raise ConfigError(f"there is no engine {setting.engine!r}; there are {', '.join(ENGINES)}")
-        ENGINES[setting.engine].command()
+        engine_of(setting.engine, own or {}).command()
         if setting.gathered:
             raise ConfigError("--gathered: programs gather when a call begins; the simulator can do it before")
 
@@ -91,9 +89,9 @@ class _Pair:
 
     async def start(self) -> tuple[Program, Program]:
         if self.programs is None:
+            command = engine_of(self.engine, self.bench.own).command()
             one, other = (
-                Program(self.engine, ENGINES[self.engine].command(), namespace=client.namespace)
-                for client in self.bench.lab.clients
+                Program(self.engine, command, namespace=client.namespace) for client in self.bench.lab.clients
             )
             entering = (self.stack.enter_async_context(item) for item in (one, other))
             # Both have started or failed before a failure is told: none comes up behind the back of the stack.
@@ -116,6 +114,7 @@ class _Bench:
     def __init__(self, network: Network, orders: Orders) -> None:
         self.nats = (network.a, network.b)
         self.seed = orders.seed
+        self.own = orders.own
         self._network = network
         self._orders = orders
         self._watch = Watch(servers=())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from icekit.bench.call import CallConfig, CallReport
+from icekit.bench.engines import OwnEngine
 from icekit.bench.limit import direct_is_possible, limits
 from icekit.bench.networks import Network, read_network
 from icekit.bench.packets import Watch
@@ -24,7 +25,8 @@ class Orders:
     """``take`` gets each sample, ``told`` the engines' versions, ``begins`` each condition.
 
     ``runs`` of each setting. In the laboratory conditions share the time ``until`` (of ``time.monotonic``): one that
-    has had its part gets no more than three runs, and one when all of it is over.
+    has had its part gets no more than three runs, and one when all of it is over. ``own``: engines that the caller
+    brings, by name.
     """
 
     runs: int
@@ -33,6 +35,7 @@ class Orders:
     told: Callable[[Mapping[str, str]], None] = lambda _: None
     begins: Callable[[Setting], None] = lambda _: None
     until: float = math.inf
+    own: Mapping[str, OwnEngine] = field(default_factory=dict)
 
 
 def by_condition(settings: Sequence[Setting]) -> list[list[Setting]]:

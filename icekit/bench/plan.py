@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -50,13 +50,16 @@ def combine(
     losses: Sequence[float] = (0.0,),
     signaling: Sequence[float] = (0.0,),
     gathered: bool = False,
+    own: Collection[str] = (),
 ) -> tuple[Setting, ...]:
     """All combinations, those of one condition together. No engines: those that can; no networks: all with a name.
+
+    ``own``: names of engines that the caller brings.
 
     ConfigError for what there is not, and for an engine that was named and cannot do it.
     """
     places = [read_network(name) for name in networks] or list(NETWORKS.values())
-    check_engines(engines)
+    check_engines(name for name in engines if name not in own)
     found: list[Setting] = []
     for place, rtt, tells, gone, loss, delay in itertools.product(places, rtts, trickle, dead, losses, signaling):
         condition = Setting(
@@ -85,7 +88,7 @@ def check_engines(names: Iterable[str]) -> None:
     """ConfigError names what there is."""
     for name in names:
         if name not in ENGINES:
-            raise ConfigError(f"there is no engine {name[:60]!r}; there are {', '.join(ENGINES)}")
+            raise ConfigError(f"there is no engine {name[:60]!r}; there are {', '.join(ENGINES)}, and NAME=COMMAND")
 
 
 def default_engines(medium: Medium) -> tuple[str, ...]:

@@ -6,7 +6,7 @@ import shlex
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -20,13 +20,19 @@ from icekit.cli.options import JsonOutput, read_file
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
+    from icekit.bench.engines import OwnEngine
     from icekit.bench.plan import Share
     from icekit.bench.record import Recorder
     from icekit.bench.samples import Dead, Results, Sample, Setting
 
 Engines = Annotated[
     list[str] | None,
-    typer.Option("--engine", metavar="NAME", help="Several times: several.", autocompletion=bench_engines),
+    typer.Option(
+        "--engine",
+        metavar="NAME",
+        help="Several times: several. NAME=COMMAND is a program of yours (--lab).",
+        autocompletion=bench_engines,
+    ),
 ]
 Networks = Annotated[
     list[str] | None,
@@ -114,11 +120,13 @@ def bench(
         if show(_read(read, "--read")):
             raise typer.Exit(1)
         return
+    own = _own_engines(engine or ())
     shares = (
         _comparison(runs, engine, network)
         if everything
         else _shares(
-            engines=engine or (),
+            engines=[name.partition("=")[0] for name in engine or ()],
+            own=own,
             networks=network or (),
             rtts=[read_seconds("--rtt", text) for text in rtt or ("50ms",)],
             runs=runs or _RUNS,
@@ -131,11 +139,17 @@ def bench(
             gathered=gathered,
         )
     )
-    results = _measure(shares, seed, out, show)
+    results = _measure(shares, own, seed, out, show)
     slower = show(results)
     ours = [item for item in results.samples if item.setting.engine.startswith("icekit") and item.failure is not None]
     if slower or ours:
         raise typer.Exit(1)
+
+
+def _own_engines(given: Sequence[str]) -> dict[str, OwnEngine]:
+    from icekit.bench.engines import read_own_engine
+
+    return {engine.name: engine for engine in (read_own_engine(text) for text in given if "=" in text)}
 
 
 def _shares(*, media: Sequence[Any], runs: int, **options: Any) -> list[Share]:
@@ -173,7 +187,13 @@ def _comparison(runs: int | None, engine: Sequence[str] | None, network: Sequenc
     return list(plan.comparison(runs=runs or _RUNS_OF_ALL, laboratory=laboratory, seconds=_LAB_SECONDS))
 
 
-def _measure(shares: Sequence[Share], seed: int, out: Path | None, show: Callable[[Results], object]) -> Results:
+def _measure(
+    shares: Sequence[Share],
+    own: Mapping[str, OwnEngine],
+    seed: int,
+    out: Path | None,
+    show: Callable[[Results], object],
+) -> Results:
     from icekit.bench import laboratory, simulated
     from icekit.bench.measure import Orders
     from icekit.bench.plan import estimate
@@ -181,7 +201,7 @@ def _measure(shares: Sequence[Share], seed: int, out: Path | None, show: Callabl
 
     real = [setting for share in shares for setting in share.settings if setting.medium == "lab"]
     if real:
-        laboratory.check(real)
+        laboratory.check(real, own)
         # Its end removes what was built, as Ctrl-C does.
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _end)
@@ -200,6 +220,7 @@ def _measure(shares: Sequence[Share], seed: int, out: Path | None, show: Callabl
                     told=recorder.add_versions,
                     begins=told.begin,
                     until=until,
+                    own=own,
                 )
                 by_medium = [[item for item in share.settings if item.medium == medium] for medium in ("sim", "lab")]
                 if by_medium[0]:

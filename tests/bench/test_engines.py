@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from icekit.bench import engines
-from icekit.bench.engines import ENGINES, Engine
+from icekit.bench.engines import ENGINES, Engine, OwnEngine, engine_of, read_own_engine
 from icekit.errors import ConfigError
 
 PROGRAMS = Path(engines.__file__).parent / "programs"
@@ -62,6 +62,33 @@ def test_a_library_that_is_missing() -> None:
     engine = Engine(name="absent", module="json", package="x", library="no-such-library", debian="a-package")
     with pytest.raises(ConfigError, match="the library libno-such-library: apt-get install a-package"):
         engine.command()
+
+
+def test_an_engine_of_ones_own() -> None:
+    own = read_own_engine(f"mine={sys.executable} -c 'a b' --x=y")
+    assert own == OwnEngine("mine", (sys.executable, "-c", "a b", "--x=y"))
+    assert own.command() == [sys.executable, "-c", "a b", "--x=y"]
+    assert engine_of("mine", {"mine": own}) is own
+    assert engine_of("icekit", {"mine": own}) is ENGINES["icekit"]
+    with pytest.raises(ConfigError, match=r"no engine 'yours'; there are icekit, .*, mine"):
+        engine_of("yours", {"mine": own})
+    with pytest.raises(ConfigError, match="mine needs the program /nowhere, which is not there"):
+        OwnEngine("mine", ("/nowhere",)).command()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Mine=x", "small letters, digits, - and _; found 'Mine'"),
+        ("=x", "small letters"),
+        ("icekit=x", "an engine icekit already"),
+        ("mine=", "no command: write mine='COMMAND'"),
+        ("mine='x", "cannot be read: No closing quotation"),
+    ],
+)
+def test_what_is_no_engine_of_ones_own(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_own_engine(text)
 
 
 def test_what_programs_share_needs_nothing_but_the_standard_library() -> None:

@@ -123,6 +123,9 @@ def test_the_list() -> None:
     ("options", "said"),
     [
         (["--engine", "libjuice"], "there is no engine 'libjuice'; there are icekit, "),
+        (["--engine", "mine=cat"], "mine is no engine of the simulator, which has icekit, "),
+        (["--engine", "mine=cat", "--all"], "--all takes every engine and network"),
+        (["--engine", "mine="], "the engine mine has no command"),
         (["--network", "home"], "'home' is no network; there are host, "),
         (["--dead", "dns"], "--dead: 'dns' is not known; write stun, turn, interface or none"),
         (["--rtt", "50"], "--rtt: '50' is no time"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def test_two_engines_take_turns_behind_nats() -> None:
 
 def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
-    options = ["--lab", "--engine", "icekit_ice", "--network", "host", "--rtt", "0ms", "--runs", "1000"]
+    engine = f"mine={shlex.quote(sys.executable)} examples/bench_engine.py"
+    options = ["--lab", "--engine", engine, "--network", "host", "--rtt", "0ms", "--runs", "1000"]
     command = [sys.executable, "-m", "icekit", "bench", *options, "--out", str(path)]
     environment, pipe = os.environ | {"PYTHONPATH": str(ROOT)}, subprocess.PIPE
     with subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, env=environment) as process:
@@ -57,6 +59,6 @@ def test_ctrl_c_keeps_what_was_measured(tmp_path: Path) -> None:
     assert "Traceback" not in stderr
     results = read_results(path.read_text())
     assert len(results.samples) >= 2
-    assert results.header.versions.keys() == {"icekit_ice"}
+    assert results.header.versions.keys() == {"mine"}
     assert "host, RTT 0 ms, laboratory" in stdout
     assert not list(Path("/run/netns").glob(f"icekit-{process.pid}-*"))
