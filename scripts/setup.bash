@@ -5,6 +5,8 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." >/dev/null && pwd -P)
 venv=$root/.venv
 # There while .venv is being made or filled. Beside .venv, because what makes one wants to find nothing in its place.
 unfinished=$root/.venv-unfinished
+# A service may start us without it; unset, bash's ~ asks the system.
+[[ -n ${HOME:-} ]] || { unset HOME && export HOME=~; }
 # Many containers set this. The tests start hundreds of Python processes, and each would compile all of icekit again.
 unset PYTHONDONTWRITEBYTECODE
 # shellcheck disable=SC2034
@@ -48,10 +50,10 @@ PYTHON
 find_python() {
     local version=${1:-} candidate path candidates
     if [[ -n $version ]]; then
-        candidates=("python$version" python3 "${HOME:-}/.pyenv/versions/$version".*/bin/python3)
+        candidates=("python$version" python3 "$HOME/.pyenv/versions/$version".*/bin/python3)
     else
         candidates=(python3 python3.13 python3.12 python3.11 python3.14 /usr/bin/python3
-            "${HOME:-}"/.pyenv/versions/3.1[1-4]*/bin/python3)
+            "$HOME"/.pyenv/versions/3.1[1-4]*/bin/python3)
     fi
     for candidate in "${candidates[@]}"; do
         if path=$(command -v "$candidate") && interpreter "$path" "$version"; then

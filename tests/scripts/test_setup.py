@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -242,3 +243,58 @@ def test_without_a_newer_python_there_is_no_such_stack(project: Project) -> None
     assert (done.returncode, done.stdout) == (0, "ready\n")
     assert "no libdatachannel: it needs Python 3.12 or newer" in done.stderr
     assert project.calls() == []
+
+
+@pytest.mark.parametrize("home", [None, ""])
+def test_a_home_that_nobody_has_told_is_the_systems(project: Project, home: str | None) -> None:
+    environment = {name: value for name, value in project.environment.items() if name != "HOME"}
+    environment |= {} if home is None else {"HOME": home}
+    script = 'set -euo pipefail; source "$0"; find_python >/dev/null; printf %s "$HOME"'
+    done = subprocess.run(
+        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, pwd.getpwuid(os.getuid()).pw_dir, "")
+
+
+def test_without_uv_one_is_put_into_the_environment_and_does_the_work(project: Project, tmp_path: Path) -> None:
+    uv = project.programs / "uv"
+    uv.unlink()
+    # An environment whose pip brings uv: the same stand-in.
+    made = project.root / ".venv" / "bin"
+    brings = f'printf %s "$UV" >"{made}/uv"; chmod +x "{made}/uv"'
+    project.program(
+        "python3.12",
+        "#!/bin/sh\n"
+        'if [ "$2" = venv ]; then\n'
+        f'    mkdir -p "{made}"\n'
+        f'    cp "$0" "{made}/python"\n'
+        'elif [ "$2" = pip ]; then\n'
+        '    echo "pip $3" >>"$CALLS"\n'
+        f"    {brings}\n"
+        'else exec "$REAL_PYTHON" "$@"; fi\n',
+    )
+    # No uv of the machine may be found: only what the set-up itself calls is on the path.
+    for name in ("bash", "sh", "cat", "cksum", "cp", "chmod", "mkdir", "rm", "rmdir", "dirname", "id", "head", "cut"):
+        (project.programs / name).symlink_to(f"/bin/{name}" if Path(f"/bin/{name}").exists() else f"/usr/bin/{name}")
+    script = 'set -euo pipefail; source "$0"; choose_python() { printf %s "$FAKE"; }; setup dev; echo ready'
+    environment = project.environment | {
+        "PATH": str(project.programs),
+        "PYTHON": "",
+        "UV": UV,
+        "FAKE": str(project.programs / "python3.12"),
+    }
+    done = subprocess.run(
+        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
+    assert project.calls() == ["pip install", INSTALL]
