@@ -54,6 +54,18 @@ def test_it_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: 
         assert re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//.*", style.read_text(encoding="utf-8")) == [], style
 
 
+def test_a_list_in_a_list_is_one_on_the_site_too() -> None:
+    """Where Markdown is read as it was first written, three spaces make no list in a list but one more item."""
+    shallow = re.compile(r"^ {1,3}(?:[-*+]|\d+[.)]) ")
+    wrong = [
+        f"{page.relative_to(ROOT)}:{number}"
+        for page in sorted((ROOT / "docs").rglob("*.md"))
+        for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
+        if shallow.match(line)
+    ]
+    assert wrong == []
+
+
 def test_every_cell_of_the_comparison_has_a_source() -> None:
     text = (ROOT / "docs" / "compare.md").read_text(encoding="utf-8")
     rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("| ") and "|---" not in line]
