@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import ssl
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
@@ -16,13 +15,14 @@ from icekit.aio.convert import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
-from icekit.aio.gatherer import require_hosts, resolve_server
+from icekit.aio.gatherer import require_hosts, resolve_server, tell_literal
 from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.patience import Patience
 from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
+from icekit.aio.state_readers import StateReaders
 from icekit.candidate import Candidate
 from icekit.errors import ConfigError, IceFailed, InvalidState
 from icekit.gathering_events import (
@@ -131,7 +131,7 @@ class IceConnection:
         self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
         self._end_told = False
         self._generation = 0
-        self._state_readers: list[deque[IceState]] = []
+        self._state_readers = StateReaders()
         self.history = History()
         """All that has happened but data."""
         self.remote_username: str | None = None
@@ -167,7 +167,7 @@ class IceConnection:
     @property
     def remote_candidates(self) -> list[aioice.Candidate]:
         """What the peer has told so far, in aioice's type."""
-        return list(self._remote.told)
+        return [to_aioice(candidate) for candidate in self._remote.told]
 
     def get_default_candidate(self, component: int) -> aioice.Candidate | None:
         """The candidate that a peer without ICE is told (RFC 8839 §4.2.1.2): the most reachable one, of IPv4 first."""
@@ -183,6 +183,10 @@ class IceConnection:
             if driver.now() >= until:
                 return
             await self._wait(until)
+
+    async def gather_hosts(self) -> None:
+        """Gather until the host candidates are there; what servers answer trickles in."""
+        await self._start().opened()
 
     async def add_remote_candidate(self, remote_candidate: aioice.Candidate | Candidate | None) -> None:
         """A candidate of the peer, at any time; ``None`` when there are no more.
@@ -212,8 +216,7 @@ class IceConnection:
         if self.remote_username is None or self.remote_password is None:
             raise IceFailed("Remote username or password is missing: set both before connect()")
         self._start()
-        self._begin_checks(told=True)
-        self._wake(at_once=True)
+        self.begin_checks()
         await self._until(lambda: self._agent.is_connected)
 
     async def close(self) -> None:
@@ -308,10 +311,8 @@ class IceConnection:
 
     async def states(self) -> AsyncGenerator[IceState, None]:
         """The state now, and each that follows, until ``CLOSED``."""
-        reader: deque[IceState] = deque([self._agent.state])
-        self._state_readers.append(reader)
-        try:
-            told = None
+        told = None
+        with self._state_readers.reader(self._agent.state) as reader:
             while True:
                 while reader:
                     state = reader.popleft()
@@ -320,8 +321,6 @@ class IceConnection:
                 if self._closing is not None and self._closing.done():
                     return
                 await self._wait(None)
-        finally:
-            self._state_readers = [item for item in self._state_readers if item is not reader]
 
     @property
     def state(self) -> IceState:
@@ -392,17 +391,20 @@ class IceConnection:
             driver = self._driver = Driver(self._session, ssl_context=self._ssl_context, deliver=self._happened)
             # Who is called knows the peer already: then its checks need not wait for ``connect``. That tells errors.
             with suppress(ConfigError):
-                self._begin_checks(told=False)
+                self.begin_checks(told=False)
             self._session.start(driver.now())
+            named = [item for item in enumerate(self._wanted) if not tell_literal(self._session, *item, driver.now())]
             driver.wake()
-            for place, server in enumerate(self._wanted):
+            for place, server in named:
                 self._spawn(resolve_server(driver, self._session, self._resolver, place, server, self._session.hosts))
         return self._driver
 
-    def _begin_checks(self, *, told: bool) -> None:
+    def begin_checks(self, *, told: bool = True) -> None:
+        """Check what is known, before ``connect``. ``told``: the peer has our credentials."""
         if (ufrag := self.remote_username) is not None and (password := self.remote_password) is not None:
-            lite = self.remote_is_lite
-            self._agent.set_remote_credentials(ufrag, password, self._now(), lite=lite, told=told)
+            self._agent.set_remote_credentials(ufrag, password, self._now(), lite=self.remote_is_lite, told=told)
+        if told:
+            self._wake(at_once=True)
 
     async def _shut(self) -> None:
         for task in self._tasks:
@@ -414,8 +416,7 @@ class IceConnection:
             self._agent.close(self._now())
         await self._names.close()
         self._found.clear()
-        for reader in self._state_readers:
-            reader.append(self._agent.state)
+        self._state_readers.tell(self._agent.state)
         # Whoever waits looks once more when this task is done.
         asyncio.get_running_loop().call_soon(self._notify)
 
@@ -435,8 +436,7 @@ class IceConnection:
             case GatheringComplete():
                 self._gathering_done = True
             case StateChanged(state=state):
-                for reader in self._state_readers:
-                    reader.append(state)
+                self._state_readers.tell(state)
         self.history.add(now, event)
         self._notify()
 

@@ -98,6 +98,11 @@ class Driver(Generic[EventT]):
         if not self._closed:
             self._do_what_is_due(self.now())
 
+    async def opened(self) -> None:
+        """Wait until every socket that the core wants on this host is there, or cannot be; for no packet."""
+        while opening := [task for (kind, _), task in self._tasks.items() if kind is not StreamWanted]:
+            await asyncio.wait(opening)
+
     async def bind(self, local: Address) -> Address:
         """Open a UDP socket and return what it is bound to; ConfigError if it cannot be."""
         udp = _Udp(self, None)

@@ -19,6 +19,7 @@ from icekit.gathering_plan import GatherConfig, GatherServer, gather_servers
 from icekit.net import AddressClass
 from icekit.network_config import NetworkConfig
 from icekit.report import Interface
+from icekit.resolution import ServerEndpoint, resolve
 from icekit.servers import IceServer
 from icekit.session import IceSession
 
@@ -146,7 +147,7 @@ async def resolve_server(
     """
     resolution = await resolver.resolve(server.uri)
     endpoints = resolution.endpoints
-    if endpoints and all(":" in host for host in hosts) and all(item.address.family == 4 for item in endpoints):
+    if endpoints and _cannot_reach(endpoints, hosts):
         from icekit.nat64 import reached_by_ipv6  # most networks have IPv4
 
         endpoints = reached_by_ipv6(endpoints, hosts, await resolver.nat64_prefixes())
@@ -157,3 +158,17 @@ async def resolve_server(
             place, f"the name {server.uri.host} does not resolve: {resolution.failure}", driver.now()
         )
     driver.hurry()
+
+
+def tell_literal(core: IceSession, place: int, server: GatherServer, now: float) -> bool:
+    """The same at once, for an address that needs no answer of anybody; False: ``resolve_server`` it."""
+    endpoints = resolve(server.uri, {}, lambda bound: 0).endpoints if server.uri.is_literal else ()
+    if not endpoints or _cannot_reach(endpoints, core.hosts):
+        return False
+    core.server_resolved(place, endpoints, now)
+    return True
+
+
+def _cannot_reach(endpoints: Sequence[ServerEndpoint], hosts: Sequence[str]) -> bool:
+    """Whether this is a host of IPv6 alone, and those are of IPv4 alone."""
+    return all(":" in host for host in hosts) and all(item.address.family == 4 for item in endpoints)

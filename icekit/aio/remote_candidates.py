@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icekit.aio.convert import from_aioice, to_aioice
+from icekit.aio.convert import from_aioice
 from icekit.candidate import Candidate, CandidateType
 from icekit.errors import CandidateError
 from icekit.net import AddressClass, classify_host
@@ -22,7 +22,7 @@ _MAX_CANDIDATES = 200
 
 
 class RemoteCandidates:
-    """The candidates of the peer until the next restart. ``told`` is all that are used, in aioice's type.
+    """The candidates of the peer until the next restart. ``told`` is all that are used.
 
     ``relay_only``: ours are all relayed. ``ended``: the peer has no more.
     """
@@ -31,7 +31,7 @@ class RemoteCandidates:
         self._names = names
         self._relay_only = relay_only
         self._resolving = 0
-        self.told: list[aioice.Candidate] = []
+        self.told: list[Candidate] = []
         self.ended = False
 
     @property
@@ -43,14 +43,13 @@ class RemoteCandidates:
         """The candidate, if it can be used; it came from the peer, so what cannot is left out."""
         try:
             candidate = remote if isinstance(remote, Candidate) else from_aioice(remote)
-            copy = to_aioice(candidate)
         except CandidateError as error:
             log.info("remote candidate left out: %s", error)
             return None
         if (reason := self._refusal(candidate)) is not None:
             log.info("remote candidate left out: %s", reason)
             return None
-        self.told.append(copy)
+        self.told.append(candidate)
         return candidate
 
     def _refusal(self, candidate: Candidate) -> str | None:

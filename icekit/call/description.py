@@ -31,6 +31,10 @@ def announce(sdp: str, pacing: float) -> str:
     return "".join(f"{line}\r\n" for line in lines)
 
 
+# What ``Announced`` is read from; candidates are most of a description, and most of the work.
+_ANNOUNCING = ("m=", "a=mid:", "a=ice-")
+
+
 @dataclass(frozen=True, slots=True)
 class Announced:
     """What a peer has said. ``pacing`` in seconds, ``ufrags`` by mid."""
@@ -43,8 +47,9 @@ class Announced:
 
 def read_announced(sdp: str) -> Announced:
     """Read it from any SDP; what is wrong with it is for others to say."""
+    lines = (line for line in sdp.split("\n") if line.startswith(_ANNOUNCING))
     try:
-        description = read_sdp(sdp, strict=False)
+        description = read_sdp("\n".join(lines), strict=False)
     except DecodeError:
         return Announced(False, False, None, {})
     trickle, renomination = (

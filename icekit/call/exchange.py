@@ -211,6 +211,7 @@ class Exchange:
                 sdp = await leg.make_offer(restart=restart, defer=self.is_connected, created=self._mark_created)
                 self._mark(Mark.LOCAL_SET)
                 leg.count_local(sdp)
+                self._mark_candidates(Mark.GATHERED, leg.in_description)
                 core.offer_made(sdp, self._now())
             case AnswerWanted(sdp=sdp, rolled_back=rolled_back):
                 await self._answer(core, sdp, rolled_back)
@@ -252,6 +253,7 @@ class Exchange:
         sdp = await leg.make_answer(self._mark_created)
         self._mark(Mark.LOCAL_SET)
         leg.count_local(sdp)
+        self._mark_candidates(Mark.GATHERED, leg.in_description)
         core.answer_made(sdp, self._now())
         if leg.has_more_to_offer:
             core.offer(self._now())

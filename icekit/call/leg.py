@@ -32,8 +32,9 @@ class Leg:
     """A peer connection with our tracks in it, ready to offer or to answer.
 
     ``candidate`` is called with each local candidate line (``""``: the end), ``changed`` when a state has changed.
-    ``told`` are the candidates of this generation so far; they may be sent once ``is_described``. ``local`` and
-    ``remote`` count candidates by kind, ``in_description`` those of ours that stand in our description.
+    ``told`` are the candidates of this generation so far, but those that our description says; they may be sent once
+    ``is_described``. ``local`` and ``remote`` count candidates by kind, ``in_description`` those of ours that our
+    description says.
     """
 
     def __init__(
@@ -51,7 +52,7 @@ class Leg:
         self.told: list[RemoteCandidate] = []
         self.local: Counter[str] = Counter()
         self.remote: Counter[str] = Counter()
-        self.in_description = 0
+        self._described: frozenset[str] = frozenset()
         self.servers: list[str] = []
         self._tracks = list(tracks)
         self._candidate = candidate
@@ -184,17 +185,22 @@ class Leg:
             item.direction = "inactive" if on else "sendrecv" if _sends(item) else "recvonly"
 
     def count_local(self, sdp: str) -> None:
-        """Our description; without trickle it has all candidates."""
-        kinds = _kinds(sdp)
-        self.in_description = 0 if self.told else len(kinds)
+        """Our description: an answer has candidates, and without trickle any has all of them."""
         if not self.told:
-            self.local = Counter(kinds)
+            candidates = _candidates(sdp)
+            self._described = frozenset(map(str, candidates))
+            self.local = Counter(str(candidate.type) for candidate in candidates)
+
+    @property
+    def in_description(self) -> int:
+        """How many candidates our description says, and nothing else has to."""
+        return len(self._described)
 
     def count_remote(self, sdp: str) -> int:
         """The peer's description; returns how many candidates it has."""
-        kinds = _kinds(sdp)
-        self.remote.update(kinds)
-        return len(kinds)
+        candidates = _candidates(sdp)
+        self.remote.update(str(candidate.type) for candidate in candidates)
+        return len(candidates)
 
     def checks(self) -> tuple[int | None, int | None, int | None, int | None]:
         """Connectivity checks sent, received, answered, refused; ``None`` where the engine does not count."""
@@ -248,6 +254,8 @@ class Leg:
             told = RemoteCandidate("", None, None, ufrag)
         else:
             converted = from_aiortc(candidate)
+            if str(converted) in self._described:
+                return
             self.local[str(converted.type)] += 1
             told = RemoteCandidate(str(converted), candidate.sdpMid, candidate.sdpMLineIndex, ufrag)
         self.told.append(told)
@@ -263,5 +271,6 @@ def _sends(transceiver: RTCRtpTransceiver) -> bool:
     return track is not None
 
 
-def _kinds(sdp: str) -> list[str]:
-    return [str(candidate.type) for _, candidate in read_sdp(sdp, strict=False).candidates]
+def _candidates(sdp: str) -> list[Candidate]:
+    """Each once: sections that share a transport repeat them."""
+    return list(dict.fromkeys(candidate for _, candidate in read_sdp(sdp, strict=False).candidates))

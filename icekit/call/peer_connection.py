@@ -59,8 +59,8 @@ class PeerConnection(StockPeerConnection):
 
     The events ``icecandidate`` (an ``RTCIceCandidate``, then ``None``) and ``icecandidateerror``. With a handler for
     the first, ``setLocalDescription`` returns at once and candidates trickle; an answer does so only if the offer
-    announced trickle. Without, it waits for the servers, but for no straggler: about 300 ms after the last
-    candidate, 2 s at most.
+    announced trickle, and has the host candidates. Without, it waits for the servers, but for no straggler: about
+    300 ms after the last candidate, 2 s at most.
     ``localDescription`` contains what has been gathered so far. ``addIceCandidate`` may come before the description.
     ``iceConnectionState`` and ``connectionState`` know ``disconnected``; a connection that failed is closed after 30 s
     if nobody restarts it. All URLs of all ICE servers are used; ConfigError for one that cannot be.
@@ -156,11 +156,12 @@ class PeerConnection(StockPeerConnection):
             await super().setLocalDescription(sessionDescription)
             return
         # RFC 8838 §4.1: whoever is not known to take candidates later gets all that there are at once.
-        trickle = bool(self.listeners("icecandidate"))
-        if self.signalingState == "have-remote-offer":
+        trickle, answers = bool(self.listeners("icecandidate")), self.signalingState == "have-remote-offer"
+        if answers:
             trickle = trickle and self._peer_trickles is True
         for transport in self.ice_transports:
-            transport.gatherer.waits = not trickle
+            # The peer can check when it has an answer with a candidate. After an offer it has other things to do first.
+            transport.gatherer.waits_for = "servers" if not trickle else "hosts" if answers else "nothing"
         await super().setLocalDescription(sessionDescription)
         self._trickle()
 

@@ -14,7 +14,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import aiortc
 from aiortc import (
@@ -103,7 +103,7 @@ check_names()
 
 
 class IceGatherer(RTCIceGatherer):
-    """aiortc's gatherer around an ``IceConnection``. ``waits``: whether ``gather`` waits for what answers soon."""
+    """aiortc's gatherer around an ``IceConnection``. ``waits_for``: with whose candidates ``gather`` returns."""
 
     def __init__(self, connection: IceConnection) -> None:
         # Past RTCIceGatherer's, which makes a connection of aioice.
@@ -112,7 +112,7 @@ class IceGatherer(RTCIceGatherer):
         self._remote_candidates_end = False
         _private(self)._RTCIceGatherer__state = "new"
         self.connection = connection
-        self.waits = True
+        self.waits_for: Literal["nothing", "hosts", "servers"] = "servers"
         self._following: asyncio.Task[None] | None = None
         self._begun = asyncio.Event()
 
@@ -120,9 +120,11 @@ class IceGatherer(RTCIceGatherer):
         """Begin, and wait for the first candidates if it is to."""
         if self.state == "new":
             self._follow()
-        if self.waits:
+        if self.waits_for == "servers":
             await self.connection.gather_candidates()
             self._complete()
+        elif self.waits_for == "hosts":
+            await self.connection.gather_hosts()
 
     async def first_candidate(self) -> None:
         """Return when there is one, or when there will be none; at once if nobody has asked for any."""
@@ -185,8 +187,12 @@ class IceTransport(RTCIceTransport):
 
     def expect(self, remoteParameters: RTCIceParameters) -> None:
         """What ``start`` will be given when there is a candidate: its check can leave then."""
+        connection = self.connection
         if self.gatherer.state == "new":
             self._know(remoteParameters)
+        elif connection.remote_username is None and remoteParameters.usernameFragment != self._left:
+            self._know(remoteParameters)
+            connection.begin_checks()
 
     def _know(self, remoteParameters: RTCIceParameters) -> None:
         connection = self.connection

@@ -69,6 +69,33 @@ async def echo(one: Any, other: Any) -> None:
 # On loopback.
 
 
+@pytest.mark.parametrize(("policy", "found"), [("ALL", ["host"]), ("RELAY", [])])
+async def test_host_candidates_wait_for_no_server(policy: str, found: list[str]) -> None:
+    silent = IceServer(urls=["stun:127.0.0.1:9", "turn:127.0.0.1:9"], username=USER, credential=PASSWORD)
+    connection = local(True, ice_servers=[silent], transport_policy=aioice.TransportPolicy[policy])
+    try:
+        async with asyncio.timeout(5):
+            await connection.gather_hosts()
+        assert [str(candidate.type) for candidate in connection.gathered] == found
+        assert not connection.gathering_complete
+    finally:
+        await connection.close()
+
+
+async def test_checks_begin_before_connect_is_called() -> None:
+    async with two() as (one, other):
+        await asyncio.gather(one.gather_hosts(), other.gather_hosts())
+        exchange_credentials(one, other)
+        for source, target in ((one, other), (other, one)):
+            for candidate in source.local_candidates:
+                await target.add_remote_candidate(candidate)
+            target.begin_checks()
+        async with asyncio.timeout(5):
+            await asyncio.gather(one.settled(), other.settled())
+            await asyncio.gather(one.connect(), other.connect())
+        await echo(one, other)
+
+
 async def test_the_program_of_aioice() -> None:
     async with two() as (one, other):
         await exchange(one, other)

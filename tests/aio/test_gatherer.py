@@ -11,15 +11,17 @@ import pytest
 import trustme
 
 from icekit.aio.dns import Resolver
-from icekit.aio.gatherer import gather, local_addresses, require_hosts, require_local_addresses
+from icekit.aio.gatherer import gather, local_addresses, require_hosts, require_local_addresses, tell_literal
 from icekit.aio.server import RunningServer, serve
-from icekit.errors import ConfigError
+from icekit.errors import ConfigError, InvalidState
 from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringComplete, ServerFailed
+from icekit.gathering_plan import gather_servers
 from icekit.network_config import NetworkConfig
 from icekit.report import Interface
 from icekit.resolution import Resolution
 from icekit.server import ServerConfig, TurnConfig
 from icekit.servers import IceServer, ServerUri
+from icekit.session import IceSession
 from icekit.sim import Host, Internet, Link
 
 USER, PASSWORD = "alice", "secret"
@@ -303,3 +305,26 @@ def test_filters_that_leave_nothing_say_what_there_is(monkeypatch: pytest.Monkey
         "lo 127.0.0.1 (loopback), veth1a2b3c 10.88.0.1 (bridge), virbr0 192.168.122.1 (bridge), wlan0 192.168.2.2; "
         "to use one with a reason in brackets, name it"
     )
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "told"),
+    [
+        ("turn:192.0.2.1", ["198.51.100.1"], True),
+        ("stun:[2001:db8::1]", ["2001:db8::2"], True),
+        ("turn:192.0.2.1", ["2001:db8::2", "198.51.100.1"], True),
+        # Names are asked for, and whether there is a NAT64 is, too.
+        ("turn:turn.example.org", ["198.51.100.1"], False),
+        ("turn:192.0.2.1", ["2001:db8::2"], False),
+    ],
+)
+def test_an_address_needs_no_answer(url: str, hosts: list[str], told: bool) -> None:
+    (server,) = gather_servers([turn(url)])
+    session = IceSession(True, hosts, [server], bytes)
+    session.start(0.0)
+    assert tell_literal(session, 0, server, 0.0) is told
+    if told:
+        with pytest.raises(InvalidState):
+            session.server_unresolved(0, "it is resolved", 0.0)
+    else:
+        session.server_unresolved(0, "it is not", 0.0)

@@ -24,7 +24,7 @@ def test_both_types_are_taken() -> None:
     remote = made()
     theirs = aioice.Candidate("1", 1, "udp", 2130706431, "192.0.2.1", 5000, "host")
     assert remote.admit(theirs) == remote.admit(parse("192.0.2.1")) == parse("192.0.2.1")
-    assert [item.to_sdp() for item in remote.told] == [theirs.to_sdp()] * 2
+    assert remote.told == [parse("192.0.2.1")] * 2
     assert not remote.complete
     remote.ended = True
     assert remote.complete

@@ -156,12 +156,21 @@ async def test_an_answer_that_is_lost_is_asked_for_again() -> None:
 
 
 def no_candidates(message: Message) -> list[Message]:
+    if isinstance(message, Answer):
+        return [replace(message, sdp=re.sub(r"a=(candidate:.*|end-of-candidates)\r\n", "", message.sdp))]
     return [] if isinstance(message, TrickledCandidate) else [message]
 
 
 def only_stale(message: Message) -> list[Message]:
     if isinstance(message, TrickledCandidate) and message.candidate:
         return [replace(message, username_fragment="stale")]
+    if isinstance(message, Answer):
+        lines = re.findall(r"a=(candidate:.*)\r\n", message.sdp)
+        told = [
+            TrickledCandidate(candidate=line, sdp_mid="0", username_fragment="stale", sender=message.sender)
+            for line in lines
+        ]
+        return [*no_candidates(message), *told]
     return [message]
 
 

@@ -83,6 +83,21 @@ async def test_an_answer_takes_what_fits_and_the_rest_waits() -> None:
         assert kinds(await callee.leg.make_answer(nothing)) == ["audio", "application"]
 
 
+async def test_what_an_answer_says_is_not_told_again() -> None:
+    caller, callee = Side(ToneTrack(), offers=True), Side(ToneTrack(), offers=False)
+    async with legs(caller, callee):
+        await callee.leg.take_offer(await caller.leg.make_offer(restart=False, defer=False, created=nothing))
+        answer = await callee.leg.make_answer(nothing)
+        callee.leg.count_local(answer)
+        assert callee.leg.in_description == 1
+        await until(lambda: bool(callee.candidates))
+        assert [candidate.is_end for candidate in callee.candidates] == [True]
+        assert callee.leg.told == callee.candidates
+        # Two sections, one transport.
+        assert caller.leg.count_remote(answer) == 1
+        assert callee.leg.local == caller.leg.remote == {"host": 1}
+
+
 async def test_an_offer_that_is_deferred_can_be_forgotten() -> None:
     side = Side(ToneTrack(), offers=True)
     async with legs(side):
