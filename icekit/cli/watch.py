@@ -63,7 +63,14 @@ def watch(
 
     if openmetrics and (json or not once):
         raise ConfigError("--openmetrics prints one set of metrics: it needs --once, and excludes --json")
-    fleet = read_fleet(file)
+    try:
+        fleet = read_fleet(file)
+    except ConfigError as error:
+        if not once or json or openmetrics:
+            raise
+        # A monitoring system reads stdout, and takes an exit code of 2 for a server that is down.
+        typer.echo(f"ICEKIT {Nagios.UNKNOWN.name} - {error}")
+        raise typer.Exit(Nagios.UNKNOWN) from None
     try:
         if once:
             results = asyncio.run(_check_once(fleet))

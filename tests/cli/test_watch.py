@@ -68,6 +68,14 @@ def test_usage(arguments: list[str], message: str) -> None:
     assert done.stdout == ""
 
 
+def test_a_mistake_in_the_file_is_no_server_that_is_down(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.toml"
+    path.write_text("[[server]]\n")
+    done = icekit(str(path), "--once")
+    assert (done.returncode, done.stderr) == (3, "")
+    assert done.stdout == f'ICEKIT UNKNOWN - {path}: server[0].url: is missing; write url = "turn:turn.example.org"\n'
+
+
 def test_for_ever_with_metrics_over_http_until_ctrl_c(tmp_path: Path) -> None:
     with serving(TURN) as server:
         path = fleet(tmp_path, f"turn:{server.udp[0]}")
