@@ -72,7 +72,8 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         n_workers=2,
         threads_per_worker=2,
         processes=True,
-        dashboard_address=None,
+        # Without one the scheduler takes port 8787, which another test of the machine may have.
+        dashboard_address="127.0.0.1:0",
         worker_dashboard_address=None,
         host="127.0.0.1",
         local_directory=str(tmp_path),
