@@ -41,7 +41,10 @@ class ServerAnswered:
 
 @dataclass(frozen=True, slots=True)
 class ServerFailed:
-    """A server gave nothing. ``host``: asked from there; ``None``: it was not asked at all."""
+    """A server did not give what it is for; one that refuses to relay may tell the mapped address all the same.
+
+    ``host``: asked from there; ``None``: it was not asked at all.
+    """
 
     url: str
     server: Address | None
@@ -169,7 +172,7 @@ class GatherReport:
 
     @property
     def successful(self) -> bool:
-        """Whether any server told more than the host knew: a reflexive or relayed address, or that there is no NAT."""
+        """Whether any server gave what it is for: a reflexive or relayed address, or that there is no NAT."""
         return any(server.outcome is ServerOutcome.ANSWERED for server in self.servers)
 
 
