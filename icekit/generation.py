@@ -77,11 +77,6 @@ class Generation:
 
     # Open checks.
 
-    @property
-    def open_checks(self) -> int:
-        """How many checks may still be answered."""
-        return len(self._checks)
-
     def remember(self, transaction_id: bytes, check: OpenCheck) -> None:
         """A check leaves; the oldest gives way when there are too many."""
         if len(self._checks) >= self.config.max_open_checks:

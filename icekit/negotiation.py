@@ -116,13 +116,8 @@ class Negotiation:
 
     def failed(self, reason: str, now: float, findings: tuple[Finding, ...] = ()) -> None:
         """What the last event asked for could not be done. It ends a call that is not connected yet."""
-        if self.state is SignalingState.ENDED:
-            return
-        if self._established:
-            self._events.append(ChangeFailed("CALL-DESCRIPTION", reason, findings))
-            self._input(Input.GIVEN_UP, now)
-        else:
-            self._fail("CALL-DESCRIPTION", reason, now, findings)
+        if self.state is not SignalingState.ENDED:
+            self._refuse("CALL-DESCRIPTION", reason, now, findings)
 
     # What came from the peer.
 
@@ -166,7 +161,7 @@ class Negotiation:
         assert self._offer is not None
         if not description.media or all(_is_rejected(description, index) for index in range(len(description.media))):
             reason = f"the answer has {len(description.media)} media sections, and none of them is accepted"
-            self._refuse(reason, "CALL-NO-MEDIA", now)
+            self._refuse("CALL-NO-MEDIA", reason, now)
         elif not _fits(read_sdp(self._offer, strict=False), description):
             # RFC 3264 §6: for each section of the offer there is one in the answer. It may belong to an older offer.
             self._refused = "an answer does not have the sections of our offer"
@@ -265,12 +260,13 @@ class Negotiation:
             return None
         return description
 
-    def _refuse(self, reason: str, code: str, now: float) -> None:
+    def _refuse(self, code: str, reason: str, now: float, findings: tuple[Finding, ...] = ()) -> None:
+        """Give up a change of a call that is connected, or else the call."""
         if self._established:
-            self._events.append(ChangeFailed(code, reason))
+            self._events.append(ChangeFailed(code, reason, findings))
             self._input(Input.GIVEN_UP, now)
         else:
-            self._fail(code, reason, now)
+            self._fail(code, reason, now, findings)
 
     def _ours_wins(self, theirs: SessionDescription, sender: str | None) -> bool:
         if self._name and sender and self._name != sender:

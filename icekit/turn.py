@@ -8,7 +8,6 @@ Send indication leave together.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Literal, cast
@@ -16,6 +15,7 @@ from typing import Literal, cast
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
+from icekit.event_queue import EventQueue
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.pacing import Pacer
 from icekit.peers import PeerTable, PeerTag, canonical_peer
@@ -38,8 +38,6 @@ from icekit.turn_events import (
     AllocationReleased,
     ChannelBound,
     ChannelFailed,
-    DataReceived,
-    IcmpReceived,
     PermissionCreated,
     PermissionFailed,
     ServerChallenged,
@@ -89,7 +87,6 @@ class TurnAllocation:
         self.state = TurnState.NEW
         self.relayed: tuple[Address, ...] = ()
         self.lifetime = 0
-        self.dropped = 0
         self._config = config or TurnConfig()
         self._credential = credential
         self._token_bytes = token_bytes
@@ -102,7 +99,8 @@ class TurnAllocation:
         self._transactions = self._no_transactions()
         self._peers = PeerTable(self._config.permission_refresh, self._config.channel_refresh, self._config.max_peers)
         self._out: list[Datagram] = []
-        self._events: deque[TurnEvent] = deque()
+        self._events: EventQueue[TurnEvent] = EventQueue(self._config.max_events)
+        self._refused = 0
         self._path: Path | None = None
         self._began = 0.0
         self._tls_began: float | None = None
@@ -161,12 +159,17 @@ class TurnAllocation:
             self._refresh_at = None
             self._request(Step.REFRESH, Method.REFRESH, self._config.refresh_items(), self._config.schedule, now)
 
+    @property
+    def dropped(self) -> int:
+        """How many messages changed nothing, and data that nobody took."""
+        return self._refused + self._events.dropped
+
     # Endpoint.
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take what came from the server; anything else is counted and dropped."""
         if self.state is TurnState.CLOSED or self._path != (datagram.destination, datagram.source, datagram.transport):
-            self.dropped += 1
+            self._refused += 1
             return
         if datagram.transport.is_stream:
             try:
@@ -181,7 +184,7 @@ class TurnAllocation:
             try:
                 self._receive_message(message, datagram, now)
             except DecodeError as error:
-                self.dropped += 1
+                self._refused += 1
                 log.debug("! %s from %s", error, datagram.source)
         self._flush_transactions()
 
@@ -212,7 +215,7 @@ class TurnAllocation:
 
     def next_event(self) -> TurnEvent | None:
         """Drain."""
-        return self._events.popleft() if self._events else None
+        return self._events.next()
 
     def close(self, now: float) -> None:
         """Give the relay back: Refresh with lifetime 0 (RFC 8656 §8), then AllocationReleased.
@@ -379,12 +382,15 @@ class TurnAllocation:
             received = None
             if self.state is TurnState.ALLOCATED:
                 received = self._peers.channel_data(data) if message is None else self._peers.data_indication(message)
-            self._deliver(received)
+            if received is None:
+                self._refused += 1
+            else:
+                self._events.offer(received)
             return
         before = self._transactions.dropped
         for outcome in self._transactions.receive(message, datagram, now):
             self._take(outcome, now)
-        self.dropped += self._transactions.dropped - before
+        self._refused += self._transactions.dropped - before
 
     def _take(self, outcome: Outcome, now: float) -> None:
         # Of several outcomes at one time, an earlier one may have ended the allocation.
@@ -480,13 +486,6 @@ class TurnAllocation:
 
     def _flush_transactions(self) -> None:
         self._out += self._transactions.datagrams_to_send()
-
-    def _deliver(self, event: DataReceived | IcmpReceived | None) -> None:
-        # Peers decide how much arrives: what nobody takes is dropped, as a full socket buffer would.
-        if event is not None and len(self._events) < self._config.max_events:
-            self._events.append(event)
-        else:
-            self.dropped += 1
 
     def _emit(self, event: TurnEvent) -> None:
         log.debug("= %s: %s", self.server, event)
