@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -197,7 +196,7 @@ class Checklist:
     reflexive: dict[PairKey, Candidate] = field(default_factory=dict)
     remotes: list[Candidate] = field(default_factory=list)
     pairs: dict[PairKey, CandidatePair] = field(default_factory=dict)
-    triggered: deque[CandidatePair] = field(default_factory=deque)
+    triggered: list[CandidatePair] = field(default_factory=list)
 
     def __iter__(self) -> Iterator[CandidatePair]:
         return iter(self.pairs.values())

@@ -11,9 +11,10 @@ EventT = TypeVar("EventT")
 class EventQueue(Generic[EventT]):
     """Events that wait for their owner. ``room``: how many may wait before what comes from the network is dropped."""
 
+    __slots__ = ("_events", "_room", "dropped")
+
     def __init__(self, room: int) -> None:
-        self.dropped = 0
-        """How many found no room."""
+        self.dropped = 0  # for want of room
         self._room = room
         self._events: deque[EventT] = deque()
 

@@ -77,6 +77,11 @@ class Generation:
 
     # Open checks.
 
+    @property
+    def open_checks(self) -> int:
+        """How many checks may still be answered."""
+        return len(self._checks)
+
     def remember(self, transaction_id: bytes, check: OpenCheck) -> None:
         """A check leaves; the oldest gives way when there are too many."""
         if len(self._checks) >= self.config.max_open_checks:
@@ -112,7 +117,7 @@ class Generation:
             return None
         triggered = self.checklist.triggered
         while triggered:
-            pair = triggered.popleft()
+            pair = triggered.pop(0)
             if self.selection.wants_answer(pair):
                 return pair
         if (likely := self._first_on_open_path()) is not None or only_urgent:

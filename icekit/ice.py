@@ -107,7 +107,8 @@ class IceAgent:
         self._pending: deque[tuple[str, Candidate]] = deque(maxlen=self.config.max_pending_candidates)
         self._out: list[Datagram] = []
         self._events: EventQueue[IceEvent] = EventQueue(self.config.max_events)
-        self._early_data: deque[Datagram] = deque()
+        # Lists where little waits: an empty deque has room for 64, and there may be 1,000 agents.
+        self._early_data: list[Datagram] = []
 
     # What the owner calls.
 
@@ -703,7 +704,7 @@ class IceAgent:
     def _deliver_early_data(self, key: PairKey, component: int) -> None:
         if not self._early_data:
             return
-        waiting, self._early_data = self._early_data, deque()
+        waiting, self._early_data = self._early_data, []
         for datagram in waiting:
             if key_of_received(datagram) == key:
                 self._events.offer(DataReceived(component, datagram.data))

@@ -9,7 +9,6 @@ small buffer for it, and nothing else.
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
@@ -89,7 +88,7 @@ class TcpPaths:
         self._by_id: dict[int, _Stream] = {}
         self._next_id = FIRST_ID
         self._out: list[Datagram] = []
-        self._events: deque[StreamWanted | StreamReleased] = deque()
+        self._events: list[StreamWanted | StreamReleased] = []
         self._news: list[PathOpened | PathLost] = []
         self._closed = False
         self.dropped = 0
@@ -171,7 +170,7 @@ class TcpPaths:
 
     def next_event(self) -> StreamWanted | StreamReleased | None:
         """Drain."""
-        return self._events.popleft() if self._events else None
+        return self._events.pop(0) if self._events else None
 
     def close(self) -> None:
         """Hang up on everybody."""

@@ -16,6 +16,8 @@ class Timer:
     It rings in the context that it was made in, as who moves it may be anybody.
     """
 
+    __slots__ = ("_context", "_handle", "_loop", "when")
+
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
         self._context = contextvars.copy_context()
