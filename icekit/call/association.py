@@ -164,6 +164,10 @@ class SctpTransport(RTCSctpTransport):
     def _t1_start(self, chunk: Chunk) -> None:
         again = self._echo if isinstance(chunk, CookieEchoChunk) and self._echo is not None else chunk
         self._rto = self._opening_rto
+        if isinstance(chunk, InitChunk) and self.is_server:
+            # The client may not have our last flight of DTLS. aiortc then keeps what comes, and is late with all that
+            # follows by as many packets; the client's own INIT goes again soon.
+            self._rto = max(self._rto, _RTO_INITIAL)
         super()._t1_start(again)
 
     def _t1_expired(self) -> None:
