@@ -6,6 +6,7 @@ extension headers.
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import struct
 from functools import lru_cache
@@ -217,7 +218,8 @@ def _checksum(data: bytes | bytearray) -> int:
 
 @lru_cache(4096)
 def _name(packed: bytes) -> str:
-    return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
+    # As everywhere else: the system's inet_ntop writes ::1:0 as ::0.1.0.0.
+    return str(ipaddress.ip_address(packed))
 
 
 @lru_cache(4096)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 import struct
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from icekit.lab.ip import TIME_EXCEEDED, parse, refusal
@@ -53,6 +53,7 @@ def test_ipv4_with_other_ends(protocol, source, destination, other_source, other
 
 
 @given(st.sampled_from(PROTOCOLS), addresses6, addresses6, addresses6, addresses6, st.binary(max_size=40))
+@example(udp, *[Address("::1:0", 9)] * 4, b"")
 def test_ipv6_with_other_ends(protocol, source, destination, other_source, other_destination, payload) -> None:
     data = protocol(source, destination, payload)
     packet = parse(data)

@@ -119,12 +119,12 @@ async def test_a_session_from_post_to_delete() -> None:
 @pytest.mark.parametrize(
     ("body", "headers", "status"),
     [
-        (b"", SDP, 400),
-        (b"v=0\r\n", SDP, 400),
-        (b"\xff\xff", SDP, 400),
-        (fragment().encode(), SDP, 400),
-        (description().encode(), {"Content-Type": "text/plain"}, 415),
-        (b"a" * (MAX_SDP + 1), SDP, 413),
+        pytest.param(b"", SDP, 400, id="nothing"),
+        pytest.param(b"v=0\r\n", SDP, 400, id="one line"),
+        pytest.param(b"\xff\xff", SDP, 400, id="no text"),
+        pytest.param(fragment().encode(), SDP, 400, id="a fragment"),
+        pytest.param(description().encode(), {"Content-Type": "text/plain"}, 415, id="another type"),
+        pytest.param(b"a" * (MAX_SDP + 1), SDP, 413, id="too long"),
     ],
 )
 async def test_offers_that_are_refused(body: bytes, headers: dict[str, str], status: int) -> None:
