@@ -6,6 +6,7 @@ import atexit
 import os
 import socket
 import sys
+import threading
 from itertools import count
 
 # linux/rtnetlink.h: RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
@@ -19,10 +20,13 @@ _MAX_MESSAGES = 64
 class AddressWatch:
     """What was read after one call of ``version`` holds as long as later calls give the same number.
 
-    Works in all threads, after a fork and in another network namespace. Never waits.
+    Works in all threads, after a fork and in another network namespace. Never waits: while another thread asks, the
+    answer is ``None``.
     """
 
     def __init__(self) -> None:
+        # Threads may be in different namespaces. A child that was forked while it was held reads each time anew.
+        self._asking = threading.Lock()
         self._socket: socket.socket | None = None
         self._place: tuple[int, str] | None = None
         self._versions = count(1)
@@ -30,20 +34,15 @@ class AddressWatch:
 
     def version(self) -> int | None:
         """Another number after every change; ``None`` where nobody tells of changes (only Linux does)."""
-        if sys.platform != "linux":
+        if sys.platform != "linux" or not self._asking.acquire(blocking=False):
             return None
         try:
-            # Of the thread: any of them may have moved to another namespace.
-            place = os.getpid(), os.readlink("/proc/thread-self/ns/net")  # noqa: PTH115 - a Path takes thrice as long
-            if place != self._place or (listening := self._socket) is None:
-                self._begin()
-                self._place, self._version = place, next(self._versions)
-            elif _has_heard(listening):
-                self._version = next(self._versions)
+            return self._ask()
         except OSError:  # a sandbox without /proc or netlink
             self.close()
             return None
-        return self._version
+        finally:
+            self._asking.release()
 
     def close(self) -> None:
         """Listen no longer; the next call begins anew."""
@@ -51,6 +50,16 @@ class AddressWatch:
         if listening is not None:
             listening.close()
             atexit.unregister(self.close)
+
+    def _ask(self) -> int:
+        # Of the thread: any of them may have moved to another namespace.
+        place = os.getpid(), os.readlink("/proc/thread-self/ns/net")  # noqa: PTH115 - a Path takes thrice as long
+        if place != self._place or (listening := self._socket) is None:
+            self._begin()
+            self._place, self._version = place, next(self._versions)
+        elif _has_heard(listening):
+            self._version = next(self._versions)
+        return self._version
 
     def _begin(self) -> None:
         assert sys.platform == "linux"

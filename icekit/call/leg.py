@@ -90,6 +90,7 @@ class Leg:
         if restart:
             self.connection.restartIce()
             self.told.clear()
+            self._described = frozenset()
         offer = await self.connection.createOffer()
         created()
         if defer:

@@ -4,6 +4,7 @@ import errno
 import os
 import socket
 import sys
+import threading
 from typing import Any
 
 import pytest
@@ -114,3 +115,24 @@ def test_nobody_tells(broken: str, kernel: type[Kernel], watch: AddressWatch, mo
 def test_on_a_system_that_tells_nothing(watch: AddressWatch, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("icekit.aio.address_watch.sys.platform", "darwin")
     assert watch.version() is None
+
+
+def test_while_another_thread_asks_there_is_no_answer(kernel: type[Kernel], watch: AddressWatch) -> None:
+    first = watch.version()
+    heard: list[int | None] = []
+
+    def other() -> None:
+        heard.append(watch.version())
+
+    def recv(self: Kernel, size: int) -> bytes:
+        if not heard:
+            thread = threading.Thread(target=other)
+            thread.start()
+            thread.join()
+        raise BlockingIOError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Kernel, "recv", recv)
+        assert watch.version() == first
+    assert heard == [None]
+    assert watch.version() == first

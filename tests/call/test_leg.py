@@ -140,3 +140,15 @@ async def test_what_is_not_there_is_not_counted() -> None:
         assert side.leg.checks() == (None, None, None, None)
         assert side.leg.dtls_failure is None
         assert side.leg.silent_kinds == []
+
+
+async def test_a_restart_describes_nothing_of_before() -> None:
+    caller, callee = Side(offers=True), Side(offers=False)
+    async with legs(caller, callee):
+        await callee.leg.take_offer(await caller.leg.make_offer(restart=False, defer=False, created=nothing))
+        answer = await callee.leg.make_answer(nothing)
+        callee.leg.count_local(answer)
+        assert callee.leg.in_description == 1
+        await caller.leg.take_answer(answer)
+        await callee.leg.make_offer(restart=True, defer=True, created=nothing)
+        assert callee.leg.in_description == 0
