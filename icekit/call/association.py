@@ -78,6 +78,9 @@ _RTO_INITIAL: Final = 1.0
 # As libwebrtc's: twice the 200 ms for which most peers keep an acknowledgement back (RFC 9260 §6.2), instead of 1 s;
 # and ICE stops whoever sends in vain (RFC 7675), so that after an outage nobody has to wait for longer.
 _RTO_MIN: Final = 0.4
+# RFC 9260 §6.2: an acknowledgement may be kept back for 200 ms, also by a peer whose last ones came at once; and its
+# clock.
+_KEPT_BACK: Final = 0.22
 _BACKOFF_MAX: Final = 3.0
 
 _State = RTCSctpTransport.State
@@ -203,7 +206,9 @@ class SctpTransport(RTCSctpTransport):
     def _data_rto(self) -> float:
         """RFC 9260 §6.3.1."""
         srtt, variation = self._srtt, self._rttvar
-        return _RTO_INITIAL if srtt is None or variation is None else max(_RTO_MIN, srtt + 4 * variation)
+        if srtt is None or variation is None:
+            return _RTO_INITIAL
+        return max(_RTO_MIN, srtt + max(4 * variation, _KEPT_BACK))
 
     async def _early_data(self, echo: Chunk) -> list[DataChunk]:
         """What fits into one packet with the cookie.

@@ -476,6 +476,34 @@ def test_an_acknowledgement_that_is_held_back_is_waited_for(held_back: float) ->
     simulate(main())
 
 
+@pytest.mark.parametrize("delay", [DELAY, 0.1, 0.15])
+def test_after_many_prompt_acknowledgements_one_that_is_held_back_is_waited_for(delay: float) -> None:
+    """Steady round trips leave no variation, and so nothing for the 200 ms."""
+
+    async def main() -> None:
+        held_back = 0.0
+
+        def fate(name: str, number: int) -> tuple[float, ...]:
+            is_sack = name == "bob" and bob.wire.kinds()[number].startswith("Sack")
+            return (delay + held_back * is_sack,)
+
+        alice, bob = pair(fate)
+        for side in (alice, bob):
+            side.association.round_trip = lambda: 2 * delay
+        channel = alice.channel("chat")
+        await begin(alice, bob, apart=delay)
+        for _ in range(30):
+            await asyncio.sleep(1)
+            channel.send("prompt")
+        await asyncio.sleep(1)
+        held_back, before = 0.2, len(alice.wire.sent)
+        channel.send("late")
+        await asyncio.sleep(3)
+        assert alice.wire.kinds()[before:] == ["DataChunk"]
+
+    simulate(main())
+
+
 @pytest.mark.parametrize("sender", ["alice", "bob"])
 @pytest.mark.parametrize("delay", [0.01, DELAY, 0.15])
 def test_the_loss_of_any_early_packet_costs_one_and_a_half_round_trips_and_of_data_400_ms(
