@@ -6,6 +6,7 @@ import itertools
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -15,7 +16,7 @@ from icekit import attributes as attr
 from icekit.attributes import Item
 from icekit.candidate import Candidate, CandidateType, TcpType
 from icekit.checklist import LocalCandidate
-from icekit.errors import InvalidState
+from icekit.errors import ConfigError, InvalidState
 from icekit.ice import IceAgent, IceConfig
 from icekit.ice_events import (
     DataReceived,
@@ -554,6 +555,22 @@ def test_who_becomes_controlling_nominates_what_is_valid() -> None:
 
 
 # Trickle, early checks and early data.
+
+
+@pytest.mark.parametrize(
+    ("ufrag", "password", "said"),
+    [
+        (b"peer", "p" * 22, "user name fragment is a text .* not bytes"),
+        ("peer", b"secret" * 4, "password is a text .* not bytes"),
+        ("peer", 123, "password is a text .* not int"),
+    ],
+)
+def test_credentials_that_are_no_texts_are_told_and_change_nothing(ufrag: Any, password: Any, said: str) -> None:
+    agent = IceAgent(True, random.Random(1).randbytes)
+    with pytest.raises(ConfigError, match=said) as told:
+        agent.set_remote_credentials(ufrag, password, 0.0)
+    assert "secret" not in str(told.value)
+    agent.set_remote_credentials("peer", "p" * 22, 0.0)
 
 
 def test_checks_before_the_credentials_are_answered_and_remembered() -> None:
