@@ -96,7 +96,7 @@ def read_own_engine(text: str) -> OwnEngine:
         words = tuple(shlex.split(command))
     except ValueError as error:
         raise ConfigError(f"the command of the engine {name} cannot be read: {error}") from None
-    if not words:
+    if not words or not words[0]:
         raise ConfigError(f"the engine {name} has no command: write {name}='COMMAND'")
     return OwnEngine(name, words)
 

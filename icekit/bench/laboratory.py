@@ -86,8 +86,25 @@ class _Pair:
     bench: _Bench
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     programs: tuple[Program, Program] | None = None
+    # Why the caller's program has not started the first time.
+    refusal: ProgramError | None = None
+    was_ready: bool = False
 
     async def start(self) -> tuple[Program, Program]:
+        if self.refusal is not None:
+            # It has half a minute to become ready, which nobody wants to wait for in every run.
+            raise self.refusal
+        try:
+            programs = await self._started()
+        except ProgramError as error:
+            if self.engine in self.bench.own and not self.was_ready:
+                self.refusal = error
+                self.bench.refused(str(error))
+            raise
+        self.was_ready = True
+        return programs
+
+    async def _started(self) -> tuple[Program, Program]:
         if self.programs is None:
             command = engine_of(self.engine, self.bench.own).command()
             one, other = (
@@ -114,7 +131,7 @@ class _Bench:
     def __init__(self, network: Network, orders: Orders) -> None:
         self.nats = (network.a, network.b)
         self.seed = orders.seed
-        self.own = orders.own
+        self.own, self.refused = orders.own, orders.refused
         self._network = network
         self._orders = orders
         self._watch = Watch(servers=())

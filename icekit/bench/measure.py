@@ -26,7 +26,7 @@ class Orders:
 
     ``runs`` of each setting. In the laboratory conditions share the time ``until`` (of ``time.monotonic``): one that
     has had its part gets no more than three runs, and one when all of it is over. ``own``: engines that the caller
-    brings, by name.
+    brings, by name; ``refused`` is told at once, and once, why one of those does not start.
     """
 
     runs: int
@@ -36,6 +36,7 @@ class Orders:
     begins: Callable[[Setting], None] = lambda _: None
     until: float = math.inf
     own: Mapping[str, OwnEngine] = field(default_factory=dict)
+    refused: Callable[[str], None] = lambda _: None
 
 
 def by_condition(settings: Sequence[Setting]) -> list[list[Setting]]:

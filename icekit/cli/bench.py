@@ -149,7 +149,11 @@ def bench(
 def _own_engines(given: Sequence[str]) -> dict[str, OwnEngine]:
     from icekit.bench.engines import read_own_engine
 
-    return {engine.name: engine for engine in (read_own_engine(text) for text in given if "=" in text)}
+    own: dict[str, OwnEngine] = {}
+    for engine in (read_own_engine(text) for text in given if "=" in text):
+        if own.setdefault(engine.name, engine) is not engine:
+            raise ConfigError(f"--engine: two programs are called {engine.name}; give one of them another name")
+    return own
 
 
 def _shares(*, media: Sequence[Any], runs: int, **options: Any) -> list[Share]:
@@ -221,6 +225,7 @@ def _measure(
                     begins=told.begin,
                     until=until,
                     own=own,
+                    refused=lambda reason: typer.echo(reason, err=True),
                 )
                 by_medium = [[item for item in share.settings if item.medium == medium] for medium in ("sim", "lab")]
                 if by_medium[0]:

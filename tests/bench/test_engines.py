@@ -83,6 +83,7 @@ def test_an_engine_of_ones_own() -> None:
         ("=x", "small letters"),
         ("icekit=x", "an engine icekit already"),
         ("mine=", "no command: write mine='COMMAND'"),
+        ("mine='' x", "no command: write mine='COMMAND'"),
         ("mine='x", "cannot be read: No closing quotation"),
     ],
 )

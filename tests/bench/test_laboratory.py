@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections import Counter
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from icekit.bench import laboratory
+from icekit.bench.engines import OwnEngine
 from icekit.bench.laboratory import check
 from icekit.bench.measure import Orders
 from icekit.bench.networks import NETWORKS
 from icekit.bench.samples import Sample, Setting
-from icekit.errors import ConfigError
+from icekit.errors import ConfigError, ProgramError
 from tests.bench.made import sample
 
 SETTING = Setting(engine="icekit", network="host", rtt=0.0, medium="lab")
@@ -57,3 +60,36 @@ async def test_who_gets_how_many_runs(until: float, end: float, runs: int, monke
     # one when the time of all is over.
     assert counts == {"icekit": runs, "aioice": min(2, runs), "wrtc": runs}
     assert [item.setting.engine for item in taken[:6]] == ["icekit", "aioice", "wrtc"] * min(2, runs)
+
+
+async def test_a_program_of_ones_own_that_is_never_ready_is_waited_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    entered: list[str] = []
+
+    class Silent:
+        def __init__(self, name: str, _command: object, *, namespace: object) -> None:
+            self.name = name
+
+        async def __aenter__(self) -> None:
+            entered.append(self.name)
+            raise ProgramError(self.name, "not ready after 30 s")
+
+        async def __aexit__(self, *_exception: object) -> None:
+            pass
+
+    class Lab:
+        clients = (SimpleNamespace(namespace=None), SimpleNamespace(namespace=None))
+
+        def set_links(self, *_links: object) -> None:
+            pass
+
+    monkeypatch.setattr(laboratory, "Program", Silent)
+    taken: list[Sample] = []
+    refused: list[str] = []
+    own = {"mine": OwnEngine("mine", (sys.executable,))}
+    orders = Orders(runs=5, seed=1, take=taken.append, own=own, refused=refused.append)
+    bench: Any = laboratory._Bench(NETWORKS["host"], orders)
+    bench.lab = Lab()
+    await bench.run([([replace(SETTING, engine="mine", rtt=rtt)], math.inf) for rtt in (0.0, 0.05)])
+    assert entered == ["mine", "mine"]
+    assert refused == ["the program mine: not ready after 30 s"]
+    assert [item.failure for item in taken] == refused * 4

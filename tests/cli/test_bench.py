@@ -126,6 +126,7 @@ def test_the_list() -> None:
         (["--engine", "mine=cat"], "mine is no engine of the simulator, which has icekit, "),
         (["--engine", "mine=cat", "--all"], "--all takes every engine and network"),
         (["--engine", "mine="], "the engine mine has no command"),
+        (["--engine", "mine=cat", "--engine", "mine=tac"], "two programs are called mine"),
         (["--network", "home"], "'home' is no network; there are host, "),
         (["--dead", "dns"], "--dead: 'dns' is not known; write stun, turn, interface or none"),
         (["--rtt", "50"], "--rtt: '50' is no time"),
