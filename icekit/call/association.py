@@ -18,6 +18,7 @@ from aiortc import RTCDataChannel, RTCSctpCapabilities, RTCSctpTransport
 from aiortc.rtcsctptransport import (
     DATA_CHANNEL_OPEN,
     SCTP_COMMON_HEADER_LENGTH,
+    SCTP_MAX_INIT_RETRANS,
     SCTP_MAX_PACKET_LENGTH,
     WEBRTC_DCEP,
     BaseInitChunk,
@@ -82,6 +83,9 @@ _RTO_MIN: Final = 0.4
 # clock.
 _KEPT_BACK: Final = 0.22
 _BACKOFF_MAX: Final = 3.0
+# RFC 9260 §16 has eight repetitions of INIT, whose timer begins with a second. Ours begins sooner, and lasts for as
+# long as ICE waits for a peer that says nothing (30 s, RFC 7675 §5.1), and one repetition more.
+_PATIENCE: Final = 30.0 + _BACKOFF_MAX
 
 _State = RTCSctpTransport.State
 
@@ -113,6 +117,7 @@ class SctpTransport(RTCSctpTransport):
         self._least_rtt = 0.0
         # For what is answered at once, INIT and COOKIE ECHO; data may be acknowledged later.
         self._rto = self._opening_rto = _RTO_INITIAL
+        self._patient_until = 0.0
         # The packet with the cookie and data is under way, and the peer's own cookie has come first.
         self._echo_in_doubt = False
         self._echo_wait = 0.0
@@ -171,10 +176,13 @@ class SctpTransport(RTCSctpTransport):
             # The client may not have our last flight of DTLS. aiortc then keeps what comes, and is late with all that
             # follows by as many packets; the client's own INIT goes again soon.
             self._rto = max(self._rto, _RTO_INITIAL)
+        self._patient_until = asyncio.get_running_loop().time() + _PATIENCE
         super()._t1_start(again)
 
     def _t1_expired(self) -> None:
         self._double_rto()
+        if asyncio.get_running_loop().time() < self._patient_until:
+            self._t1_failures = min(self._t1_failures, SCTP_MAX_INIT_RETRANS - 1)
         super()._t1_expired()
 
     def _t3_expired(self) -> None:

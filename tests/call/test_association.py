@@ -420,8 +420,27 @@ def test_channels_close_if_the_cookie_is_never_acknowledged() -> None:
         await begin(alice, bob)
         await asyncio.sleep(1)
         assert (channel.readyState, alice.association.state) == ("open", "connecting")
-        await asyncio.sleep(25)
+        await asyncio.sleep(28)
+        assert alice.association.state == "connecting"
+        await asyncio.sleep(10)
         assert (channel.readyState, alice.association.state) == ("closed", "closed")
+
+    simulate(main())
+
+
+@pytest.mark.parametrize("rtt", [0.0001, RTT, 0.3])
+def test_an_outage_that_ice_survives_ends_no_association(rtt: float) -> None:
+    async def main() -> None:
+        cut = True
+        alice, bob = pair(lambda _name, _number: () if cut else (DELAY,))
+        for side in (alice, bob):
+            side.association.round_trip = lambda: rtt
+        alice.channel("chat")
+        await begin(alice, bob)
+        await asyncio.sleep(29)
+        cut = False
+        await asyncio.sleep(4)
+        assert alice.association.state == bob.association.state == "connected"
 
     simulate(main())
 
