@@ -59,14 +59,20 @@ class Project:
         path.write_text(text)
         path.chmod(0o755)
 
-    def command(self, group: str = "") -> list[str]:
-        script = f'set -euo pipefail; source "$0"; setup {group}; echo ready'
+    def sourcing(self, script: str) -> list[str]:
+        script = f'set -euo pipefail; source "$0"; {script}'
         return ["bash", "-c", script, str(self.root / "scripts" / "setup.bash")]
 
+    def command(self, group: str = "") -> list[str]:
+        return self.sourcing(f"setup {group}; echo ready")
+
     def setup(self, group: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        return self.run(self.command(group), self.environment | environment)
+
+    def run(self, command: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            self.command(group),
-            env=self.environment | environment,
+            command,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
@@ -208,15 +214,8 @@ def newer_python(project: Project) -> str:
 
 
 def setup_libdatachannel(project: Project, **environment: str) -> subprocess.CompletedProcess[str]:
-    script = 'set -euo pipefail; source "$0"; setup_libdatachannel; echo ready'
-    return subprocess.run(
-        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
-        env=project.environment | {"HOME": str(project.programs)} | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    command = project.sourcing("setup_libdatachannel; echo ready")
+    return project.run(command, project.environment | {"HOME": str(project.programs)} | environment)
 
 
 def test_the_stack_with_a_python_of_its_own_is_installed_once(project: Project, newer_python: str) -> None:
@@ -249,15 +248,7 @@ def test_without_a_newer_python_there_is_no_such_stack(project: Project) -> None
 def test_a_home_that_nobody_has_told_is_the_systems(project: Project, home: str | None) -> None:
     environment = {name: value for name, value in project.environment.items() if name != "HOME"}
     environment |= {} if home is None else {"HOME": home}
-    script = 'set -euo pipefail; source "$0"; find_python >/dev/null; printf %s "$HOME"'
-    done = subprocess.run(
-        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    done = project.run(project.sourcing('find_python >/dev/null; printf %s "$HOME"'), environment)
     assert (done.returncode, done.stdout, done.stderr) == (0, pwd.getpwuid(os.getuid()).pw_dir, "")
 
 
@@ -281,20 +272,13 @@ def test_without_uv_one_is_put_into_the_environment_and_does_the_work(project: P
     # No uv of the machine may be found: only what the set-up itself calls is on the path.
     for name in ("bash", "sh", "cat", "cksum", "cp", "chmod", "mkdir", "rm", "rmdir", "dirname", "id", "head", "cut"):
         (project.programs / name).symlink_to(f"/bin/{name}" if Path(f"/bin/{name}").exists() else f"/usr/bin/{name}")
-    script = 'set -euo pipefail; source "$0"; choose_python() { printf %s "$FAKE"; }; setup dev; echo ready'
+    command = project.sourcing('choose_python() { printf %s "$FAKE"; }; setup dev; echo ready')
     environment = project.environment | {
         "PATH": str(project.programs),
         "PYTHON": "",
         "UV": UV,
         "FAKE": str(project.programs / "python3.12"),
     }
-    done = subprocess.run(
-        ["bash", "-c", script, str(project.root / "scripts" / "setup.bash")],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=30,
-    )
+    done = project.run(command, environment)
     assert (done.returncode, done.stdout) == (0, "ready\n"), done.stderr
     assert project.calls() == ["pip install", INSTALL]
