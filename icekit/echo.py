@@ -12,8 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from icekit.binding_response import mapped_address
 from icekit.errors import DecodeError
-from icekit.mapped import mapped_address
 from icekit.net import (
     Address,
     Datagram,

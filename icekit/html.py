@@ -7,8 +7,8 @@ from html import escape
 from importlib.resources import files
 
 from icekit.page import MARKS, TONES, Body, Cell, FindingList, Lines, Page, Table, fix_of
+from icekit.printable import printable
 from icekit.report import Finding
-from icekit.text import printable
 
 
 def html(

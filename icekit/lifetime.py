@@ -18,8 +18,8 @@ from typing import Final
 
 from icekit import attributes as attr
 from icekit.attributes import Item
+from icekit.binding_response import mapped_address
 from icekit.errors import ConfigError, DecodeError
-from icekit.mapped import mapped_address
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.observations import MIN_TRANSMISSIONS, LifetimeTrial
 from icekit.stun import Class, Message, Method, decode

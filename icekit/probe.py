@@ -20,8 +20,8 @@ from typing import Final
 
 from icekit import attributes as attr
 from icekit.attributes import Change, Item
+from icekit.binding_response import is_usable, readable, without_fingerprint
 from icekit.errors import DecodeError
-from icekit.mapped import is_usable, readable, without_fingerprint
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
 from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode

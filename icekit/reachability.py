@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from icekit import attributes as attr
+from icekit.binding_response import mapped_address, readable
 from icekit.errors import DecodeError
-from icekit.mapped import mapped_address, readable
 from icekit.net import (
     Address,
     Datagram,

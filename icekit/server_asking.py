@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
+from icekit.binding_response import is_usable, mapped_address
 from icekit.candidate import Candidate
 from icekit.errors import DecodeError, ErrorResponse, TransactionTimeout
 from icekit.gathering_events import (
@@ -28,7 +29,6 @@ from icekit.gathering_events import (
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.local_candidates import LocalCandidates
 from icekit.local_sockets import LocalSocket
-from icekit.mapped import is_usable, mapped_address
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.pacing import Pacer
 from icekit.resolution import ServerEndpoint

@@ -20,9 +20,9 @@ from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.patience import Patience
-from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
 from icekit.aio.state_readers import StateReaders
+from icekit.aio.usable_candidates import UsableCandidates
 from icekit.candidate import Candidate
 from icekit.errors import ConfigError, IceFailed, InvalidState
 from icekit.gathering_events import (
@@ -128,7 +128,7 @@ class IceConnection:
         self._unusable: list[LocalAddressFailed] = []
         self._gathering_done = False
         self._patience = Patience()
-        self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
+        self._remote = UsableCandidates(self._names, relay_only=self._relay_only)
         self._end_told = False
         self._generation = 0
         self._state_readers = StateReaders()
@@ -370,7 +370,7 @@ class IceConnection:
         self._session.restart(self._now(), self._hosts())
         self._found.clear()
         self._unusable.clear()
-        self._remote = RemoteCandidates(self._names, relay_only=self._relay_only)
+        self._remote = UsableCandidates(self._names, relay_only=self._relay_only)
         self._gathering_done = self._end_told = False
         self._patience = Patience()
         self.remote_username = self.remote_password = None
@@ -440,7 +440,7 @@ class IceConnection:
         self.history.add(now, event)
         self._notify()
 
-    async def _resolve_remote(self, remote: RemoteCandidates, candidate: Candidate) -> None:
+    async def _resolve_remote(self, remote: UsableCandidates, candidate: Candidate) -> None:
         """A name of the peer becomes an address; one that does not resolve delays nobody."""
         resolved = await remote.resolve(candidate)
         # After a restart it belongs to nobody.

@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from icekit.errors import MissingExtra
-from icekit.text import printable
+from icekit.printable import printable
 
 LOOKS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
     {

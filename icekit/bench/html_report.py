@@ -8,9 +8,9 @@ from dataclasses import replace
 from icekit.bench.canvas import style, svg
 from icekit.bench.compare import Comparison
 from icekit.bench.plots import drawings, overviews
+from icekit.bench.result_pages import HEADS, comparison_page, milliseconds, more, results_page, tone_of
 from icekit.bench.samples import Results
 from icekit.bench.summary import Block, blocks, ours_first, summarise
-from icekit.bench.table import HEADS, comparison_page, milliseconds, more, results_page, tone_of
 from icekit.html import html
 from icekit.page import UNKNOWN, Body, Cell, Lines, Page, Section, Table, Tone, table
 

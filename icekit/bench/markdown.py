@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from icekit.bench.plots import overviews
+from icekit.bench.result_pages import WORDS, milliseconds
 from icekit.bench.samples import Header, Phase, Results
 from icekit.bench.summary import Block, Entry, Ratio, blocks, is_ours, ours_first, ratios, summarise
-from icekit.bench.table import WORDS, milliseconds
 from icekit.page import UNKNOWN
 
 SHOWN: Final = (Phase.FIRST_VALID, Phase.MEDIA)

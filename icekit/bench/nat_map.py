@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from icekit.bench.canvas import WIDTH, Box, Drawing, Shape, Text, width_of
 from icekit.bench.networks import read_network
+from icekit.bench.result_pages import WORDS, milliseconds
 from icekit.bench.samples import Phase, Setting
 from icekit.bench.summary import Block, Entry, is_ours, ours_first
-from icekit.bench.table import WORDS, milliseconds
 from icekit.errors import ConfigError
 from icekit.nat_presets import PRESETS
 

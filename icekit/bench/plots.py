@@ -28,6 +28,7 @@ from icekit.bench.canvas import (
     width_of,
 )
 from icekit.bench.nat_map import groups_of_nats, nat_map
+from icekit.bench.result_pages import WORDS, milliseconds, more
 from icekit.bench.samples import Phase, Results, Sample, Setting
 from icekit.bench.summary import (
     ICE_ALONE,
@@ -42,7 +43,6 @@ from icekit.bench.summary import (
     ours_first,
     summarise,
 )
-from icekit.bench.table import WORDS, milliseconds, more
 
 _COLUMNS = 3
 # One engine that needs ten seconds would press all the others into the first millimetre.

@@ -349,8 +349,8 @@ class _Showing:
     def __call__(self, results: Results) -> bool:
         """Print and write; whether something got slower."""
         from icekit.bench.compare import Change, compare
+        from icekit.bench.result_pages import comparison_page, results_page
         from icekit.bench.samples import write_results
-        from icekit.bench.table import comparison_page, results_page
         from icekit.cli import render
 
         comparison = None if self.old is None else compare(self.old, results)

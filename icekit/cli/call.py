@@ -12,7 +12,7 @@ from icekit.cli.command import run
 from icekit.cli.completion import engines
 from icekit.cli.options import Credential, JsonOutput, ServersFile, Username, read_servers, read_value
 from icekit.errors import CallFailed, ConfigError
-from icekit.text import printable
+from icekit.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,8 +10,8 @@ import typer
 
 from icekit.cli.options import JsonOutput, read_value
 from icekit.errors import ConfigError
+from icekit.printable import printable
 from icekit.servers import decode_username, make_credentials
-from icekit.text import printable
 
 app = typer.Typer(
     help="Make and decode time-limited TURN credentials, and tokens for rooms of the signaling server.",

@@ -17,7 +17,7 @@ from icekit.cli.options import (
     read_port_range,
     read_servers,
 )
-from icekit.text import printable
+from icekit.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterator
 
 from icekit.page import MARKS, TONES, Body, Cell, FindingList, Lines, Page, Table, Tone, fix_of
+from icekit.printable import printable
 from icekit.report import Finding, Severity
-from icekit.text import printable
 
 # Only what would become markup where it stands: [2001:db8::1]:3478 stays readable as plain text.
 _SPECIAL = re.compile(r"([\\`*<>|]|(?<!\w)_|_(?!\w)|~(?=~)|\](?=\())")

@@ -142,7 +142,7 @@ def _is_on_this_host(host: str) -> bool:
 async def _probe(
     servers: tuple[IceServer, ...], config: ProberConfig, on_progress: render.Show, probers: list[Prober]
 ) -> ProbeReport:
-    from icekit.aio.local import local_servers
+    from icekit.aio.local_servers import local_servers
     from icekit.aio.prober import Prober
 
     if not config.local:

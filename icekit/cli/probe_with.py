@@ -56,7 +56,7 @@ def probe_with(
 async def _probe(
     channel: Channel, servers: tuple[IceServer, ...], config: ProberConfig, wait: float, on_progress: render.Show
 ) -> TwoSidedReport:
-    from icekit.aio.local import local_servers
+    from icekit.aio.local_servers import local_servers
     from icekit.call.two_sided import TwoSidedConfig, TwoSidedProbe
 
     two_sided = TwoSidedConfig(probe=config, wait=wait)

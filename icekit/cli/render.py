@@ -28,8 +28,8 @@ from icekit.page import (
     fix_of,
     table,
 )
+from icekit.printable import printable
 from icekit.report import Finding, Severity, to_dict
-from icekit.text import printable
 
 # Without a terminal: wide enough for most lines, narrow enough for a mail or a ticket.
 PIPE_WIDTH = 100

@@ -1,4 +1,4 @@
-"""What a peer has told of itself in one generation, and which candidates of it are used."""
+"""The candidates of the peer that are used, of all that it tells in one generation."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ log = logging.getLogger(__name__)
 _MAX_CANDIDATES = 200
 
 
-class RemoteCandidates:
-    """The candidates of the peer until the next restart. ``told`` is all that are used.
+class UsableCandidates:
+    """Takes what the peer tells until the next restart; ``told`` is what is used of it.
 
     ``relay_only``: ours are all relayed. ``ended``: the peer has no more.
     """

@@ -5,8 +5,8 @@ from __future__ import annotations
 import aioice
 import pytest
 
-from icekit.aio.remote_candidates import RemoteCandidates
 from icekit.aio.remote_names import RemoteNames
+from icekit.aio.usable_candidates import UsableCandidates
 from icekit.candidate import Candidate
 
 LINE = "candidate:1 1 udp 2130706431 {} 5000 typ {}"
@@ -16,8 +16,8 @@ def parse(address: str, kind: str = "host") -> Candidate:
     return Candidate.parse(LINE.format(address, kind))
 
 
-def made(*, relay_only: bool = False) -> RemoteCandidates:
-    return RemoteCandidates(RemoteNames(), relay_only=relay_only)
+def made(*, relay_only: bool = False) -> UsableCandidates:
+    return UsableCandidates(RemoteNames(), relay_only=relay_only)
 
 
 def test_both_types_are_taken() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.text import printable
+from icekit.printable import printable
 
 
 @pytest.mark.parametrize(

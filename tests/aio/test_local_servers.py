@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from icekit.aio import local
-from icekit.aio.local import local_servers
+from icekit.aio.local_servers import local_servers
 from icekit.servers import Scheme
 
 
@@ -19,6 +18,6 @@ async def test_stun_and_turn_over_udp_and_tcp_with_a_random_password() -> None:
 
 
 async def test_one_address_is_enough_where_there_is_no_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "_HOSTS", ("127.0.0.1", "203.0.113.77"))
+    monkeypatch.setattr("icekit.aio.local_servers._HOSTS", ("127.0.0.1", "203.0.113.77"))
     async with local_servers() as (stun, turn):
         assert stun.urls[0].port == turn.urls[0].port

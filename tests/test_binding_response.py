@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import Item
-from icekit.mapped import is_usable, mapped_address, readable, without_fingerprint
+from icekit.binding_response import is_usable, mapped_address, readable, without_fingerprint
 from icekit.net import Address
 from icekit.stun import Class, Message, Method, request, success
 

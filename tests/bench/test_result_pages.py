@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from icekit.bench.compare import compare
+from icekit.bench.result_pages import EXPLAINED, HEADS, WORDS, comparison_page, milliseconds, more, results_page
 from icekit.bench.samples import Phase, Results
-from icekit.bench.table import EXPLAINED, HEADS, WORDS, comparison_page, milliseconds, more, results_page
 from icekit.cli.render import print_page
 from icekit.page import Page, Tone
 from tests.bench.made import HEADER, LATE, SETTING, results, sample, some_results, timed

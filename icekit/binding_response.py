@@ -1,4 +1,4 @@
-"""The mapped address of a Binding response, from a server that may be old, careless or hostile."""
+"""What a Binding response says, read with care: the server may be old, careless or hostile."""
 
 from __future__ import annotations
 
