@@ -10,11 +10,11 @@ import asyncio
 import logging
 import ssl
 from collections import deque
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
-from icekit.aio.failures import bind_error, has_no_route, socket_failure, stream_failure
+from icekit.aio.failures import bind_error, socket_failure, stream_failure
 from icekit.aio.timer import Timer
+from icekit.aio.udp import UdpSocket, socket_address
 from icekit.net import (
     UDP,
     Address,
@@ -47,7 +47,6 @@ EventT = TypeVar("EventT")
 # Events that wait for ``events()``; the rest stays in the core, whose own bounds hold.
 _MAX_WAITING = 1024
 _OF_THE_WORLD = frozenset(get_args(WorldEvent))
-_MAX_DATAGRAM = 65_535  # RFC 768
 _LINGER = 0.05  # seconds that ``close`` gives to connections for what they still have to send
 
 
@@ -69,11 +68,13 @@ class Driver(Generic[EventT]):
         self._loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = self._loop.time
         self._ssl_context = ssl_context
-        self._udp: dict[Address, _Udp] = {}
+        self._udp: dict[Address, UdpSocket] = {}
         self._streams: dict[int, _Stream] = {}
         self._stream_by_path: dict[tuple[Address, Address, Transport], _Stream] = {}
         self._servers: dict[Address, asyncio.Server] = {}
         self._tasks: dict[tuple[type, int], asyncio.Task[None]] = {}
+        # Sockets of this host that the core has asked for and heard nothing of.
+        self._opening: set[tuple[type, int]] = set()
         self._accepted = 0
         self._timer = Timer(self._loop)
         self._arming: asyncio.Handle | None = None
@@ -100,12 +101,13 @@ class Driver(Generic[EventT]):
 
     async def opened(self) -> None:
         """Wait until every socket that the core wants on this host is there, or cannot be; for no packet."""
-        while opening := [task for (kind, _), task in self._tasks.items() if kind is not StreamWanted]:
-            await asyncio.wait(opening)
+        while self._opening and not self._closed and self._defect is None:
+            self._changed.clear()
+            await self._changed.wait()
 
     async def bind(self, local: Address) -> Address:
         """Open a UDP socket and return what it is bound to; ConfigError if it cannot be."""
-        udp = _Udp(self, None)
+        udp = UdpSocket(self)
         try:
             await self._loop.create_datagram_endpoint(lambda: udp, local_addr=(local.host, local.port))
         except OSError as error:
@@ -125,7 +127,7 @@ class Driver(Generic[EventT]):
             return _Stream(self, self._accepted, transport, accepted=True)
 
         server = await self._loop.create_server(accept, local.host, local.port, ssl=ssl_context)
-        bound = _address(server.sockets[0].getsockname())
+        bound = socket_address(server.sockets[0].getsockname())
         self._servers[bound] = server
         return bound
 
@@ -196,6 +198,31 @@ class Driver(Generic[EventT]):
 
     # What the sockets call.
 
+    def udp_opened(self, udp: UdpSocket) -> None:
+        """The core may send from it at once: asyncio tells who waits for it two turns of the loop later."""
+        self._udp[udp.local] = udp
+        if udp.id is None:
+            return
+        if self._closed:
+            udp.close()
+            return
+        cast("SocketUser", self.endpoint).socket_opened(udp.id, udp.local, self.now())
+        self._decided(SocketWanted, udp.id)
+
+    def udp_received(self, source: Address, local: Address, data: bytes) -> None:
+        """A datagram for the core."""
+        self._received(source, local, data, UDP)
+
+    def udp_failed(self, udp: UdpSocket, error: OSError) -> None:
+        """An error that belongs to the one peer of a socket."""
+        if udp.connected and udp.id is not None and not self._closed:
+            cast("SocketUser", self.endpoint).socket_failed(udp.id, socket_failure(error), self.now())
+            self._pump()
+
+    def udp_closed(self, udp: UdpSocket) -> None:
+        """It can be bound anew."""
+        self._udp.pop(udp.local, None)
+
     def _received(self, source: Address, destination: Address, data: bytes, transport: Transport) -> None:
         if self._closed:
             return
@@ -237,11 +264,13 @@ class Driver(Generic[EventT]):
     def _do(self, event: WorldEvent) -> None:
         match event:
             case SocketWanted():
+                self._opening.add((SocketWanted, event.id))
                 self._start((SocketWanted, event.id), self._open_socket(event))
             case SocketReleased():
                 if (udp := self._udp.get(event.local)) is not None:
                     udp.close()
             case ListenerWanted():
+                self._opening.add((ListenerWanted, event.id))
                 self._start((ListenerWanted, event.id), self._open_listener(event))
             case ListenerReleased():
                 if (server := self._servers.pop(event.local, None)) is not None:
@@ -287,20 +316,14 @@ class Driver(Generic[EventT]):
             self._loop.call_exception_handler({"message": "icekit: a socket task ended", "exception": error})
 
     async def _open_socket(self, wanted: SocketWanted) -> None:
-        endpoint = cast("SocketUser", self.endpoint)
-        udp = _Udp(self, wanted.id if wanted.remote is not None else None)
+        udp = UdpSocket(self, wanted.id, connected=wanted.remote is not None)
         try:
             await self._loop.create_datagram_endpoint(
                 lambda: udp, local_addr=(wanted.local.host, wanted.local.port), remote_addr=wanted.remote
             )
         except OSError as error:
-            endpoint.socket_failed(wanted.id, socket_failure(error), self.now())
-        else:
-            if self._closed:
-                udp.close()
-                return
-            endpoint.socket_opened(wanted.id, udp.local, self.now())
-        self.hurry()
+            cast("SocketUser", self.endpoint).socket_failed(wanted.id, socket_failure(error), self.now())
+            self._decided(SocketWanted, wanted.id)
 
     async def _open_listener(self, wanted: ListenerWanted) -> None:
         endpoint = cast("ListenerUser", self.endpoint)
@@ -313,13 +336,13 @@ class Driver(Generic[EventT]):
                 self._servers[bound].close()
                 return
             endpoint.listener_opened(wanted.id, bound, self.now())
-        self._pump()
+        self._decided(ListenerWanted, wanted.id)
 
-    def _socket_error(self, id: int, error: OSError) -> None:
-        if self._closed:
-            return
-        cast("SocketUser", self.endpoint).socket_failed(id, socket_failure(error), self.now())
-        self._pump()
+    def _decided(self, kind: type, id: int) -> None:
+        """The core has heard of a socket that it wanted; it may want another one instead."""
+        self._opening.discard((kind, id))
+        self.hurry()
+        self._changed.set()
 
     async def _open_stream(self, wanted: StreamWanted) -> None:
         endpoint = cast("StreamUser", self.endpoint)
@@ -367,59 +390,6 @@ class Driver(Generic[EventT]):
             stream.close()
 
 
-class _Udp(asyncio.DatagramProtocol):
-    def __init__(self, driver: Driver[Any], connected_id: int | None) -> None:
-        self._driver = driver
-        self._connected_id = connected_id
-        self._transport: asyncio.DatagramTransport | None = None
-        self._paused = False
-        self._errors: list[OSError] = []
-        self.local = Address("", 0)
-
-    def connection_made(self, transport: Any) -> None:
-        self._transport = transport
-        if hasattr(transport, "max_size"):
-            # asyncio takes 256 KiB of memory for each datagram, which can cost more than everything else.
-            transport.max_size = _MAX_DATAGRAM
-        self.local = _address(transport.get_extra_info("sockname"))
-        self._driver._udp[self.local] = self
-
-    def datagram_received(self, data: bytes, addr: Any) -> None:
-        self._driver._received(_address(addr), self.local, data, UDP)
-
-    def error_received(self, exc: Exception) -> None:
-        log.debug("! %s: %s", self.local, exc)
-        if not isinstance(exc, OSError):
-            return
-        self._errors = [exc]
-        if self._connected_id is not None:
-            self._driver._socket_error(self._connected_id, exc)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._driver._udp.pop(self.local, None)
-
-    def pause_writing(self) -> None:
-        self._paused = True
-
-    def resume_writing(self) -> None:
-        self._paused = False
-
-    def send(self, data: bytes, destination: Address) -> bool:
-        """Send; False if the system has no route for this datagram."""
-        assert self._transport is not None
-        # The system takes no more: what it would do with more is to drop it.
-        if not self._paused and not self._transport.is_closing():
-            # What the system says before sendto() returns is about the datagram that it was given.
-            self._errors.clear()
-            self._transport.sendto(data, None if self._connected_id is not None else destination)
-            return not self._errors or not has_no_route(self._errors[0])
-        return True
-
-    def close(self) -> None:
-        assert self._transport is not None
-        self._transport.close()
-
-
 class _Stream(asyncio.Protocol):
     def __init__(self, driver: Driver[Any], id: int, kind: Transport, *, accepted: bool) -> None:
         self._driver = driver
@@ -435,8 +405,8 @@ class _Stream(asyncio.Protocol):
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.local = _address(transport.get_extra_info("sockname"))
-        self.remote = _address(transport.get_extra_info("peername"))
+        self.local = socket_address(transport.get_extra_info("sockname"))
+        self.remote = socket_address(transport.get_extra_info("peername"))
         if self._accepted:
             driver = self._driver
             if driver._closed:
@@ -490,8 +460,3 @@ class _Stream(asyncio.Protocol):
         """Drop the connection with what it has to send."""
         if self.transport is not None:
             self.transport.abort()
-
-
-@lru_cache(maxsize=1024)  # data comes again and again from the same few
-def _address(name: tuple[Any, ...]) -> Address:
-    return Address(name[0], name[1])

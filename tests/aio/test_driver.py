@@ -213,6 +213,42 @@ async def test_sockets_that_the_core_asks_for() -> None:
         assert await driver.bind(local) == local
 
 
+async def test_opened_waits_for_another_socket_where_the_first_cannot_be() -> None:
+    class Stubborn(Core):
+        def socket_failed(self, id: int, failure: SocketFailure, now: float) -> None:
+            super().socket_failed(id, failure, now)
+            self.events.append(SocketWanted(id, ANY))
+
+    core = Stubborn()
+    driver: Driver[Any] = Driver(core)
+    try:
+        taken = await driver.bind(ANY)
+        core.events = [SocketWanted(1, taken), SocketWanted(2, ANY), ListenerWanted(2, ANY), ListenerWanted(3, ANY)]
+        driver.wake()
+        async with asyncio.timeout(10):
+            await driver.opened()
+        assert sorted(call[:2] for call in core.calls) == [
+            ("listener_opened", 2),
+            ("listener_opened", 3),
+            ("socket_failed", 1),
+            ("socket_opened", 1),
+            ("socket_opened", 2),
+        ]
+    finally:
+        await driver.close()
+
+
+async def test_nobody_waits_for_the_sockets_of_a_closed_driver() -> None:
+    async with driven() as (core, driver):
+        core.events = [SocketWanted(1, ANY)]
+        driver.wake()
+        waiting = asyncio.ensure_future(driver.opened())
+        await asyncio.sleep(0)
+        await driver.close()
+        async with asyncio.timeout(10):
+            await waiting
+
+
 async def test_icmp_on_a_connected_socket() -> None:
     async with driven() as (core, driver):
         nobody = closed_port(socket.SOCK_DGRAM)
