@@ -57,9 +57,11 @@ COUNTS = {"Binding": 8000, "allocations": 600, "relayed": 12000}
 async def serve() -> None:
     """Our server, as ``icekit serve`` runs it, but for the limit of requests of one network."""
     from icekit.aio.server import serve
-    from icekit.server import ServerConfig, TurnConfig
+    from icekit.server import ServerConfig, TurnServerConfig
 
-    turn = TurnConfig(users={USER: PASSWORD}, relay_ipv4=HOST, allow_peers=("127.0.0.0/8",), relay_ports=RELAY_PORTS)
+    turn = TurnServerConfig(
+        users={USER: PASSWORD}, relay_ipv4=HOST, allow_peers=("127.0.0.0/8",), relay_ports=RELAY_PORTS
+    )
     config = ServerConfig(turn=turn, rate=1e9, burst=1e9)
     async with serve(config, hosts=[HOST], ports=(0,), tcp=False) as server:
         print(json.dumps(server.udp[0].port), flush=True)

@@ -31,7 +31,7 @@ from icekit.aio.server import serve
 from icekit.bench.limit import Oracle, formulas
 from icekit.errors import SimulationTimeLimit
 from icekit.ice import IceConfig
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Host, Internet, Link
 from tests.ice_world import IceWorld, Network
 
@@ -177,7 +177,7 @@ async def _call(server: Host, alice: Host, bob: Host, s: float, skew: float, opt
 
 
 async def _serve(host: str, ready: asyncio.Future[None]) -> None:
-    turn = TurnConfig(users={"alice": "secret"}, relay_ipv4=host)
+    turn = TurnServerConfig(users={"alice": "secret"}, relay_ipv4=host)
     async with serve(ServerConfig(turn=turn, rate=1e6, burst=1e6), hosts=[host], ports=(3478,), tcp=False):
         ready.set_result(None)
         await asyncio.Event().wait()

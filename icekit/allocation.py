@@ -16,7 +16,7 @@ from icekit.net import Address, SocketReleased, SocketWanted, Transport, canonic
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class TurnConfig:
+class TurnServerConfig:
     """What the relay does and for whom. Times in seconds."""
 
     # Name of the realm, also in the keys (RFC 8489 §9.2).

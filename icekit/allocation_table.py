@@ -17,7 +17,7 @@ from icekit.allocation import (
     Opening,
     Relay,
     Reservation,
-    TurnConfig,
+    TurnServerConfig,
     TurnServerEvent,
     family_of,
 )
@@ -40,7 +40,7 @@ class AllocationTable:
 
     def __init__(
         self,
-        config: TurnConfig,
+        config: TurnServerConfig,
         *,
         token_bytes: TokenBytes,
         emit: Callable[[TurnServerEvent], None],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterable, Iterator
 
-from icekit.allocation import TurnConfig
+from icekit.allocation import TurnServerConfig
 from icekit.errors import ConfigError
 
 # What our server refuses as a peer by itself (``admission.PeerPolicy``) and coturn does not.
@@ -16,7 +16,7 @@ _DENIED = (
 
 
 def coturn_config(
-    turn: TurnConfig | None,
+    turn: TurnServerConfig | None,
     *,
     hosts: Iterable[str],
     port: int,
@@ -46,7 +46,7 @@ def coturn_config(
     return "\n".join(lines) + "\n"
 
 
-def _turn(turn: TurnConfig) -> Iterator[str]:
+def _turn(turn: TurnServerConfig) -> Iterator[str]:
     if turn.users and turn.secret:
         raise ConfigError("coturn takes users or a shared secret, not both: leave one out")
     yield f"realm={_word('realm', turn.realm)}"

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from icekit.admission import Counters, RateLimit, Request, TokenBytes, answer_budget, encode_within
-from icekit.allocation import AllocationCreated, AllocationDeleted, Deletion, TurnConfig
+from icekit.allocation import AllocationCreated, AllocationDeleted, Deletion, TurnServerConfig
 from icekit.attributes import SOFTWARE, Item
 from icekit.errors import ConfigError, DecodeError
 from icekit.net import (
@@ -43,7 +43,7 @@ __all__ = [
     "Server",
     "ServerConfig",
     "ServerEvent",
-    "TurnConfig",
+    "TurnServerConfig",
 ]
 
 ServerEvent = SocketWanted | SocketReleased | StreamReleased | AllocationCreated | AllocationDeleted
@@ -57,7 +57,7 @@ class ServerConfig:
     """What the server offers and how much it takes. Times in seconds."""
 
     # TURN, or None for a server that only answers Binding.
-    turn: TurnConfig | None = None
+    turn: TurnServerConfig | None = None
     # SOFTWARE of answers (RFC 8489 §14.14); "" leaves it out.
     software: str = "icekit"
     # Longest PADDING of an answer, in bytes: the MTU of the outgoing interface (RFC 5780 §7.6).

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from struct import Struct
 
 from icekit.admission import Authenticator, Counters, Identity, PeerPolicy, Request, TokenBytes
-from icekit.allocation import Allocation, Channel, Deletion, Relay, TurnConfig, TurnServerEvent, family_of
+from icekit.allocation import Allocation, Channel, Deletion, Relay, TurnServerConfig, TurnServerEvent, family_of
 from icekit.allocation_table import AllocationTable
 from icekit.attributes import (
     ADDITIONAL_ADDRESS_FAMILY,
@@ -63,7 +63,7 @@ class TurnServer:
 
     def __init__(
         self,
-        config: TurnConfig,
+        config: TurnServerConfig,
         *,
         token_bytes: TokenBytes,
         unix_offset: float,

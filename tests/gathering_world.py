@@ -26,7 +26,7 @@ from icekit.net import (
 )
 from icekit.network_config import NetworkConfig
 from icekit.resolution import ServerEndpoint
-from icekit.server import Server, ServerConfig, TurnConfig
+from icekit.server import Server, ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 
 STUN = Address("203.0.113.10", 3478)
@@ -50,7 +50,9 @@ def endpoint(url: str, address: Address, transport: Transport | None = None) -> 
 
 
 def turn_server() -> Server:
-    config = TurnConfig(users=dict([USER]), relay_ipv4=TURN.host, relay_ipv6=TURN_IPV6.host, relay_ports=(50000, 50999))
+    config = TurnServerConfig(
+        users=dict([USER]), relay_ipv4=TURN.host, relay_ipv6=TURN_IPV6.host, relay_ports=(50000, 50999)
+    )
     return Server(ServerConfig(turn=config, rate=10000, burst=10000), token_bytes=random.Random(9).randbytes)
 
 

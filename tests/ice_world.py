@@ -25,7 +25,7 @@ from icekit.net import (
     Transport,
 )
 from icekit.resolution import ServerEndpoint
-from icekit.server import Server, ServerConfig, TurnConfig
+from icekit.server import Server, ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.session import IceSession
 
@@ -137,7 +137,7 @@ class IceWorld:
         self.hidden = "nothing"
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._count = 0
-        turn = TurnConfig(users=dict([CREDENTIAL]), relay_ipv4=RELAY_HOST, relay_ports=(50000, 59999))
+        turn = TurnServerConfig(users=dict([CREDENTIAL]), relay_ipv4=RELAY_HOST, relay_ports=(50000, 59999))
         self.server = Server(ServerConfig(turn=turn, rate=1e6, burst=1e6), token_bytes=random.Random(9).randbytes)
         self.server.add_local_address(SERVER)
         self.server.add_local_address(TURN_SERVER)

@@ -48,14 +48,14 @@ from icekit.stun import (
     request,
     userhash,
 )
-from tests.turn_client import CLIENT, REALM_NAME, SERVER, Client, World, turn_config
+from tests.turn_client import CLIENT, REALM_NAME, SERVER, Client, World, turn_server_config
 
 UDP = REQUESTED_TRANSPORT(17)
 NEXT = Address(CLIENT.host, CLIENT.port + 1)
 
 
 def test_the_first_answer_is_a_challenge() -> None:
-    answer = Client(World(turn_config())).challenge()
+    answer = Client(World(turn_server_config())).challenge()
     assert answer.error() == ErrorCode(401, "Unauthenticated")
     assert answer.get(REALM) == REALM_NAME
     assert answer.get(NONCE)
@@ -86,7 +86,7 @@ ALICE, REALM_ITEM = USERNAME("alice"), REALM(REALM_NAME)
     ],
 )
 def test_authentication(items: tuple[Item | str, ...], password: str, expected: int) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     real = tuple(NONCE(client.nonce) if isinstance(item, str) else item for item in items)
@@ -100,7 +100,7 @@ def test_authentication(items: tuple[Item | str, ...], password: str, expected: 
 
 
 def test_a_nonce_grows_old() -> None:
-    world = World(turn_config(nonce_lifetime=100.0))
+    world = World(turn_server_config(nonce_lifetime=100.0))
     client = Client(world)
     client.challenge()
     world.run_until(1099.0)
@@ -115,7 +115,7 @@ def test_a_nonce_grows_old() -> None:
 
 
 def test_a_nonce_is_of_no_use_to_another_client() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client, other = Client(world), Client(world, source=NEXT)
     client.challenge()
     other.nonce = client.nonce
@@ -126,7 +126,7 @@ def test_a_nonce_is_of_no_use_to_another_client() -> None:
     ("expires_at", "seconds", "expected"), [(1_700_001_010, 0, 0), (1_700_001_010, 11, 401), (1_700_001_000, 0, 401)]
 )
 def test_time_limited_credentials(expires_at: int, seconds: int, expected: int) -> None:
-    world = World(turn_config(users={}, secret="top"), unix_offset=1_700_000_000.0)
+    world = World(turn_server_config(users={}, secret="top"), unix_offset=1_700_000_000.0)
     username, password = make_credentials("top", "carol", expires_at)
     world.run_until(1000.0 + seconds)
     client = Client(world, username=username, password=password)
@@ -139,7 +139,7 @@ def test_time_limited_credentials(expires_at: int, seconds: int, expected: int) 
     "username", ["carol", "carol:1700009999", "x:y", ":", "", "9" * 12 + ":carol", "١٢٣:carol", "1700009999:\u0378"]
 )
 def test_names_without_a_time_are_nobody(username: str) -> None:
-    world = World(turn_config(users={}, secret="top"), unix_offset=1_700_000_000.0)
+    world = World(turn_server_config(users={}, secret="top"), unix_offset=1_700_000_000.0)
     client = Client(world, username="1:carol", password=rest_password("top", username))
     client.challenge()
     client.username = username
@@ -159,7 +159,7 @@ BOTH_ALGORITHMS = ((PasswordAlgorithm.SHA256, b""), (PasswordAlgorithm.MD5, b"")
 @pytest.mark.parametrize("algorithm", list(PasswordAlgorithm))
 @pytest.mark.parametrize("integrity", list(Integrity))
 def test_password_algorithms(name: Item, algorithm: PasswordAlgorithm, integrity: Integrity) -> None:
-    world = World(turn_config(password_algorithms=True))
+    world = World(turn_server_config(password_algorithms=True))
     client = Client(world)
     challenge = client.challenge()
     assert challenge.get(PASSWORD_ALGORITHMS) == BOTH_ALGORITHMS
@@ -190,7 +190,7 @@ def test_password_algorithms(name: Item, algorithm: PasswordAlgorithm, integrity
     ],
 )
 def test_tampering_with_the_algorithms_is_400(items: tuple[Item, ...]) -> None:
-    client = Client(World(turn_config(password_algorithms=True)))
+    client = Client(World(turn_server_config(password_algorithms=True)))
     client.challenge()
     answer = client.ask(Method.ALLOCATE, UDP, *items)
     assert answer.error().code == 400
@@ -198,7 +198,7 @@ def test_tampering_with_the_algorithms_is_400(items: tuple[Item, ...]) -> None:
 
 def test_an_unknown_hash_is_nobody_and_without_the_mechanism_unknown() -> None:
     for switched_on in (True, False):
-        client = Client(World(turn_config(password_algorithms=switched_on)))
+        client = Client(World(turn_server_config(password_algorithms=switched_on)))
         client.challenge()
         message = request(Method.ALLOCATE, bytes(12), UDP, USERHASH(bytes(32)), REALM_ITEM, NONCE(client.nonce))
         (data,) = client.exchange(message.encode(client.key))
@@ -287,7 +287,7 @@ def test_answer_budget(host: str, budget: int) -> None:
 def test_a_challenge_is_at_most_two_and_a_half_times_the_request(
     realm: str, size: int, algorithms: bool, v6: bool
 ) -> None:
-    world = World(turn_config(realm=realm, password_algorithms=algorithms))
+    world = World(turn_server_config(realm=realm, password_algorithms=algorithms))
     source = Address("2001:db8::5" if v6 else "203.0.113.5", 5)
     data = request(Method.ALLOCATE, bytes(12), SOFTWARE("s" * size)).encode()
     headers = 48 if v6 else 28
@@ -298,7 +298,7 @@ def test_a_challenge_is_at_most_two_and_a_half_times_the_request(
 
 
 def test_a_secret_is_in_no_text() -> None:
-    config = turn_config(secret="top-secret")
+    config = turn_server_config(secret="top-secret")
     identity = Identity("alice", "alice", long_term_key("alice", "r", "secret"))
     assert "secret" not in repr(config).replace("secret=", "")
     assert "hunter2" not in repr(config)

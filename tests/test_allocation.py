@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from icekit.admission import Identity, Request
-from icekit.allocation import Allocation, Channel, Relay, TurnConfig, family_of
+from icekit.allocation import Allocation, Channel, Relay, TurnServerConfig, family_of
 from icekit.errors import ConfigError
 from icekit.net import Transport
 from icekit.stun import Method, long_term_key, request
@@ -30,7 +30,7 @@ from tests.turn_client import CLIENT, PEER, SERVER
 def test_a_configuration_that_cannot_be(changes: dict[str, object], message: str) -> None:
     values: dict[str, object] = {"users": {"alice": "secret"}, "relay_ipv4": "127.0.0.1", **changes}
     with pytest.raises(ConfigError, match=message):
-        TurnConfig(**values)  # type: ignore[arg-type]
+        TurnServerConfig(**values)  # type: ignore[arg-type]
 
 
 def test_what_has_expired_is_forgotten() -> None:

@@ -9,7 +9,7 @@ from icekit.allocation import Allocation, Deletion, TurnServerEvent
 from icekit.allocation_table import AllocationTable
 from icekit.net import Address, SocketFailure, SocketReleased, SocketWanted, Transport
 from icekit.stun import Method, long_term_key, request
-from tests.turn_client import SERVER, turn_config
+from tests.turn_client import SERVER, turn_server_config
 
 
 def table(
@@ -18,7 +18,7 @@ def table(
     events: list[TurnServerEvent] = []
     done: list[Allocation] = []
     made = AllocationTable(
-        turn_config(relay_ports=(50000, 50007), **changes),
+        turn_server_config(relay_ports=(50000, 50007), **changes),
         token_bytes=random,
         emit=events.append,
         completed=lambda allocation, now: done.append(allocation),

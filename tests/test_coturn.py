@@ -6,7 +6,7 @@ import pytest
 
 from icekit.coturn import coturn_config
 from icekit.errors import ConfigError
-from icekit.server import TurnConfig
+from icekit.server import TurnServerConfig
 
 HEAD = """\
 # Made by icekit serve --coturn-config, for coturn 4.6
@@ -23,7 +23,7 @@ def test_stun_only() -> None:
 
 
 def test_turn() -> None:
-    turn = TurnConfig(
+    turn = TurnServerConfig(
         users={"alice": "secret", "bob": "a:b"},
         realm="example.org",
         relay_ipv4="10.0.0.5",
@@ -72,7 +72,7 @@ allowed-peer-ip=192.168.1.1
 
 @pytest.mark.parametrize("peers", ["127.0.0.0/8", "127.0.0.1", "::1", "0.0.0.0/0"])
 def test_loopback_peers_have_a_switch_of_their_own(peers: str) -> None:
-    turn = TurnConfig(secret="top", relay_ipv4="127.0.0.1", allow_peers=(peers,))
+    turn = TurnServerConfig(secret="top", relay_ipv4="127.0.0.1", allow_peers=(peers,))
     text = coturn_config(turn, hosts=["127.0.0.1"], port=1, alternate_port=2)
     assert "\nallow-loopback-peers\n" in text
     assert "\nuse-auth-secret\nstatic-auth-secret=top\n" in text
@@ -91,7 +91,7 @@ def test_loopback_peers_have_a_switch_of_their_own(peers: str) -> None:
     ],
 )
 def test_what_the_file_cannot_hold(changes: dict[str, object], what: str) -> None:
-    turn = TurnConfig(relay_ipv4="127.0.0.1", **changes)  # type: ignore[arg-type]
+    turn = TurnServerConfig(relay_ipv4="127.0.0.1", **changes)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=what) as caught:
         coturn_config(turn, hosts=["127.0.0.1"], port=1, alternate_port=2)
     assert "sec#ret" not in str(caught.value)

@@ -42,7 +42,7 @@ from icekit.stages import TurnStages
 from icekit.stun import ChannelData, Class, Message, Method, decode, failure, is_stun, long_term_key, request
 from icekit.transaction import LongTermCredential
 from icekit.turn import TurnAllocation
-from tests.turn_client import turn_config
+from tests.turn_client import turn_server_config
 
 HOST = "192.0.2.1"
 LOCAL = Address(HOST, 5000)
@@ -109,7 +109,7 @@ def session() -> Any:
 
 
 def server(*, relays: bool) -> Any:
-    core = Server(ServerConfig(turn=turn_config() if relays else None), token_bytes=source())
+    core = Server(ServerConfig(turn=turn_server_config() if relays else None), token_bytes=source())
     core.add_local_address(LOCAL)
     core.add_local_address(LOCAL, Transport.TCP)
     core.stream_accepted(-1, Transport.TCP, LOCAL, SERVER, 0.0)

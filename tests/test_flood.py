@@ -10,7 +10,7 @@ from collections.abc import Callable
 from icekit.attributes import CHANNEL_NUMBER, NONCE, REQUESTED_TRANSPORT, XOR_PEER_ADDRESS
 from icekit.net import Address
 from icekit.stun import Class, Method, decode, indication, request
-from tests.turn_client import CLIENT, PEER, Client, World, turn_config
+from tests.turn_client import CLIENT, PEER, Client, World, turn_server_config
 
 UDP = REQUESTED_TRANSPORT(17)
 PACKETS = 500
@@ -34,7 +34,7 @@ def spoofed(number: int) -> Address:
 
 
 def test_a_flood_of_first_requests_keeps_nothing_but_the_bounded_table_of_rates() -> None:
-    world = World(turn_config(), rate=1.0, burst=1.0, rate_table_size=64)
+    world = World(turn_server_config(), rate=1.0, burst=1.0, rate_table_size=64)
     asked = [request(Method.ALLOCATE, number.to_bytes(12), UDP).encode() for number in range(PACKETS)]
     answers = Counter[int]()
 
@@ -54,7 +54,7 @@ def test_a_flood_of_first_requests_keeps_nothing_but_the_bounded_table_of_rates(
 
 
 def test_a_flood_of_nonces_is_told_from_ours_without_remembering_any() -> None:
-    world = World(turn_config(), rate=1e6, burst=1e6, rate_table_size=64)
+    world = World(turn_server_config(), rate=1e6, burst=1e6, rate_table_size=64)
     honest = Client(world)
     honest.allocate()
     before = world.server.counters.answered
@@ -79,7 +79,7 @@ def test_a_flood_of_nonces_is_told_from_ours_without_remembering_any() -> None:
 
 
 def test_a_flood_of_wrong_passwords_costs_its_sender_tokens() -> None:
-    world = World(turn_config(), rate=1.0, burst=100.0)
+    world = World(turn_server_config(), rate=1.0, burst=100.0)
     forger = Client(world, password="guessed", source=Address("203.0.113.6", 9))
     forger.challenge()
     honest = Client(world, source=Address("198.18.0.1", 9))
@@ -93,7 +93,7 @@ def test_a_flood_of_wrong_passwords_costs_its_sender_tokens() -> None:
 
 
 def test_a_user_who_allocates_without_end_gets_what_one_user_may_have() -> None:
-    world = World(turn_config(max_allocations_per_user=10, max_allocations=15), rate=1e6, burst=1e6)
+    world = World(turn_server_config(max_allocations_per_user=10, max_allocations=15), rate=1e6, burst=1e6)
     greedy = [Client(world, source=Address("203.0.113.7", port)) for port in range(1000, 1300)]
     codes = Counter[int]()
 
@@ -119,7 +119,7 @@ def test_a_user_who_allocates_without_end_gets_what_one_user_may_have() -> None:
 
 
 def test_allocations_whose_sockets_do_not_open_count_like_others() -> None:
-    world = World(turn_config(max_allocations_per_user=10), rate=1e6, burst=1e6)
+    world = World(turn_server_config(max_allocations_per_user=10), rate=1e6, burst=1e6)
     world.open_sockets = False
     codes = Counter[int]()
     for port in range(1000, 1200):
@@ -133,7 +133,7 @@ def test_allocations_whose_sockets_do_not_open_count_like_others() -> None:
 
 
 def test_permissions_and_channels_of_one_allocation_are_bounded() -> None:
-    world = World(turn_config(max_permissions=20, max_channels=10), rate=1e6, burst=1e6)
+    world = World(turn_server_config(max_permissions=20, max_channels=10), rate=1e6, burst=1e6)
     client = Client(world)
     client.allocate()
     codes = Counter[int]()
@@ -151,7 +151,7 @@ def test_permissions_and_channels_of_one_allocation_are_bounded() -> None:
 
 
 def test_what_nobody_asked_for_is_counted_and_goes_nowhere() -> None:
-    world = World(turn_config(), rate=1e6, burst=1e6)
+    world = World(turn_server_config(), rate=1e6, burst=1e6)
     client = Client(world)
     relayed = client.allocate()
     before = world.server.counters.to_dict()

@@ -23,9 +23,9 @@ from icekit.attributes import (
 )
 from icekit.errors import ConfigError
 from icekit.net import Address, Datagram, SocketFailure, StreamFailure, Transport
-from icekit.server import AllocationDeleted, Deletion, Server, ServerConfig, TurnConfig
+from icekit.server import AllocationDeleted, Deletion, Server, ServerConfig, TurnServerConfig
 from icekit.stun import ChannelData, Class, Message, Method, decode, indication, request
-from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_config
+from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_server_config
 
 UDP = REQUESTED_TRANSPORT(17)
 BINDING = request(Method.BINDING, bytes(12)).encode()
@@ -65,19 +65,19 @@ def test_without_turn_there_is_silence() -> None:
     ],
 )
 def test_what_is_dropped_is_counted(data: bytes, counter: str) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     assert world.receive(data) == []
     assert {name: number for name, number in world.server.counters.to_dict().items() if number} == {counter: 1}
 
 
 def test_a_binding_indication_is_a_keepalive() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     assert world.receive(indication(Method.BINDING, bytes(12)).encode()) == []
     assert not any(world.server.counters.to_dict().values())
 
 
 def test_rate_limit_before_authentication() -> None:
-    world = World(turn_config(), rate=1.0, burst=5.0)
+    world = World(turn_server_config(), rate=1.0, burst=5.0)
     assert sum(len(world.receive(ALLOCATE, Address("203.0.113.5", port))) for port in range(1, 21)) == 5
     assert len(world.receive(ALLOCATE, Address("203.0.114.5", 1))) == 1
     assert world.server.counters.rate_limited == 15
@@ -86,7 +86,7 @@ def test_rate_limit_before_authentication() -> None:
 
 
 def test_rate_limit_does_not_touch_who_has_authenticated() -> None:
-    world = World(turn_config(), rate=1.0, burst=2.0)
+    world = World(turn_server_config(), rate=1.0, burst=2.0)
     client = Client(world)
     client.allocate()
     assert all(client.ask(Method.REFRESH).message_class is Class.SUCCESS for _ in range(50))
@@ -119,7 +119,7 @@ def test_before_authentication_nothing_is_amplified_and_nothing_kept(
     fingerprint: bool,
     source: Address,
 ) -> None:
-    world = World(turn_config(relay_ipv6="2001:db8::1", realm="a rather long realm.example.org"))
+    world = World(turn_server_config(relay_ipv6="2001:db8::1", realm="a rather long realm.example.org"))
     for host in ("198.51.100.1", "198.51.100.2"):
         for port in (3478, 3479):
             world.server.add_local_address(Address(host, port))
@@ -136,7 +136,7 @@ def test_before_authentication_nothing_is_amplified_and_nothing_kept(
 
 
 def test_streams_are_bounded_and_idle_ones_end() -> None:
-    world = World(turn_config(), max_streams=2, stream_idle=30.0)
+    world = World(turn_server_config(), max_streams=2, stream_idle=30.0)
     sources = [Address("203.0.113.5", port) for port in (1, 2, 3)]
     for number, source in enumerate(sources):
         world.server.stream_accepted(-1 - number, Transport.TCP, SERVER, source, world.now)
@@ -159,7 +159,7 @@ def test_streams_are_bounded_and_idle_ones_end() -> None:
 
 
 def test_a_stream_ends_with_its_framing() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     world.server.stream_accepted(-1, Transport.TCP, SERVER, CLIENT, world.now)
     assert world.receive(b"\x16\x03\x01\x02\x00\x01", transport=Transport.TCP) == []
     assert world.hung_up == [-1]
@@ -169,7 +169,7 @@ def test_a_stream_ends_with_its_framing() -> None:
 
 
 def test_an_allocation_ends_with_its_stream() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     world.server.stream_accepted(-1, Transport.TLS, SERVER, CLIENT, world.now)
     Client(world, transport=Transport.TLS).allocate()
     world.server.stream_closed(-1, StreamFailure.RESET, world.now)
@@ -179,7 +179,7 @@ def test_an_allocation_ends_with_its_stream() -> None:
 
 
 def test_udp_and_tcp_from_the_same_port_are_two_clients() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     world.server.stream_accepted(-1, Transport.TCP, SERVER, CLIENT, world.now)
     Client(world).allocate()
     Client(world, transport=Transport.TCP).allocate()
@@ -187,7 +187,7 @@ def test_udp_and_tcp_from_the_same_port_are_two_clients() -> None:
 
 
 def test_close() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     client.ask(Method.ALLOCATE, UDP, EVEN_PORT(True))
@@ -224,7 +224,7 @@ class AnyInput(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        config = turn_config(
+        config = turn_server_config(
             relay_ipv6="2001:db8::1",
             relay_ports=(50000, 50015),
             max_allocations=6,
@@ -344,7 +344,7 @@ TestAnyInput.settings = settings(
 
 
 def test_a_packet_costs_one_datagram_in_and_one_out() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     relayed = client.allocate()
     client.ask(Method.CHANNEL_BIND, CHANNEL_NUMBER(0x4000), XOR_PEER_ADDRESS(PEER))
@@ -359,4 +359,4 @@ def test_a_packet_costs_one_datagram_in_and_one_out() -> None:
 
 def test_a_turn_server_has_users_and_a_host() -> None:
     with pytest.raises(ConfigError, match="credentials"):
-        TurnConfig(relay_ipv4="127.0.0.1")
+        TurnServerConfig(relay_ipv4="127.0.0.1")

@@ -31,7 +31,7 @@ from icekit.net import (
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
 from icekit.report import StageName, StageResult, TurnReport
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Host, Internet, Link
 from icekit.stage_allocations import StageAllocations
 from icekit.stage_record import StagePassed, TurnTested
@@ -53,8 +53,8 @@ class Result:
     left: int = 0
 
 
-def turn(address: str = SERVER) -> TurnConfig:
-    return TurnConfig(users={"alice": "secret"}, relay_ipv4=address)
+def turn(address: str = SERVER) -> TurnServerConfig:
+    return TurnServerConfig(users={"alice": "secret"}, relay_ipv4=address)
 
 
 async def serving(config: ServerConfig, host: str = SERVER, cores: list[Any] | None = None) -> None:

@@ -48,7 +48,7 @@ from icekit.turn_events import (
     Step,
     TurnEvent,
 )
-from tests.turn_client import World, turn_config
+from tests.turn_client import World, turn_server_config
 
 LOCAL = Address("192.0.2.1", 5000)
 SERVER = Address("198.51.100.1", 3478)
@@ -979,7 +979,7 @@ class Wire:
     """An allocation and ``icekit.server`` with nothing between them; the peer's datagrams are collected."""
 
     def __init__(self, transport: Transport = Transport.UDP, **server: object) -> None:
-        self.world = World(turn_config(**server))
+        self.world = World(turn_server_config(**server))
         self.core = TurnAllocation(
             SERVER, transport, LongTermCredential("alice", "secret"), random.Random(2).randbytes, local=LOCAL
         )

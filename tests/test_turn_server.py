@@ -24,7 +24,7 @@ from icekit.attributes import (
 from icekit.net import Address, Datagram, Transport
 from icekit.server import AllocationCreated, AllocationDeleted, Deletion
 from icekit.stun import ChannelData, Class, Message, Method, decode, indication
-from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_config
+from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_server_config
 
 UDP = REQUESTED_TRANSPORT(17)
 TOKEN = RESERVATION_TOKEN(b"no token")
@@ -49,7 +49,7 @@ def send(client: Client, peer: Address, data: bytes, *items: Item) -> list[Datag
 
 
 def test_an_allocation_in_full() -> None:
-    world = World(turn_config(), software="")
+    world = World(turn_server_config(), software="")
     client = Client(world)
     client.challenge()
     answer = client.ask(Method.ALLOCATE, UDP)
@@ -98,7 +98,7 @@ ALLOCATES: list[tuple[str, tuple[Item, ...], int]] = [
 
 @pytest.mark.parametrize(("items", "expected"), [row[1:] for row in ALLOCATES], ids=[row[0] for row in ALLOCATES])
 def test_allocate(items: tuple[Item, ...], expected: int) -> None:
-    world = World(turn_config(relay_ipv6="2001:db8::1"))
+    world = World(turn_server_config(relay_ipv6="2001:db8::1"))
     client = Client(world)
     client.challenge()
     answer = client.ask(Method.ALLOCATE, *items)
@@ -110,7 +110,7 @@ def test_allocate(items: tuple[Item, ...], expected: int) -> None:
 
 
 def test_420_names_the_attributes() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     assert client.ask(Method.ALLOCATE, UDP, DONT_FRAGMENT(True)).get(UNKNOWN_ATTRIBUTES) == (0x001A,)
@@ -127,13 +127,13 @@ def test_420_names_the_attributes() -> None:
     ],
 )
 def test_families_that_are_not_relayed(changes: dict[str, object], items: tuple[Item, ...], expected: int) -> None:
-    client = Client(World(turn_config(**changes)))
+    client = Client(World(turn_server_config(**changes)))
     client.challenge()
     assert code(client.ask(Method.ALLOCATE, UDP, *items)) == expected
 
 
 def test_both_families() -> None:
-    world = World(turn_config(relay_ipv6="2001:db8::1"))
+    world = World(turn_server_config(relay_ipv6="2001:db8::1"))
     client = Client(world)
     client.challenge()
     answer = client.ask(Method.ALLOCATE, UDP, ADDITIONAL_ADDRESS_FAMILY(2))
@@ -153,7 +153,7 @@ def test_both_families() -> None:
 
 
 def test_one_family_of_two() -> None:
-    client = Client(World(turn_config()))
+    client = Client(World(turn_server_config()))
     client.challenge()
     answer = client.ask(Method.ALLOCATE, UDP, ADDITIONAL_ADDRESS_FAMILY(2))
     assert [address.host for address in answer.all(XOR_RELAYED_ADDRESS)] == ["198.51.100.1"]
@@ -163,14 +163,14 @@ def test_one_family_of_two() -> None:
 
 
 def test_external_host_is_told_and_the_own_one_is_bound() -> None:
-    world = World(turn_config(relay_ipv4="10.0.0.5", external_ipv4="198.51.100.7"))
+    world = World(turn_server_config(relay_ipv4="10.0.0.5", external_ipv4="198.51.100.7"))
     relayed = Client(world).allocate()
     assert relayed.host == "198.51.100.7"
     assert world.bound == {Address("10.0.0.5", relayed.port)}
 
 
 def test_even_port_and_reservation() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     first, second, third = (Client(world, source=Address("203.0.113.5", port)) for port in (1, 2, 3))
     first.challenge()
     answer = first.ask(Method.ALLOCATE, UDP, EVEN_PORT(True))
@@ -189,7 +189,7 @@ def test_even_port_and_reservation() -> None:
 
 
 def test_a_reservation_ends_after_30_seconds() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     answer = client.ask(Method.ALLOCATE, UDP, EVEN_PORT(True))
@@ -205,13 +205,13 @@ def test_a_reservation_ends_after_30_seconds() -> None:
 
 @pytest.mark.parametrize("items", [(EVEN_PORT(False),), (EVEN_PORT(True),)])
 def test_even_port_stays_even_when_ports_are_taken(items: tuple[Item, ...]) -> None:
-    world = World(turn_config(relay_ports=(50000, 50003)))
+    world = World(turn_server_config(relay_ports=(50000, 50003)))
     world.taken = {Address("198.51.100.1", port) for port in (50000, 50001)}
     assert Client(world).allocate(*items).port == 50002
 
 
 def test_508_when_no_port_is_free() -> None:
-    world = World(turn_config(relay_ports=(50000, 50001)))
+    world = World(turn_server_config(relay_ports=(50000, 50001)))
     world.taken = {Address("198.51.100.1", port) for port in (50000, 50001)}
     client = Client(world)
     client.challenge()
@@ -226,7 +226,7 @@ def test_508_when_no_port_is_free() -> None:
     ("asked", "granted"), [(None, 600), (0, 600), (1, 600), (601, 601), (3600, 3600), (3601, 3600), (2**32 - 1, 3600)]
 )
 def test_lifetime_of_an_allocation(asked: int | None, granted: int) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     items = () if asked is None else (LIFETIME(asked),)
@@ -240,7 +240,7 @@ def test_lifetime_of_an_allocation(asked: int | None, granted: int) -> None:
 
 @pytest.mark.parametrize(("asked", "granted"), [(None, 600), (1, 600), (1234, 1234), (9999, 3600), (0, 0)])
 def test_refresh(asked: int | None, granted: int) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.allocate()
     world.run_until(1500.0)
@@ -255,7 +255,7 @@ def test_refresh(asked: int | None, granted: int) -> None:
 
 
 def test_allocate_again() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.challenge()
     transaction_id = client.transaction_id()
@@ -273,7 +273,7 @@ def test_allocate_again() -> None:
 
 
 def test_requests_while_the_socket_is_opened() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     world.open_sockets = False
     client = Client(world)
     client.challenge()
@@ -290,7 +290,7 @@ def test_requests_while_the_socket_is_opened() -> None:
 
 
 def test_a_socket_that_comes_too_late_is_released() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     world.open_sockets = False
     client = Client(world)
     client.challenge()
@@ -306,14 +306,14 @@ def test_a_socket_that_comes_too_late_is_released() -> None:
 
 @pytest.mark.parametrize("method", [Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND])
 def test_without_an_allocation_it_is_437(method: Method) -> None:
-    client = Client(World(turn_config()))
+    client = Client(World(turn_server_config()))
     client.challenge()
     assert code(client.ask(method, XOR_PEER_ADDRESS(PEER), CHANNEL_NUMBER(0x4000))) == 437
 
 
 @pytest.mark.parametrize("method", [Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND])
 def test_another_user_gets_441(method: Method) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     alice = Client(world)
     alice.allocate()
     bob = Client(world, username="bob", password="hunter2")
@@ -354,7 +354,7 @@ PEERS = [
 
 @pytest.mark.parametrize(("host", "expected"), PEERS)
 def test_peers(host: str, expected: int) -> None:
-    client = Client(World(turn_config(relay_ipv6="2001:db8::1")))
+    client = Client(World(turn_server_config(relay_ipv6="2001:db8::1")))
     client.allocate(ADDITIONAL_ADDRESS_FAMILY(2))
     assert code(permit(client, Address(host, 9))) == expected
     assert code(bind(client, 0x4000, Address(host, 9))) == expected
@@ -362,7 +362,7 @@ def test_peers(host: str, expected: int) -> None:
 
 
 def test_allowed_peers() -> None:
-    client = Client(World(turn_config(allow_peers=("127.0.0.0/8", "0.0.0.0/0"))))
+    client = Client(World(turn_server_config(allow_peers=("127.0.0.0/8", "0.0.0.0/0"))))
     client.allocate()
     assert code(permit(client, LOOPBACK, Address("10.0.0.1", 1))) == 0
     assert code(permit(client, Address("224.0.0.1", 1))) == 403
@@ -370,7 +370,7 @@ def test_allowed_peers() -> None:
 
 
 def test_create_permission_takes_all_peers_or_none() -> None:
-    client = Client(World(turn_config()))
+    client = Client(World(turn_server_config()))
     client.allocate()
     assert code(client.ask(Method.CREATE_PERMISSION)) == 400
     assert code(permit(client, PEER, LOOPBACK)) == 403
@@ -403,14 +403,14 @@ CHANNEL_BINDS: list[tuple[str, tuple[Item, ...], int]] = [
     ("items", "expected"), [row[1:] for row in CHANNEL_BINDS], ids=[row[0] for row in CHANNEL_BINDS]
 )
 def test_channel_bind_with_one_bound(items: tuple[Item, ...], expected: int) -> None:
-    client = Client(World(turn_config()))
+    client = Client(World(turn_server_config()))
     client.allocate()
     assert code(bind(client, 0x4000, PEER)) == 0
     assert code(client.ask(Method.CHANNEL_BIND, *items)) == expected
 
 
 def test_relaying_with_indications() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     relayed = client.allocate()
     assert code(permit(client, PEER)) == 0
@@ -429,7 +429,7 @@ def test_relaying_with_indications() -> None:
 
 
 def test_relaying_with_a_channel() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     relayed = client.allocate()
     assert code(bind(client, 0x4001, PEER)) == 0
@@ -450,7 +450,7 @@ def test_relaying_with_a_channel() -> None:
 
 
 def test_relaying_over_a_stream() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world, transport=Transport.TCP)
     world.server.stream_accepted(-1, Transport.TCP, SERVER, CLIENT, world.now)
     relayed = client.allocate()
@@ -474,7 +474,7 @@ def test_relaying_over_a_stream() -> None:
     ],
 )
 def test_a_wrong_send_indication_is_dropped(items: tuple[Item, ...]) -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     client.allocate()
     permit(client, PEER)
@@ -483,7 +483,7 @@ def test_a_wrong_send_indication_is_dropped(items: tuple[Item, ...]) -> None:
 
 
 def test_a_permission_lasts_300_seconds_and_a_channel_600() -> None:
-    world = World(turn_config())
+    world = World(turn_server_config())
     client = Client(world)
     relayed = client.allocate(LIFETIME(3600))
     permit(client, PEER)
@@ -506,7 +506,7 @@ def test_a_permission_lasts_300_seconds_and_a_channel_600() -> None:
 
 
 def test_limits() -> None:
-    world = World(turn_config(max_allocations=3, max_allocations_per_user=2, max_permissions=2, max_channels=2))
+    world = World(turn_server_config(max_allocations=3, max_allocations_per_user=2, max_permissions=2, max_channels=2))
     one, two, three, four = (Client(world, source=Address("203.0.113.5", port)) for port in (1, 2, 3, 4))
     one.allocate()
     two.allocate()
@@ -533,7 +533,7 @@ def test_limits() -> None:
 def test_time_limited_credentials_outlive_their_time_on_a_running_allocation() -> None:
     from icekit.servers import make_credentials
 
-    world = World(turn_config(users={}, secret="top", max_allocations_per_user=1), unix_offset=1_700_000_000.0)
+    world = World(turn_server_config(users={}, secret="top", max_allocations_per_user=1), unix_offset=1_700_000_000.0)
     username, password = make_credentials("top", "carol", 1_700_001_100)
     client = Client(world, username=username, password=password)
     client.allocate()

@@ -22,7 +22,7 @@ from icekit.net import (
     StreamReleased,
     Transport,
 )
-from icekit.server import Server, ServerConfig, ServerEvent, TurnConfig
+from icekit.server import Server, ServerConfig, ServerEvent, TurnServerConfig
 from icekit.stun import IntegrityKey, Message, Method, StreamDecoder, decode, long_term_key, request
 
 SERVER = Address("198.51.100.1", 3478)
@@ -31,19 +31,21 @@ PEER = Address("203.0.113.99", 7000)
 REALM_NAME = "icekit"
 
 
-def turn_config(**changes: object) -> TurnConfig:
+def turn_server_config(**changes: object) -> TurnServerConfig:
     values: dict[str, object] = {
         "users": {"alice": "secret", "bob": "hunter2"},
         "relay_ipv4": "198.51.100.1",
         "relay_ports": (50000, 50999),
     }
-    return TurnConfig(**{**values, **changes})  # type: ignore[arg-type]
+    return TurnServerConfig(**{**values, **changes})  # type: ignore[arg-type]
 
 
 class World:
     """A server whose sockets open at once, unless ``taken`` says that an address is in use."""
 
-    def __init__(self, turn: TurnConfig | None = None, *, seed: int = 1, unix_offset: float = 0.0, **config: object):
+    def __init__(
+        self, turn: TurnServerConfig | None = None, *, seed: int = 1, unix_offset: float = 0.0, **config: object
+    ):
         self.random = random.Random(seed)
         self.server = Server(
             ServerConfig(turn=turn, **config),  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from icekit.aio.server import serve
-from icekit.allocation import TurnConfig
+from icekit.allocation import TurnServerConfig
 from icekit.errors import ConfigError
 from icekit.server import ServerConfig
 from icekit.servers import IceServer
@@ -20,7 +20,7 @@ _HOSTS = ("127.0.0.1", "127.0.0.2")
 async def local_servers() -> AsyncIterator[tuple[IceServer, ...]]:
     """A STUN server with behaviour discovery, and TURN over UDP and TCP; free ports, a random password."""
     username, password = "icekit", secrets.token_urlsafe(16)
-    turn = TurnConfig(users={username: password}, relay_ipv4=_HOSTS[0], allow_peers=("127.0.0.0/8",))
+    turn = TurnServerConfig(users={username: password}, relay_ipv4=_HOSTS[0], allow_peers=("127.0.0.0/8",))
     config = ServerConfig(turn=turn)
     async with AsyncExitStack() as stack:
         try:

@@ -20,7 +20,7 @@ from icekit.bench.samples import Sample, Setting
 from icekit.errors import ConfigError, ProgramError, SimulationTimeLimit
 from icekit.net import Datagram
 from icekit.pacing import Floor
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Host, Internet, Link, Timeline
 
 ENGINES: Final[Mapping[str, str]] = MappingProxyType(
@@ -215,7 +215,7 @@ def _starts(a: SimulatedProgram, b: SimulatedProgram, config: CallConfig) -> lis
 
 
 async def _serve(ready: asyncio.Event) -> None:
-    turn = TurnConfig(users={USERNAME: _PASSWORD}, relay_ipv4=SERVER)
+    turn = TurnServerConfig(users={USERNAME: _PASSWORD}, relay_ipv4=SERVER)
     async with serve(ServerConfig(turn=turn, rate=1e6, burst=1e6), hosts=[SERVER], ports=(3478, 443)):
         ready.set()
         await asyncio.Event().wait()

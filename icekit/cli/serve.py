@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import asyncio
     import ssl
 
-    from icekit.server import ServerConfig, TurnConfig
+    from icekit.server import ServerConfig, TurnServerConfig
     from icekit.signaling.server import SignalingServerConfig
     from icekit.web.server import Running
 
@@ -384,16 +384,16 @@ def _turn(
     external_host: str | None,
     relay_ports: str,
     allow_peers: list[str],
-) -> TurnConfig:
+) -> TurnServerConfig:
     from icekit.admission import LOOPBACK_PEERS, PeerPolicy
-    from icekit.server import TurnConfig
+    from icekit.server import TurnServerConfig
 
     candidates = relay_hosts or listen
     allowed: list[str] = []
     for network in allow_peers:
         allowed += LOOPBACK_PEERS if network == "loopback" else (network,)
     PeerPolicy(tuple(allowed))
-    return TurnConfig(
+    return TurnServerConfig(
         realm=realm,
         users=users,
         secret=secret,

@@ -24,7 +24,7 @@ from icekit.coturn import coturn_config
 from icekit.errors import ConfigError, IcekitError
 from icekit.lab.namespaces import Namespace
 from icekit.net import canonical_host
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.stun import Class, Message, Method
 
 USERNAME = "icekit"
@@ -74,9 +74,9 @@ def urls(host: str) -> tuple[str, ...]:
     )
 
 
-def _turn(hosts: list[str], password: str, relay_ports: tuple[int, int]) -> TurnConfig:
+def _turn(hosts: list[str], password: str, relay_ports: tuple[int, int]) -> TurnServerConfig:
     literals = [canonical_host(host) for host in hosts]
-    return TurnConfig(
+    return TurnServerConfig(
         users={USERNAME: password},
         relay_ipv4=next((host for host in literals if ":" not in host), None),
         relay_ipv6=next((host for host in literals if ":" in host), None),

@@ -12,7 +12,7 @@ from icekit.aio.connection import IceConnection
 from icekit.aio.server import serve
 from icekit.pacing import Floor
 from icekit.report import PathKind
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sim.host import Host
 from icekit.sim.internet import Internet
@@ -279,7 +279,7 @@ async def _close(peer: _Peer) -> None:
 
 
 async def _serve(ready: asyncio.Future[None]) -> None:
-    turn = TurnConfig(users={_USER: _PASSWORD}, relay_ipv4=SERVER)
+    turn = TurnServerConfig(users={_USER: _PASSWORD}, relay_ipv4=SERVER)
     async with serve(ServerConfig(turn=turn), hosts=[SERVER], ports=(3478, 443)):
         ready.set_result(None)
         await asyncio.Event().wait()

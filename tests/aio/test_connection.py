@@ -23,7 +23,7 @@ from icekit.ice import IceConfig
 from icekit.ice_events import IceState, StateChanged
 from icekit.net import Address
 from icekit.pacing import Floor
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sim import Host, Internet, Link
 from icekit.stun import decode, is_stun, short_term_key, success
@@ -343,7 +343,7 @@ class World:
 
     def run(self, test: Callable[[IceConnection, IceConnection], Awaitable[None]], **keywords: Any) -> None:
         async def serving(started: asyncio.Event) -> None:
-            config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4=self.server.address))
+            config = ServerConfig(turn=TurnServerConfig(users={USER: PASSWORD}, relay_ipv4=self.server.address))
             async with serve(config, hosts=[self.server.address], ports=(3478,)) as self.running:
                 started.set()
                 await asyncio.get_running_loop().create_future()

@@ -19,7 +19,7 @@ from icekit.gathering_plan import gather_servers
 from icekit.network_config import NetworkConfig
 from icekit.report import Interface
 from icekit.resolution import Resolution
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer, ServerUri
 from icekit.session import IceSession
 from icekit.sim import Host, Internet, Link
@@ -53,7 +53,7 @@ async def collect(servers: Sequence[IceServer], context: ssl.SSLContext | None =
 
 
 async def serve_on(host: Host, started: asyncio.Future[RunningServer], context: ssl.SSLContext | None = None) -> None:
-    config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4=host.address))
+    config = ServerConfig(turn=TurnServerConfig(users={USER: PASSWORD}, relay_ipv4=host.address))
     tls = 5349 if context else None
     async with serve(config, hosts=[host.address], ports=(3478,), tls_port=tls, ssl_context=context) as running:
         started.set_result(running)

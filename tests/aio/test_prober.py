@@ -11,7 +11,7 @@ import pytest
 from icekit.aio.dns import Resolver
 from icekit.aio.prober import Prober
 from icekit.aio.server import serve
-from icekit.allocation import TurnConfig
+from icekit.allocation import TurnServerConfig
 from icekit.nat import NatConfig
 from icekit.nat_presets import PRESETS, declared
 from icekit.report import Behavior, PathKind, ProbeReport, ServerReport, VerdictCode
@@ -53,7 +53,7 @@ class Scenario:
         else:
             client = net.network(self.nat, nat66=self.ipv6).host("client", ipv6=self.ipv6)
         relay = next((item for item in self.hosts if "." in item), None)
-        turn = TurnConfig(users={"user": "secret"}, relay_ipv4=relay) if relay else None
+        turn = TurnServerConfig(users={"user": "secret"}, relay_ipv4=relay) if relay else None
         config = ServerConfig(turn=turn, rate=1e6, burst=1e6)
 
         async def serving(ready: asyncio.Event) -> None:

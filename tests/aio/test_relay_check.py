@@ -13,7 +13,7 @@ from icekit.aio.server import serve
 from icekit.net import Address
 from icekit.report import StageName, StageResult, TurnReport
 from icekit.resolution import QueryFailure, Resolution, ServerEndpoint
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.sim import Internet, Link
 
@@ -46,7 +46,7 @@ def check(
     left: list[int] = []
 
     async def service() -> None:
-        turn = TurnConfig(users={"alice": "secret"}, relay_ipv4=SERVER)
+        turn = TurnServerConfig(users={"alice": "secret"}, relay_ipv4=SERVER)
         async with serve(ServerConfig(turn=turn), hosts=[SERVER], ports=(3478,)) as running:
             try:
                 await asyncio.Event().wait()

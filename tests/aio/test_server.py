@@ -14,11 +14,11 @@ from icekit.aio.server import RunningServer, serve
 from icekit.attributes import OTHER_ADDRESS, REQUESTED_TRANSPORT, XOR_MAPPED_ADDRESS
 from icekit.errors import ConfigError
 from icekit.net import Address
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.stun import Message, Method, StreamDecoder, decode, request
 from tests.requirements import require_two_loopback_addresses
 
-TURN = TurnConfig(users={"alice": "secret"}, relay_ipv4="127.0.0.1", allow_peers=LOOPBACK_PEERS)
+TURN = TurnServerConfig(users={"alice": "secret"}, relay_ipv4="127.0.0.1", allow_peers=LOOPBACK_PEERS)
 BINDING = request(Method.BINDING, bytes(12)).encode()
 
 

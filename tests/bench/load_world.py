@@ -13,7 +13,7 @@ from icekit.bench.load_report import LoadReport
 from icekit.net import Address, Transport
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Internet, Link
 
 SERVER = "203.0.113.10"
@@ -41,7 +41,7 @@ class World:
         self.server: RunningServer | None = None
         self.log: list[str] = []
         self.left: int | None = None
-        self._turn = TurnConfig(users={"alice": "secret"}, relay_ipv4=SERVER, **turn)
+        self._turn = TurnServerConfig(users={"alice": "secret"}, relay_ipv4=SERVER, **turn)
         self._target = Target(f"turn:{SERVER}", Address(SERVER, 3478), transport)
         self._password = password
         self._kill_at = kill_at

@@ -19,7 +19,7 @@ from icekit.net import Address, Transport
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
 from icekit.report import Severity
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.sim import Link
 from tests.bench.load_world import DELAY, SERVER, World
@@ -206,7 +206,7 @@ def test_credentials_that_cannot_be_are_told_before_anything_is_sent() -> None:
 
 
 async def test_a_server_is_found() -> None:
-    config = ServerConfig(turn=TurnConfig(users={"a": "b"}, relay_ipv4="127.0.0.1"))
+    config = ServerConfig(turn=TurnServerConfig(users={"a": "b"}, relay_ipv4="127.0.0.1"))
     async with serve(config, hosts=["127.0.0.1"], ports=(0,)) as running:
         target, host = await find_server(ServerUri.parse(f"turn:{running.udp[0]}"))
         assert (target.address, target.transport, host) == (running.udp[0], Transport.UDP, "127.0.0.1")

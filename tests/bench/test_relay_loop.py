@@ -25,7 +25,7 @@ from icekit.net import (
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
 from icekit.report import StageName
-from icekit.server import Server, ServerConfig, TurnConfig
+from icekit.server import Server, ServerConfig, TurnServerConfig
 
 HOST, SERVER = "192.0.2.9", Address("192.0.2.1", 3478)
 TICK = 0.01
@@ -37,7 +37,9 @@ class World:
     def __init__(self, *, size: int = 100, password: str = "secret", **turn: Any) -> None:
         dice = random.Random(1)
         self.now = 10.0
-        config = TurnConfig(users={"alice": "secret"}, relay_ipv4=SERVER.host, allow_peers=("192.0.2.0/24",), **turn)
+        config = TurnServerConfig(
+            users={"alice": "secret"}, relay_ipv4=SERVER.host, allow_peers=("192.0.2.0/24",), **turn
+        )
         self.server = Server(ServerConfig(turn=config), token_bytes=dice.randbytes)
         self.server.add_local_address(SERVER)
         target = Target("turn:x", SERVER, Transport.UDP)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.signaling.server import SignalingServerConfig
 from icekit.web.server import Running, serve
 from tests.browser.pages import page
@@ -24,7 +24,7 @@ ALLOWED = ("0.0.0.0/0", "::/0")
 
 @asynccontextmanager
 async def serving(page_signaling: Sequence[str] = ()) -> AsyncIterator[Running]:
-    turn = TurnConfig(users={"u": "p"}, relay_ipv4=HOSTS[0], allow_peers=ALLOWED)
+    turn = TurnServerConfig(users={"u": "p"}, relay_ipv4=HOSTS[0], allow_peers=ALLOWED)
     config = ServerConfig(turn=turn)
     async with serve(
         stun=config,

@@ -23,7 +23,7 @@ from icekit.ice_config import IceConfig
 from icekit.pacing import Floor
 from icekit.phases import Deadlines, Phase
 from icekit.sdp import read_sdp
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.signaling import Answer, Bye, Fault, Message, Offer, Presence, Report, TrickledCandidate, connect
 from icekit.signaling.server import serve as serve_signaling
@@ -311,7 +311,7 @@ async def test_a_peer_that_never_nominates() -> None:
 
 async def test_no_path() -> None:
     """Relays that do not relay to each other."""
-    turn = TurnConfig(users={"alice": "secret"}, relay_ipv4="127.0.0.1")
+    turn = TurnServerConfig(users={"alice": "secret"}, relay_ipv4="127.0.0.1")
     async with serve(ServerConfig(turn=turn), hosts=["127.0.0.1"], ports=(0,)) as running:
         server = IceServer(urls=f"turn:{running.udp[0]}", username="alice", credential="secret")
         wanted = config(deadlines=short(path=3), relay_only=True)

@@ -29,7 +29,7 @@ from icekit.call import IceCandidateError, PeerConnection
 from icekit.call.peer_connection import ice_servers
 from icekit.errors import ConfigError
 from icekit.sdp import read_sdp
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Host, Internet, Link, SimulationRealClock, is_dtls
 from tests.call.calls import Echo, closing, negotiate, ours, trickle, until, until_state
 
@@ -179,7 +179,9 @@ async def test_a_dead_server_costs_a_second_at_most() -> None:
 
 
 async def test_relays_of_all_urls_and_nothing_else() -> None:
-    config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",)))
+    config = ServerConfig(
+        turn=TurnServerConfig(users={USER: PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+    )
     async with serve(config, hosts=["127.0.0.1"], ports=(0,)) as running:
         urls = [f"turn:{running.udp[0]}?transport=udp", f"turn:{running.tcp[0]}?transport=tcp"]
         good = RTCIceServer(urls, USER, PASSWORD)

@@ -14,7 +14,7 @@ from icekit.call.two_sided import SCHEMA, TwoSidedConfig, TwoSidedProbe
 from icekit.errors import ConfigError, ConnectivityError, IcekitError
 from icekit.net import Datagram
 from icekit.report import PathKind, to_dict
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.signaling import Bye, Offer, Report, connect
 from icekit.signaling.message import Message
@@ -38,7 +38,7 @@ class World:
 
     def run(self) -> tuple[TwoSidedReport, TwoSidedReport]:
         async def service() -> None:
-            turn = TurnConfig(users={"user": SECRET}, relay_ipv4=SERVER)
+            turn = TurnServerConfig(users={"user": SECRET}, relay_ipv4=SERVER)
             async with serve(ServerConfig(turn=turn), hosts=self.server.addresses, ports=(3478, 443)):
                 await asyncio.Event().wait()
 

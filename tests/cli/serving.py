@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from icekit.aio.server import RunningServer, serve
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 
 
 @contextmanager
-def serving(turn: TurnConfig) -> Iterator[RunningServer]:
+def serving(turn: TurnServerConfig) -> Iterator[RunningServer]:
     """The server on 127.0.0.1, in a thread with an event loop of its own."""
     loop = asyncio.new_event_loop()
     up: list[RunningServer] = []

@@ -20,7 +20,7 @@ from icekit.cli import app
 from icekit.cli.gather import _summary
 from icekit.gathering_events import LocalAddressFailed, ServerFailed, gather_report
 from icekit.net import SocketFailure
-from icekit.server import TurnConfig
+from icekit.server import TurnServerConfig
 from tests.cli.serving import serving
 
 PASSWORD = "do-not-print-me"
@@ -32,7 +32,7 @@ runner = CliRunner()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    with serving(TurnConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1")) as running:
+    with serving(TurnServerConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1")) as running:
         yield running
 
 

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from icekit.aio.server import RunningServer
 from icekit.cli import app
-from icekit.server import TurnConfig
+from icekit.server import TurnServerConfig
 from tests.cli.serving import serving
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,7 +32,7 @@ runner = CliRunner()
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
-    turn = TurnConfig(
+    turn = TurnServerConfig(
         users={"alice": PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",), max_allocations_per_user=5
     )
     with serving(turn) as running:

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from icekit.aio.server import RunningServer
 from icekit.cli import app
-from icekit.server import TurnConfig
+from icekit.server import TurnServerConfig
 from tests.cli.serving import serving
 
 PASSWORD = "do-not-print-me"
@@ -24,7 +24,7 @@ runner = CliRunner()
 @pytest.fixture(scope="module")
 def server() -> Iterator[RunningServer]:
     with serving(
-        TurnConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+        TurnServerConfig(users={"alice": PASSWORD}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
     ) as running:
         yield running
 

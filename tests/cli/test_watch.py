@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from icekit.allocation import TurnConfig
+from icekit.allocation import TurnServerConfig
 from icekit.cli.watch import Nagios, nagios, status_line
 from tests.cli.serving import serving
 from tests.watch.test_metrics import ANSWER, BAD, GOOD
 
 DAY = 86_400.0
-TURN = TurnConfig(users={"alice": "correct horse"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+TURN = TurnServerConfig(users={"alice": "correct horse"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
 
 
 def fleet(tmp_path: Path, url: str, credential: str = "correct horse") -> Path:

@@ -15,7 +15,7 @@ from icekit.aio.dns import Resolver
 from icekit.aio.gatherer import local_addresses
 from icekit.aio.server import RunningServer, serve
 from icekit.ice_events import IceState
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sim import Internet, Link
 from tests.interop.coturn import Coturn
@@ -185,7 +185,7 @@ def test_behind_nats(nat: str, kinds: set[str], controls: bool, trickle: bool) -
     servers = [IceServer(urls=urls, username=USER, credential=PASSWORD)]
 
     async def serving(started: asyncio.Future[RunningServer]) -> None:
-        config = ServerConfig(turn=TurnConfig(users={USER: PASSWORD}, relay_ipv4=server.address))
+        config = ServerConfig(turn=TurnServerConfig(users={USER: PASSWORD}, relay_ipv4=server.address))
         async with serve(config, hosts=[server.address], ports=(3478,)) as running:
             started.set_result(running)
             await asyncio.get_running_loop().create_future()

@@ -17,12 +17,12 @@ from icekit.admission import LOOPBACK_PEERS
 from icekit.aio.server import RunningServer, serve
 from icekit.coturn import coturn_config
 from icekit.net import Address
-from icekit.server import AllocationCreated, AllocationDeleted, ServerConfig, ServerEvent, TurnConfig
+from icekit.server import AllocationCreated, AllocationDeleted, ServerConfig, ServerEvent, TurnServerConfig
 from icekit.servers import make_credentials
 from tests.requirements import require_program, require_two_loopback_addresses
 
 RELAY: dict[str, Any] = {"relay_ipv4": "127.0.0.1", "relay_ports": (50000, 50199), "allow_peers": LOOPBACK_PEERS}
-TURN = TurnConfig(users={"alice": "secret"}, **RELAY)
+TURN = TurnServerConfig(users={"alice": "secret"}, **RELAY)
 
 
 class Events(list[ServerEvent]):
@@ -106,7 +106,7 @@ async def test_turnutils_uclient(server: RunningServer, events: Events, argument
 
 @pytest.mark.interop("turnutils_uclient")
 async def test_turnutils_uclient_with_a_shared_secret() -> None:
-    turn = TurnConfig(secret="top", **RELAY)
+    turn = TurnServerConfig(secret="top", **RELAY)
     async with serve(ServerConfig(turn=turn), hosts=["127.0.0.1"], ports=(0,)) as server:
         arguments = ("-u", "carol", "-y", "-s", "-c", "-n", "3", "-p", server.udp[0].port, "127.0.0.1")
         text = await output("turnutils_uclient", "-W", "top", *arguments)
@@ -170,7 +170,7 @@ async def test_coturn_takes_the_configuration_that_we_print(kind: str, tmp_path:
     require_two_loopback_addresses()
     turns = {
         "users": TURN,
-        "secret": TurnConfig(secret="top", **RELAY),
+        "secret": TurnServerConfig(secret="top", **RELAY),
         "stun": None,
     }
     # Free ports, found by our own server and given up.

@@ -12,7 +12,7 @@ from icekit.aio.server import serve
 from icekit.call import Call, CallConfig
 from icekit.errors import CallFailed
 from icekit.phases import Phase
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.signaling import connect
 from icekit.sim import Host, Internet, Link
@@ -45,7 +45,7 @@ def simulated(
     config = CallConfig(receive=(), **settings)
 
     async def run_server(ready: asyncio.Event) -> None:
-        turn = TurnConfig(users={"alice": "secret"}, relay_ipv4=SERVER)
+        turn = TurnServerConfig(users={"alice": "secret"}, relay_ipv4=SERVER)
         async with serve(ServerConfig(turn=turn), hosts=[SERVER], ports=(3478,)):
             ready.set()
             await asyncio.Event().wait()

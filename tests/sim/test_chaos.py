@@ -32,7 +32,7 @@ from icekit.aio.server import RunningServer, serve
 from icekit.errors import InvalidState
 from icekit.ice_events import IceState
 from icekit.pacing import Floor
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sim import Host, Internet, Link
 from icekit.sim.network import Network
@@ -238,7 +238,7 @@ class World:
             self._pass_through(channel, datagram, then, *more)
 
     async def serve(self) -> None:
-        turn = TurnConfig(users={USER: PASSWORD}, relay_ipv4=SERVER, max_allocations_per_user=1000)
+        turn = TurnServerConfig(users={USER: PASSWORD}, relay_ipv4=SERVER, max_allocations_per_user=1000)
         async with serve(ServerConfig(turn=turn), hosts=[SERVER], ports=(3478,), tcp=False) as self.running:
             await asyncio.Event().wait()
 

@@ -22,7 +22,7 @@ from icekit.errors import CallFailed
 from icekit.gathering_events import CandidateGathered
 from icekit.network_config import NetworkConfig
 from icekit.rules_stages import turn_findings
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer, ServerUri, make_credentials
 from icekit.signaling import Answer, Message
 from icekit.sim import Host, Internet, Link
@@ -66,7 +66,7 @@ def served(
     config = {"users": {USER: PASSWORD}, "relay_ipv4": server.addresses[0]} | turn
 
     async def service() -> None:
-        async with serve(ServerConfig(turn=TurnConfig(**config)), hosts=server.addresses, ports=(3478, 3479)):
+        async with serve(ServerConfig(turn=TurnServerConfig(**config)), hosts=server.addresses, ports=(3478, 3479)):
             await asyncio.Event().wait()
 
     async def main() -> Any:

@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from icekit.aio.server import serve
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.sim import Internet, Link
 from tests.sim.sockets import open_ear, two_hosts
 from tests.sim.stun_peer import connect_aioice, serve_stun
@@ -121,7 +121,7 @@ def aioice_over_turn(nats: tuple[str, str], transport: str, *, seed: int = 3) ->
     net = Internet(seed, link=Link(delay=0.02, jitter=0.005, loss=0.02), timeline=True)
     server = net.host("turn")
     alice, bob = (net.host(name, nat=nat) for name, nat in zip(("alice", "bob"), nats, strict=True))
-    turn = TurnConfig(users={"user": "password"}, relay_ipv4=server.address)
+    turn = TurnServerConfig(users={"user": "password"}, relay_ipv4=server.address)
     address = (server.address, 443 if transport == "tcp" else 3478)
 
     async def service() -> None:

@@ -14,7 +14,7 @@ from icekit.aio.dns import Resolver
 from icekit.aio.server import serve as serve_turn
 from icekit.nat import NatConfig
 from icekit.nat64 import WELL_KNOWN_PREFIX
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sim import Host, Internet, Link, Network
 from tests.requirements import require_program
@@ -132,7 +132,7 @@ def test_our_own_ice_finds_servers_that_have_ipv4_only(name: str) -> None:
     net, server, _, phone = ipv6_only()
 
     async def service() -> None:
-        turn = TurnConfig(users={"user": "password"}, relay_ipv4=server.address)
+        turn = TurnServerConfig(users={"user": "password"}, relay_ipv4=server.address)
         async with serve_turn(ServerConfig(turn=turn), hosts=[server.address], ports=(3478,)):
             await asyncio.Event().wait()
 

@@ -17,7 +17,7 @@ from icekit.nat import Hairpinning, NatConfig
 from icekit.nat_presets import PRESETS, declared
 from icekit.predict import Prediction, predict
 from icekit.report import Behavior, NatReports, PathKind, Pooling, PortAssignment, to_dict
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import IceServer
 from icekit.sides import Side, read_side
 from icekit.sim import Host, Internet, Link
@@ -38,7 +38,7 @@ def connect(a: NatLike, b: NatLike, turn: str | None) -> tuple[str, str, str] | 
     net = Internet(1, link=Link(delay=0.02), limit=300.0)
     server = net.host("server", addresses=[SERVER])
     alice, bob = (net.network(nat, external=64).host() if nat != "open" else net.host() for nat in (a, b))
-    config = ServerConfig(turn=TurnConfig(users={"user": "password"}, relay_ipv4=SERVER))
+    config = ServerConfig(turn=TurnServerConfig(users={"user": "password"}, relay_ipv4=SERVER))
     servers: dict[str, Any] = {"stun_server": (SERVER, 3478)}
     if turn is not None:
         servers["turn_server"] = (SERVER, TURN[turn][0])
@@ -156,7 +156,7 @@ class World:
         self.server = self.net.host("server", addresses=[SERVER, "203.0.113.11"])
 
     async def serve(self) -> None:
-        turn = TurnConfig(users={"user": "password"}, relay_ipv4=SERVER)
+        turn = TurnServerConfig(users={"user": "password"}, relay_ipv4=SERVER)
         async with serve(ServerConfig(turn=turn), hosts=self.server.addresses, ports=(3478, 443)):
             await asyncio.Event().wait()
 

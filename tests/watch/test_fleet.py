@@ -14,12 +14,12 @@ from icekit.aio.relay_check import RelayCheck
 from icekit.aio.server import RunningServer, serve
 from icekit.allocation import AllocationCreated, AllocationDeleted
 from icekit.report import TurnReport
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.watch.fleet import Fleet
 from icekit.watch.fleet_file import FleetConfig, WatchedServer
 
-TURN = TurnConfig(users={"alice": "secret word"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+TURN = TurnServerConfig(users={"alice": "secret word"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
 
 
 class Relays:

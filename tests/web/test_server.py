@@ -11,7 +11,7 @@ import pytest
 
 from icekit.aio.prober import Prober, ProberConfig
 from icekit.errors import ConfigError
-from icekit.server import ServerConfig, TurnConfig
+from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import decode_username, parse_servers
 from icekit.signaling import connect
 from icekit.signaling.message import Bye, Presence
@@ -20,7 +20,7 @@ from icekit.tokens import RoomGrant, make_token
 from icekit.web.server import CREDENTIAL_SECONDS, Running, serve
 
 HOSTS = ("127.0.0.1", "127.0.0.2")
-TURN = TurnConfig(users={"u": "operator"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
+TURN = TurnServerConfig(users={"u": "operator"}, relay_ipv4="127.0.0.1", allow_peers=("127.0.0.0/8",))
 ROOM_SECRET = "s" * 32
 
 
@@ -89,7 +89,7 @@ async def test_with_a_room_secret_only_a_token_gives_credentials() -> None:
 
 
 async def test_the_operators_own_secret_is_used() -> None:
-    config = ServerConfig(turn=TurnConfig(secret="shared", relay_ipv4="127.0.0.1"))
+    config = ServerConfig(turn=TurnServerConfig(secret="shared", relay_ipv4="127.0.0.1"))
     servers = serve(stun=config, signaling=SignalingServerConfig(), hosts=HOSTS[:1], ports=(0,), http_port=0)
     async with servers as running:
         assert running.stun is not None
