@@ -6,12 +6,12 @@ ends became ``\\r\\n`` in a string or blanks in a mail, several of these one aft
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from icekit.candidate import is_end_of_candidates
+from icekit.loose_json import MAX_VALUES, read_literals, read_values, up_to_closing_bracket, why_no_json
 from icekit.report import VerdictCode
 
 if TYPE_CHECKING:
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 MAX_TEXT: Final = 10_000_000
 """Longest text that is looked at, in characters."""
-
-MAX_VALUES: Final = 2000
-"""Most JSON values one after the other."""
 
 
 # Named tuples: eleven frozen dataclasses would cost every start of the command 10 ms.
@@ -146,12 +143,10 @@ def recognise(text: str) -> Pasted:
         return UnknownText(f"The text has {len(text)} characters; at most {MAX_TEXT} are read.")
     text = text.strip().removeprefix("\ufeff").strip()
     if text.startswith(('"', "{", "[")) or text == "null":
-        values = list(_values(text))
-        if not values:
-            values = _read_loosely(text)
+        values = read_values(text) or read_literals(text)
         if not values:
             log = _log(text)
-            return UnknownText(f"It begins like JSON, but is none: {_why_no_json(text)}.") if log is None else log
+            return UnknownText(f"It begins like JSON, but is none: {why_no_json(text)}.") if log is None else log
         return StatisticsText(text) if _is_statistics(values) else _of_values(values)
     return _of_text(text)
 
@@ -175,7 +170,7 @@ def _of_text(text: str) -> Pasted:
     if pins := tuple(_pins(lines)):
         return PinsText(pins)
     # A log of copy and paste, or of a console: JSON between lines that say something else.
-    values = [value for line in lines if line.startswith(("{", "[")) for value in _values(line)]
+    values = [value for line in lines if line.startswith(("{", "[")) for value in read_values(line)]
     if values and not isinstance(pasted := _of_values(values), UnknownText):
         return pasted
     return _after_ice_servers(text) or _log(text) or _NO_PATTERN
@@ -191,106 +186,52 @@ def _log(text: str) -> LogText | None:
 # --- JSON ------------------------------------------------------------------------------------------------------------
 
 
-def _values(text: str) -> Iterator[Any]:
-    """The JSON values that stand one after the other; nothing if there is anything else in between."""
-    decoder, place = json.JSONDecoder(), 0
-    found: list[Any] = []
-    while place < len(text) and len(found) < MAX_VALUES:
-        try:
-            value, place = decoder.raw_decode(text, place)
-        except (ValueError, RecursionError):
-            return
-        found.append(value)
-        while place < len(text) and (text[place].isspace() or text[place] in ",;"):
-            place += 1
-    yield from found
-
-
-def _why_no_json(text: str) -> str:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError) as error:
-        return str(error)[:100]
-    return "too much of it"
-
-
-_STRING = r'"(?:[^"\\\n]|\\.)*"' + r"|'(?:[^'\\\n]|\\.)*'" + r"|`[^`\\$]*`"
-_PIECES = re.compile(
-    rf"(?P<string>{_STRING})|(?P<comment>//[^\n]*|/\*.*?\*/|#[^\n]*)|(?P<name>[A-Za-z_$][\w$]*)", re.DOTALL
-)
-_NAMES = {"undefined": "null", "None": "null", "True": "true", "False": "false"}
-_JSON_NAMES = ("null", "true", "false")
-
-
-def _read_loosely(text: str) -> list[Any]:
-    """A literal of JavaScript or Python as JSON: other quotes, names without quotes, comments, a last comma."""
-
-    def replace(match: re.Match[str]) -> str:
-        if (string := match["string"]) is not None:
-            if string[0] == '"':
-                return string
-            inner = string[1:-1].replace("\\'", "'").replace('"', '\\"')
-            return f'"{inner}"'
-        if match["comment"] is not None:
-            return " "
-        name = match["name"]
-        return _NAMES.get(name) or (name if name in _JSON_NAMES else f'"{name}"')
-
-    tidy = re.sub(r",(\s*[\]}])", r"\1", _PIECES.sub(replace, text))
-    return list(_values(tidy.rstrip().rstrip(";")))
-
-
 def _after_ice_servers(text: str) -> ServerListText | None:
     """A list of servers inside code: ``new RTCPeerConnection({iceServers: [...]})``, ``iceServers = [...]``."""
     found = re.search(r"""ice_?servers["']?\s*[:=]\s*(?=\[|\{)""", text, re.IGNORECASE)
     if found is None:
         return None
-    values = _read_loosely(_balanced(text[found.end() :]))
+    values = read_literals(up_to_closing_bracket(text[found.end() :]))
     return (
         ServerListText({"iceServers": values[0]}) if len(values) == 1 and isinstance(values[0], (list, dict)) else None
     )
 
 
-def _balanced(text: str) -> str:
-    """The beginning up to the bracket that closes the first one."""
-    depth = 0
-    for place, character in enumerate(text):
-        depth += (character in "[{") - (character in "]}")
-        if depth == 0:
-            return text[: place + 1]
-    return text
-
-
 def _of_values(values: list[Any]) -> Pasted:
-    if len(values) == 1:
-        value = values[0]
-        if value is None or isinstance(value, str):
-            return EndText() if value is None else _of_text(value.strip())
-        if isinstance(value, list) and not _is_server_list(value):
-            return _of_values(value) if len(value) > 1 or (value and not isinstance(value[0], list)) else _NO_PATTERN
-        if _is_server_list(value):
+    match values:
+        case [None]:
+            return EndText()
+        case [str() as text]:
+            return _of_text(text.strip())
+        case [value] if _is_server_list(value):
             return ServerListText(value)
+        case [list() as inner]:
+            return _of_values(inner) if len(inner) > 1 or (inner and not isinstance(inner[0], list)) else _NO_PATTERN
     objects = [part for value in values if isinstance(value, dict) for part in _parts(value)]
-    reports = [value for value in objects if isinstance(value.get("schema"), str)]
-    if reports:
+    if reports := [value for value in objects if isinstance(value.get("schema"), str)]:
         known = len(reports) == len(values) <= 2
         return ReportsText(tuple(reports)) if known else UnknownText("Reports are read one at a time, or two of them.")
-    descriptions = [_json_description(value) for value in objects if isinstance(value.get("sdp"), str)]
     told = [value for value in objects if "candidate" in value and "sdp" not in value]
-    if descriptions:
+    if descriptions := [_json_description(value) for value in objects if _has_sdp(value)]:
         return _with_trickled(descriptions, told)
     if len(values) == 1 and told:
         line = told[0]["candidate"]
         return CandidateText(line if isinstance(line, str) else "", told[0])
+    return _gathered(values, objects) or _unknown(values, objects)
+
+
+def _gathered(values: list[Any], objects: list[dict[str, Any]]) -> GatheredText | None:
     items = [value for value in objects if "candidate" in value or "errorCode" in value]
     lines = [value for value in values if isinstance(value, str) and _is_candidate(value)]
-    if items or lines:
-        ends = [None for value in values if value is None]
-        return GatheredText((*items, *lines, *ends))
-    if len(values) == 1 and objects:
-        keys = ", ".join(str(key)[:20] for key in list(objects[0])[:6]) or "none"
-        return UnknownText(f"It is a JSON object of an unknown sort; its keys: {keys}.")
-    return _NO_PATTERN
+    ends = [None for value in values if value is None]
+    return GatheredText((*items, *lines, *ends)) if items or lines else None
+
+
+def _unknown(values: list[Any], objects: list[dict[str, Any]]) -> UnknownText:
+    if len(values) > 1 or not objects:
+        return _NO_PATTERN
+    keys = ", ".join(str(key)[:20] for key in list(objects[0])[:6]) or "none"
+    return UnknownText(f"It is a JSON object of an unknown sort; its keys: {keys}.")
 
 
 def _parts(value: dict[str, Any]) -> Iterator[dict[str, Any]]:
