@@ -89,8 +89,7 @@ class Leg:
         """An offer. With ``defer`` it is not in force before its answer is here, so that it can be forgotten."""
         if restart:
             self.connection.restartIce()
-            self.told.clear()
-            self._described = frozenset()
+            self._begin_generation(None)
         offer = await self.connection.createOffer()
         created()
         if defer:
@@ -111,8 +110,12 @@ class Leg:
                 room[item.kind] -= 1
                 fitting.append(item)
         self._add_tracks(fitting)
+        before = self._local_ufrag
         with judged(sdp):
             await self._set_remote(sdp, "offer")
+        if before not in (None, self._local_ufrag):
+            # The offer restarts ICE on both sides.
+            self._begin_generation(self._local_ufrag)
 
     async def make_answer(self, created: Callable[[], None]) -> str:
         """The answer to it. What did not fit the offer needs another exchange (``has_more_to_offer``).
@@ -233,6 +236,17 @@ class Leg:
 
     # Inside.
 
+    def _begin_generation(self, ufrag: str | None) -> None:
+        """Nothing is told yet but candidates of ``ufrag``, which wait until it is described."""
+        self.told = [item for item in self.told if item.ufrag == ufrag]
+        self._described = frozenset()
+        self.is_described = False
+
+    @property
+    def _local_ufrag(self) -> str | None:
+        transports = self.connection.ice_transports
+        return transports[0].connection.local_username if transports else None
+
     def _add_tracks(self, tracks: Sequence[MediaStreamTrack]) -> None:
         for item in tuple(tracks):
             self.connection.addTrack(item)
@@ -249,8 +263,7 @@ class Leg:
         self._fingerprints = read_fingerprints(sdp)
 
     def _tell(self, candidate: RTCIceCandidate | None) -> None:
-        transports = self.connection.ice_transports
-        ufrag = transports[0].connection.local_username if transports else None
+        ufrag = self._local_ufrag
         if candidate is None:
             told = RemoteCandidate("", None, None, ufrag)
         else:

@@ -98,6 +98,31 @@ async def test_what_an_answer_says_is_not_told_again() -> None:
         assert callee.leg.local == caller.leg.remote == {"host": 1}
 
 
+async def test_a_restart_has_candidates_of_its_own_on_both_sides() -> None:
+    caller, callee = Side(ToneTrack(), offers=True), Side(ToneTrack(), offers=False)
+    async with legs(caller, callee):
+        await callee.leg.take_offer(await caller.leg.make_offer(restart=False, defer=False, created=nothing))
+        answer = await callee.leg.make_answer(nothing)
+        callee.leg.count_local(answer)
+        await caller.leg.take_answer(answer)
+        await until(lambda: bool(callee.candidates) and len(caller.candidates) == 2)
+        first = callee.leg.told[0].ufrag
+        caller.leg.is_described = callee.leg.is_described = True
+        offer = await caller.leg.make_offer(restart=True, defer=True, created=nothing)
+        assert caller.leg.told == []
+        await callee.leg.take_offer(offer)
+        # A candidate that came before the answer would be of credentials that the peer does not know.
+        assert not caller.leg.is_described
+        assert not callee.leg.is_described
+        answer = await callee.leg.make_answer(nothing)
+        callee.leg.count_local(answer)
+        assert callee.leg.in_description == 1
+        await until(lambda: any(item.is_end for item in callee.leg.told))
+        second = read_sdp(answer).media[0].ufrag
+        assert second != first
+        assert {item.ufrag for item in callee.leg.told} == {second}
+
+
 async def test_an_offer_that_is_deferred_can_be_forgotten() -> None:
     side = Side(ToneTrack(), offers=True)
     async with legs(side):
