@@ -20,8 +20,8 @@ from icekit import attributes as attr
 from icekit.attributes import Item
 from icekit.binding_response import mapped_address
 from icekit.errors import ConfigError, DecodeError
+from icekit.nat_observations import MIN_TRANSMISSIONS, LifetimeTrial
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import MIN_TRANSMISSIONS, LifetimeTrial
 from icekit.stun import Class, Message, Method, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
 

@@ -22,8 +22,8 @@ from icekit import attributes as attr
 from icekit.attributes import Change, Item
 from icekit.binding_response import is_usable, readable, without_fingerprint
 from icekit.errors import DecodeError
+from icekit.nat_observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence, alternate_flaw
 from icekit.stun import Class, Message, Method, decode
 from icekit.transaction import Outcome, Path, Refused, Schedule, Succeeded, TimedOut, Transactions
 

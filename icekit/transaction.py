@@ -286,15 +286,7 @@ class Transactions:
     def receive(self, message: Message, datagram: Datagram, now: float) -> list[Outcome]:
         """Take a response; an empty list when it is not ours, or not to be trusted."""
         opened = self._find(message.transaction_id)
-        if (
-            opened is None
-            or message.method != opened.method
-            or message.message_class not in (Class.SUCCESS, Class.ERROR)
-            or datagram.transport is not opened.path.transport
-            or datagram.destination != opened.path.local
-            # RFC 8489 §6.3.1 leaves this to us: an answer from elsewhere is forged, or a test of RFC 5780.
-            or (datagram.source != opened.path.remote and not opened.any_source)
-        ):
+        if opened is None or not _answers(opened, message, datagram):
             self.dropped += 1
             log.debug("! %r from %s belongs to no request", message, datagram.source)
             return []
@@ -305,21 +297,13 @@ class Transactions:
         if error is None or (challenge and opened.credential is not None):
             self._pacer.answered.add((datagram.destination, message.method))
         if opened.key is not None and not challenge and not _trusted(opened.key, message):
-            # RFC 8489 §9.2.5: a response without right integrity must be discarded, and a request over a stream ends
-            # with it. The last one is kept: a request that ends without a better one must say that integrity failed.
-            self.dropped += 1
-            opened.held = message
-            return [self._end_held(opened, now)] if opened.path.transport.is_stream else []
+            return self._hold(opened, message, now)
         if unknown := message.unknown_required():
             # RFC 8489 §6.3.3, §6.3.4: an unknown comprehension-required attribute fails the transaction.
             numbers = ", ".join(f"0x{number:04x}" for number in unknown[:4])
             error = ErrorCode(500, f"the answer has attributes that we must know and do not: {numbers}")
         elif challenge and error is not None and self._answer_challenge(opened, message, error.code):
-            self._forget(opened)
-            self._transmit_anew(opened, opened.sending.rtt_of(message.transaction_id, now), now)
-            assert opened.credential is not None
-            assert opened.credential.realm is not None
-            return [Challenged(opened.tag, opened.credential.realm, now - opened.first_started)]
+            return [self._begin_anew(opened, message, now)]
         elif error is not None and error.code == 437 and opened.sending.repeats_all and opened.sending.twins:
             # RFC 8656 §7.2: another transaction of this request has got the allocation; its answer is late or lost.
             self._forget(opened)
@@ -333,6 +317,14 @@ class Transactions:
         rtt = opened.sending.rtt_of(message.transaction_id, now)
         return [Succeeded(opened.tag, message, datagram.source, opened.path, opened.sending.count, seconds, rtt)]
 
+    def _hold(self, opened: _Open, message: Message, now: float) -> list[Outcome]:
+        """Keep a response that does not prove who sent it."""
+        # RFC 8489 §9.2.5: a response without right integrity must be discarded, and a request over a stream ends
+        # with it. The last one is kept: a request that ends without a better one must say that integrity failed.
+        self.dropped += 1
+        opened.held = message
+        return [self._end_held(opened, now)] if opened.path.transport.is_stream else []
+
     def _answer_challenge(self, opened: _Open, message: Message, code: int) -> bool:
         """Whether the request is to go out again with what the server told in ``message``."""
         credential = opened.credential
@@ -342,6 +334,13 @@ class Transactions:
             return False
         opened.retried |= {code}
         return credential.take_challenge(message)
+
+    def _begin_anew(self, opened: _Open, challenge: Message, now: float) -> Challenged:
+        self._forget(opened)
+        self._transmit_anew(opened, opened.sending.rtt_of(challenge.transaction_id, now), now)
+        assert opened.credential is not None
+        assert opened.credential.realm is not None
+        return Challenged(opened.tag, opened.credential.realm, now - opened.first_started)
 
     def _end_held(self, opened: _Open, now: float) -> Refused:
         self._forget(opened)
@@ -437,6 +436,18 @@ class Transactions:
         opened.sending.add(twin, data, now)
         self._first[twin] = opened.sending.transaction_id
         self._out.append(self._datagram(opened, data))
+
+
+def _answers(opened: _Open, message: Message, datagram: Datagram) -> bool:
+    """Whether a response is one to this request, on the path of it."""
+    return (
+        message.method == opened.method
+        and message.message_class in (Class.SUCCESS, Class.ERROR)
+        and datagram.transport is opened.path.transport
+        and datagram.destination == opened.path.local
+        # RFC 8489 §6.3.1 leaves this to us: an answer from elsewhere is forged, or a test of RFC 5780.
+        and (datagram.source == opened.path.remote or opened.any_source)
+    )
 
 
 def _trusted(key: IntegrityKey, response: Message) -> bool:

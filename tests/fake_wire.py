@@ -13,8 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 from icekit.nat import Nat, NatConfig
+from icekit.nat_classification import classify
+from icekit.nat_observations import NatObservations
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import NatObservations, classify
 from icekit.probe import NatObserved, NatProbe, ProbeConfig
 from icekit.report import NatReport
 from icekit.server import Server, ServerConfig

@@ -15,8 +15,9 @@ from icekit import attributes as attr
 from icekit.errors import ConfigError
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.nat import Nat, NatConfig
+from icekit.nat_classification import classify
+from icekit.nat_observations import LifetimeTrial, NatObservations, Sample
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import LifetimeTrial, NatObservations, Sample, classify
 from icekit.report import PortAssignment
 from icekit.stun import Message, decode, failure, success
 

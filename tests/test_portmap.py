@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit.errors import DecodeError
+from icekit.nat_classification import classify
+from icekit.nat_observations import NatObservations, Sample
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.observations import NatObservations, Sample, classify
 from icekit.portmap import (
     NAT_PMP_REQUEST,
     SSDP,

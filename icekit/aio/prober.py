@@ -20,8 +20,9 @@ from icekit.findings import diagnose
 from icekit.gathering_events import CandidateGathered
 from icekit.gathering_plan import gather_servers
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
+from icekit.nat_classification import classify
+from icekit.nat_observations import NatObservations
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
-from icekit.observations import NatObservations, classify
 from icekit.outlook import ConfiguredServer, Observations
 from icekit.portmap import PORT as PORTMAP_PORT
 from icekit.portmap import PortmapObserved, PortmapProbe

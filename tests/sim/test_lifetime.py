@@ -11,8 +11,8 @@ from icekit.aio.relay_check import drive
 from icekit.aio.server import serve
 from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, TrialEnded, idle_times
 from icekit.nat import NatConfig
+from icekit.nat_observations import LifetimeTrial
 from icekit.net import Address
-from icekit.observations import LifetimeTrial
 from icekit.report import Behavior, NatReport, Pooling, PortAssignment
 from icekit.server import ServerConfig
 from icekit.servers import IceServer

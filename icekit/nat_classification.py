@@ -1,22 +1,19 @@
-"""What NAT tests saw, and ``classify``: from there to a ``NatReport``. Nothing is guessed (RFC 4787, 5780).
+"""``classify``: from what NAT tests saw to a ``NatReport``. Nothing is guessed (RFC 4787, 5780).
 
-``classify`` looks only at values that a test saw; whatever it cannot tell is ``None``, with a sentence that says why.
+It looks only at values that a test saw; whatever it cannot tell is ``None``, with a sentence that says why.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from itertools import combinations, groupby, pairwise
 from math import gcd
 
 from icekit.attributes import Change
+from icekit.nat_observations import MIN_TRANSMISSIONS, NatObservations, Sample, alternate_flaw
 from icekit.net import Address, AddressClass, classify_host, scope_of
 from icekit.report import Behavior, NatReport, NatTest, Pooling, PortAssignment, ServerReport
 
-# A negative test counts only after so many transmissions: at 5 % loss in each direction three are wrong in 1.9 of 1,000
-# runs, four in 0.2.
-MIN_TRANSMISSIONS = 4
 # With fewer samples a random port has the parity of the local one, in all of them, more often than in 1 of 1,000 runs.
 MIN_PARITY_SAMPLES = 10
 # Sequential assignment is shared with other hosts behind the NAT: what they open lies between our ports.
@@ -25,92 +22,6 @@ MAX_SEQUENTIAL_GAP = 64
 BURST = ("port", "hairpin")
 # Of three gaps between random ports two are that small, with the same sign, in 1 of 100,000 runs.
 MIN_SEQUENTIAL_SAMPLES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """One answered Binding request from ``local`` to ``server``. ``plain`` is MAPPED-ADDRESS, if both forms were there.
-
-    ``order`` counts first transmissions over all sockets; ``sent`` is the number of transmissions until the answer,
-    ``seconds`` the time from the first of them.
-    """
-
-    test: str
-    local: Address
-    server: Address
-    mapped: Address
-    plain: Address | None
-    order: int
-    sent: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class FilterTrial:
-    """A request to ``server`` that asked for an answer from elsewhere (RFC 5780 §4.4).
-
-    ``source`` is where the answer came from, ``None`` for silence. ``control`` tells whether a plain request on the
-    same socket was answered, ``other`` is the OTHER-ADDRESS that it learned. ``error``: CHANGE-REQUEST was refused with
-    this code.
-    """
-
-    server: Address
-    change: Change
-    sent: int
-    source: Address | None
-    control: bool
-    other: Address | None
-    error: int | None
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class HairpinTrial:
-    """Two sockets sent to each other's mapped address: how many requests, how many arrived."""
-
-    sent: int
-    received: int
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """A Binding request without a usable answer; ``heard`` says what came instead, ``error 401`` for example."""
-
-    test: str
-    server: Address
-    sent: int
-    seconds: float
-    heard: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class LifetimeTrial:
-    """A binding was left alone for ``idle`` seconds and then did, or did not, pass a packet (RFC 5780 §4.6)."""
-
-    idle: float
-    alive: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NatObservations:
-    """Everything that the NAT tests of one address family saw. ``local_hosts``: all addresses of this host."""
-
-    local_hosts: tuple[str, ...]
-    samples: tuple[Sample, ...] = ()
-    silences: tuple[Silence, ...] = ()
-    filters: tuple[FilterTrial, ...] = ()
-    hairpin: HairpinTrial | None = None
-    lifetime: tuple[LifetimeTrial, ...] = ()
-    lifetime_reason: str = ""
-    """Why the lifetime test, if it was asked for, has no trials."""
-    gateway_address: str | None = None
-    """What the gateway on the way to the servers says that its own address outside is."""
-    others: tuple[tuple[Address, Address], ...] = ()
-    """Servers, alternate addresses too, with the OTHER-ADDRESS that each of them named."""
-    rewritten: bool = False
-    """Whether an answer had another MAPPED-ADDRESS than XOR-MAPPED-ADDRESS, and a FINGERPRINT that was wrong for it."""
-    seconds: float = 0.0
 
 
 def classify(seen: NatObservations, servers: Sequence[ServerReport] = ()) -> NatReport:
@@ -151,22 +62,17 @@ def _udp(seen: NatObservations, servers: Sequence[ServerReport], reason: dict[st
     heard = [item for item in seen.silences if item.heard]
     if seen.samples or heard or any(server.reachable or _is_heard(server) for server in over_udp):
         return True
-    refused = {server.address for server in over_udp if _by_icmp(server)}
-    asked = {str(item.server) for item in seen.silences}
-    asked |= {server.address for server in over_udp if server.address is not None}
+    asked = {str(item.server) for item in seen.silences} | _addresses(over_udp)
+    refused = _addresses(filter(_by_icmp, over_udp))
     patient = {str(item.server) for item in seen.silences if item.sent >= MIN_TRANSMISSIONS}
-    patient |= {server.address for server in over_udp if server.address is not None and _timed_out(server)}
-    silent = {Address.parse(address).host for address in patient - refused}
-    reached = {
-        Address.parse(server.address).host
-        for server in servers
-        if server.transport != "udp" and server.reachable and server.address is not None
-    }
+    patient |= _addresses(filter(_timed_out, over_udp))
+    silent = _hosts(patient - refused)
+    on_streams = _hosts(_addresses(server for server in servers if server.transport != "udp" and server.reachable))
     if not asked:
         reason["udp"] = "no server of this family to ask"
     elif asked - refused - patient:
         reason["udp"] = "the test was cut short"
-    elif silent & reached:
+    elif silent & on_streams:
         reason["udp"] = "silent over UDP, while the same host answers over TCP"
         return False
     elif len(silent) >= 2:
@@ -177,6 +83,14 @@ def _udp(seen: NatObservations, servers: Sequence[ServerReport], reason: dict[st
     else:
         reason["udp"] = "one silent server: it may be down; name a second one"
     return None
+
+
+def _addresses(servers: Iterable[ServerReport]) -> set[str]:
+    return {server.address for server in servers if server.address is not None}
+
+
+def _hosts(addresses: Iterable[str]) -> set[str]:
+    return {Address.parse(address).host for address in addresses}
 
 
 def _by_icmp(server: ServerReport) -> bool:
@@ -274,20 +188,6 @@ def _filtering_at(seen: NatObservations, server: Address) -> tuple[Behavior | No
     if near.sent < MIN_TRANSMISSIONS:
         return None, f"the test with server {server} was cut short"
     return Behavior.ADDRESS_AND_PORT_DEPENDENT, ""
-
-
-def alternate_flaw(server: Address, other: Address) -> str | None:
-    """Why ``other`` cannot be the alternate address of ``server`` (RFC 5780 §7.4); ``None``: it can be."""
-    if other.family != server.family:
-        return "of another family"
-    if other.host == server.host or other.port == server.port:
-        return "which does not differ in IP and port"
-    kind = classify_host(other.host)
-    if other.port == 0 or kind in (AddressClass.UNSPECIFIED, AddressClass.MULTICAST, AddressClass.RESERVED):
-        return "which is no address of a server"
-    if scope_of(other.host) < scope_of(server.host):
-        return "which cannot be reached from outside its network"
-    return None
 
 
 def _hairpinning(seen: NatObservations, behind: bool | None, reason: dict[str, str]) -> bool | None:

@@ -6,16 +6,9 @@ from random import Random
 import pytest
 
 from icekit.attributes import Change
+from icekit.nat_classification import classify
+from icekit.nat_observations import FilterTrial, HairpinTrial, NatObservations, Sample, Silence
 from icekit.net import Address
-from icekit.observations import (
-    FilterTrial,
-    HairpinTrial,
-    NatObservations,
-    Sample,
-    Silence,
-    alternate_flaw,
-    classify,
-)
 from icekit.report import Behavior, NatTest, Pooling, PortAssignment, ServerReport
 
 EI, AD, APD = Behavior
@@ -191,23 +184,6 @@ def test_the_alternate_address_must_know_its_primary(names: Address | None, filt
     if filtering is None:
         why = f"server {SERVER} names {OTHER} as its other address, which is another server"
         assert report.reason["filtering"] == why
-
-
-@pytest.mark.parametrize(
-    ("server", "other", "flaw"),
-    [
-        (SERVER, OTHER, None),
-        (Address("127.0.0.1", 3478), Address("127.0.0.2", 3479), None),
-        (Address("10.0.0.1", 3478), Address("198.51.100.7", 3479), None),
-        (Address("2001:db8::1", 3478), Address("2001:db8::2", 3479), None),
-        (SERVER, FAR, "which does not differ in IP and port"),
-        (SERVER, Address("169.254.1.1", 3479), "which cannot be reached from outside its network"),
-        (SERVER, Address("239.1.2.3", 3479), "which is no address of a server"),
-        (SERVER, Address("::1", 3479), "of another family"),
-    ],
-)
-def test_alternate_flaw(server: Address, other: Address, flaw: str | None) -> None:
-    assert alternate_flaw(server, other) == flaw
 
 
 # Ports: the mapped ports of a burst, local ports 5000, 5007, 5014 …
