@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from icekit.errors import ConfigError
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import AddressClass, canonical_host, classify_host
 from icekit.servers import IceServer, ServerUri
-from icekit.transaction import LongTermCredential, Schedule
+from icekit.transaction import Schedule
 from icekit.turn_config import TurnConfig
 
 MAX_HOSTS: Final = 32

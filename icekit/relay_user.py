@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address
 from icekit.reachability import Target
-from icekit.transaction import LongTermCredential, Schedule
+from icekit.transaction import Schedule
 from icekit.turn import TurnAllocation, TurnConfig
 
 # Five transmissions in two seconds: at 5 % loss each way one request in 100,000 is given up. A satellite has its time,

@@ -29,12 +29,13 @@ from icekit.gathering_events import (
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.local_candidates import LocalCandidates
 from icekit.local_sockets import LocalSocket
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.pacing import Pacer
 from icekit.resolution import ServerEndpoint
 from icekit.server_leg import ServerLeg
 from icekit.stun import Method, decode, is_stun
-from icekit.transaction import LongTermCredential, Outcome, Path, Refused, Succeeded, TimedOut, Transactions
+from icekit.transaction import Outcome, Path, Refused, Succeeded, TimedOut, Transactions
 from icekit.turn import TurnAllocation
 from icekit.turn_events import AllocationCreated, AllocationFailed, DataReceived, ServerRedirected, Step, TurnState
 

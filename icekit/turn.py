@@ -16,13 +16,13 @@ from icekit import attributes as attr
 from icekit.attributes import ErrorCode
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
 from icekit.event_queue import EventQueue
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.pacing import Pacer
 from icekit.peers import PeerTable, PeerTag, canonical_peer
 from icekit.stun import Class, Message, Method, StreamDecoder, decode, is_channel_data
 from icekit.transaction import (
     Challenged,
-    LongTermCredential,
     Outcome,
     Path,
     Refused,

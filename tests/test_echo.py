@@ -8,9 +8,9 @@ import pytest
 
 from icekit import attributes as attr
 from icekit.echo import EchoEvent, EchoPeer, PeerFailed, PeerReady
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted, StreamWanted, Transport
 from icekit.stun import Method, decode, success
-from icekit.transaction import LongTermCredential
 from icekit.turn import TurnAllocation
 
 HOST, SERVER, STANDARD = "192.0.2.9", Address("192.0.2.1", 5349), Address("192.0.2.1", 3478)

@@ -20,6 +20,7 @@ from icekit.candidate import Candidate
 from icekit.gathering import Gatherer
 from icekit.gathering_plan import GatherServer
 from icekit.lifetime import LifetimeProbe
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import (
     Address,
     Datagram,
@@ -40,7 +41,6 @@ from icekit.servers import ServerUri
 from icekit.session import IceSession
 from icekit.stages import TurnStages
 from icekit.stun import ChannelData, Class, Message, Method, decode, failure, is_stun, long_term_key, request
-from icekit.transaction import LongTermCredential
 from icekit.turn import TurnAllocation
 from tests.turn_client import turn_server_config
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode, Item, PasswordAlgorithm
-from icekit.errors import ConfigError, InvalidState
+from icekit.errors import InvalidState
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, Transport
 from icekit.pacing import Floor, Pacer
 from icekit.stun import (
@@ -26,11 +27,9 @@ from icekit.stun import (
     long_term_key,
     make_nonce,
     success,
-    userhash,
 )
 from icekit.transaction import (
     Challenged,
-    LongTermCredential,
     Outcome,
     Path,
     Refused,
@@ -492,32 +491,6 @@ def test_other_answers_with_the_bit_but_no_offer_are_ignored() -> None:
     assert len(bench.answer(success(signed, nonce, attr.PASSWORD_ALGORITHMS(SHA256_FIRST)), md5_key())) == 1
 
 
-def test_username_anonymity_sends_the_hash_instead_of_the_name() -> None:
-    bench = Bench()
-    asked = bench.send("tag", alice())
-    bench.answer(
-        challenge(asked, nonce=make_nonce(BOTH_FEATURES, b"rest"), items=(attr.PASSWORD_ALGORITHMS(SHA256_FIRST),))
-    )
-    signed = bench.sent()
-    assert signed.get(attr.USERHASH) == userhash("alice", "r")
-    assert not signed.has(attr.USERNAME)
-
-
-def test_a_name_goes_out_in_the_form_of_the_profile() -> None:
-    # RFC 8265 §4.2.2: spaces outside ASCII become ASCII spaces, and the result is in form C.
-    credential = LongTermCredential("e\u0301\u00a0x", "secret")
-    bench = Bench()
-    bench.answer(challenge(bench.send("tag", credential)))
-    assert bench.sent().get(attr.USERNAME) == "\u00e9 x"
-
-
-@pytest.mark.parametrize(("name", "password"), [("a\x00", "p"), ("a", "p\x07"), ("a" * 514, "p")])
-def test_a_credential_that_cannot_be_sent_is_refused_at_once(name: str, password: str) -> None:
-    with pytest.raises(ConfigError) as error:
-        LongTermCredential(name, password)
-    assert password not in str(error.value).split()
-
-
 def test_secrets_are_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("DEBUG")
     bench = Bench()
@@ -527,17 +500,6 @@ def test_secrets_are_in_no_text(caplog: pytest.LogCaptureFixture) -> None:
     texts = [caplog.text, repr(credential), repr(credential.key), str(bench.table.tags())]
     assert "ALLOCATE" in caplog.text
     assert not any("hunter2" in text for text in texts)
-
-
-def test_renewed_knows_the_user_only() -> None:
-    bench = Bench()
-    credential, _ = signed_in(bench)
-    again = credential.renewed()
-    assert (again.realm, again.nonce, again.key, again.items()) == (None, b"", None, ())
-    assert LongTermCredential("alice", "secret").key is None
-    asked = bench.send("new", again)
-    bench.answer(challenge(asked, realm="other"))
-    assert bench.sent().verify(md5_key(realm="other"))
 
 
 @st.composite

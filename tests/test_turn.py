@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from icekit import attributes as attr
 from icekit.attributes import AddressErrorCode, Family, Icmp, Item
 from icekit.errors import ConfigError, ErrorResponse, InvalidState, TransactionTimeout
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.stun import (
     ChannelData,
@@ -28,7 +29,6 @@ from icekit.stun import (
     long_term_key,
     success,
 )
-from icekit.transaction import LongTermCredential
 from icekit.turn import TurnAllocation, TurnConfig, TurnState
 from icekit.turn_events import (
     AllocationCreated,

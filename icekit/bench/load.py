@@ -30,12 +30,12 @@ from icekit.bench.load_report import (
 )
 from icekit.bench.relay_loop import LoopEvent, LoopFailed, LoopReady, RelayLoop
 from icekit.errors import ConnectivityError
+from icekit.long_term_credential import LongTermCredential
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
 from icekit.report import Finding, StageName, StageResult, TurnReport
 from icekit.rules_stages import turn_findings
 from icekit.servers import ServerUri
-from icekit.transaction import LongTermCredential
 
 # Seconds: for one allocation to be there, or to fail, whatever happens; to give one back; between two looks at what is
 # still on its way.

@@ -13,8 +13,8 @@ import pytest
 
 from icekit.aio.driver import Driver
 from icekit.errors import ErrorResponse
+from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, Transport
-from icekit.transaction import LongTermCredential
 from icekit.turn import TurnAllocation, TurnState
 from icekit.turn_events import (
     AllocationCreated,
