@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from icekit.explanation import Explanation, Fact, Kind, Table
 from icekit.findings import ranked
 from icekit.net import Transport
 from icekit.rules_configuration import list_findings, url_finding
-from icekit.server_list import Treatment, Use, read_list, uses
+from icekit.server_list import ServerUse, Treatment, Use, read_list, uses
 from icekit.servers import ServerUri
 
 
@@ -44,43 +45,40 @@ def explain_server_list(data: Any, unix_time: float | None) -> Explanation:
     """What icekit, aiortc and browsers make of a list, and what is wrong with it."""
     servers = read_list(data)
     used = uses(servers.servers)
-    findings = ranked(list_findings(servers, unix_time))
-    stun = [item for item in used if item.uri is not None and not item.is_turn]
-    turn = [item for item in used if item.is_turn]
-    hosts = {item.uri.host for item in turn if item.uri is not None}
-    on_443 = [item for item in turn if item.uri is not None and item.uri.transport is Transport.TLS]
-    on_443 = [item for item in on_443 if item.uri is not None and item.uri.port == 443]
-    facts = (
-        Fact("STUN", str(len(stun)), "tells a side its address outside"),
-        Fact(
-            "TURN",
-            f"{len(turn)} on {len(hosts)} host{'' if len(hosts) == 1 else 's'}",
-            "relays where nothing else works",
-        ),
-        Fact(
-            "blocked UDP",
-            "passes" if on_443 else "fails",
-            f"{on_443[0].url} looks like a web site to a firewall"
-            if on_443
-            else "a network that passes only web traffic needs turns:HOST:443?transport=tcp",
-        ),
-    )
-    treatments = [(item.icekit, item.aiortc, item.chromium) for item in used]
-    notes = list(dict.fromkeys(each.why for row in treatments for each in row if each.why))
-    columns = ("URL", "icekit", "aiortc alone", "Chromium")
-    rows = tuple((item.url, *(_said(each, notes) for each in row)) for item, row in zip(used, treatments, strict=True))
-    tables = [
-        Table("Who uses what", columns, rows),
-        Table("Why", (), tuple((f"({number})", why) for number, why in enumerate(notes, 1))),
-    ]
     number = len(used)
     return Explanation(
         Kind.SERVER_LIST,
         f"A list of ICE servers with {number} URL{'' if number == 1 else 's'}.",
-        facts,
+        _offers(used),
         problem=None if used else "there is no URL in it",
-        findings=findings,
-        tables=tuple(table for table in tables if table.rows),
+        findings=ranked(list_findings(servers, unix_time)),
+        tables=tuple(table for table in _who_uses_what(used) if table.rows),
+    )
+
+
+def _offers(used: Sequence[ServerUse]) -> tuple[Fact, ...]:
+    """How many servers of which sort, and whether a network without UDP reaches one."""
+    uris = [(item.url, item.uri) for item in used if item.uri is not None]
+    turn = [(url, uri) for url, uri in uris if uri.is_turn]
+    hosts = len({uri.host for _, uri in turn})
+    on_443 = [url for url, uri in turn if uri.transport is Transport.TLS and uri.port == 443]
+    return (
+        Fact("STUN", str(len(uris) - len(turn)), "tells a side its address outside"),
+        Fact("TURN", f"{len(turn)} on {hosts} host{'' if hosts == 1 else 's'}", "relays where nothing else works"),
+        Fact("blocked UDP", "passes", f"{on_443[0]} looks like a web site to a firewall")
+        if on_443
+        else Fact("blocked UDP", "fails", "a network that passes only web traffic needs turns:HOST:443?transport=tcp"),
+    )
+
+
+def _who_uses_what(used: Sequence[ServerUse]) -> tuple[Table, Table]:
+    treatments = [(item.icekit, item.aiortc, item.chromium) for item in used]
+    notes = list(dict.fromkeys(each.why for row in treatments for each in row if each.why))
+    columns = ("URL", "icekit", "aiortc alone", "Chromium")
+    rows = tuple((item.url, *(_said(each, notes) for each in row)) for item, row in zip(used, treatments, strict=True))
+    return (
+        Table("Who uses what", columns, rows),
+        Table("Why", (), tuple((f"({number})", why) for number, why in enumerate(notes, 1))),
     )
 
 

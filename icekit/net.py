@@ -10,7 +10,7 @@ import ipaddress
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
-from typing import Final, NamedTuple, Protocol, TypeVar, runtime_checkable
+from typing import Final, NamedTuple, Protocol, TypeVar
 
 from icekit.errors import ConfigError
 
@@ -311,7 +311,6 @@ class Endpoint(Protocol[EventT_co]):
         """Queue the farewell; idempotent."""
 
 
-@runtime_checkable
 class SocketUser(Protocol):
     """A core that asks for sockets of its own (``SocketWanted``)."""
 
@@ -322,7 +321,6 @@ class SocketUser(Protocol):
         """The socket could not be bound; or, while it is open and connected, an ICMP error arrived."""
 
 
-@runtime_checkable
 class SteadyTimer(Protocol):
     """A core that knows whether its timer is still the one that it gave."""
 
@@ -330,7 +328,6 @@ class SteadyTimer(Protocol):
     """Whether ``get_timer`` may give something else than the last time."""
 
 
-@runtime_checkable
 class RouteUser(Protocol):
     """A core that wants to know what did not leave."""
 
@@ -338,7 +335,6 @@ class RouteUser(Protocol):
         """The system refused to send this: it has no route from the source to the destination."""
 
 
-@runtime_checkable
 class StreamUser(Protocol):
     """A core that asks for streams (``StreamWanted``), or serves them (``stream_accepted``)."""
 
@@ -352,7 +348,6 @@ class StreamUser(Protocol):
         """It could not be opened, or it is gone; ``detail`` is the system's text."""
 
 
-@runtime_checkable
 class StreamServer(Protocol):
     """A core that accepts streams on a listening address."""
 
@@ -363,7 +358,6 @@ class StreamServer(Protocol):
         """That client is gone."""
 
 
-@runtime_checkable
 class ListenerUser(Protocol):
     """A core that asks for listening sockets (``ListenerWanted``); it is a ``StreamServer``, too."""
 

@@ -21,7 +21,7 @@ from icekit.gathering_events import CandidateGathered, GatherEvent, GatheringCom
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.ice import IceAgent, IceConfig
 from icekit.ice_events import DataReceived, IceEvent, PairSelected
-from icekit.ice_tcp import PathOpened
+from icekit.ice_tcp import PathOpened, TcpPaths
 from icekit.net import (
     UDP,
     Address,
@@ -85,8 +85,8 @@ class IceSession:
         self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
         self._numbers = itertools.count()
         self._gatherings = Gatherings(self._make_gatherings(hosts))
-        self._routes = Routes(self.agent.is_check, self._gatherings)
-        self._tcp = self._routes.tcp
+        self._tcp = TcpPaths(self.agent.is_check)
+        self._routes = Routes(self._tcp, self._gatherings)
         self._keepalive_at: float | None = None
         self._events: EventQueue[SessionEvent | WorldEvent] = EventQueue(self.agent.config.max_events)
         self._out: list[Datagram] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 
 from icekit.errors import ConfigError, InvalidState
 from icekit.ice_events import SelectedPair
@@ -17,13 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class Routes:
-    """The ways of one agent, through the relays of its ``gatherings`` and the connections of ``tcp``.
+    """The ways of one agent, through the relays of its ``gatherings`` and the connections of ``tcp``."""
 
-    ``is_check``: whether the first frame of a stranger is a check that the agent can authenticate.
-    """
-
-    def __init__(self, is_check: Callable[[bytes], bool], gatherings: Gatherings) -> None:
-        self.tcp = TcpPaths(is_check)
+    def __init__(self, tcp: TcpPaths, gatherings: Gatherings) -> None:
+        self._tcp = tcp
         self.dropped = 0
         """What no relay could take."""
         self._gatherings = gatherings
@@ -42,7 +38,7 @@ class Routes:
         """
         base = Address(host, item.number)
         item.active.add(base)
-        self.tcp.add_active(base)
+        self._tcp.add_active(base)
         return base
 
     def forget_closed(self) -> None:
@@ -52,7 +48,7 @@ class Routes:
     def takes(self, datagram: Datagram, now: float) -> bool:
         """Whether it leaves through a relay or by TCP, which may have news then; if not, it is for its socket."""
         if datagram.transport is not UDP:
-            self.tcp.send(datagram, now)
+            self._tcp.send(datagram, now)
             return True
         allocation = self._relay_of(datagram.source) if datagram.source in self._relayed else None
         if allocation is None:

@@ -8,6 +8,7 @@ import pytest
 
 from icekit.candidate import CandidateType
 from icekit.gathering import Gatherer
+from icekit.ice_tcp import TcpPaths
 from icekit.net import UDP, Address, Datagram, StreamWanted, Transport
 from icekit.session_gathering import Gatherings, SessionGathering
 from icekit.session_routes import Routes
@@ -16,9 +17,9 @@ from tests.ice_world import RELAY_HOST, IceWorld, Network
 HOST, PEER = Address("192.0.2.1", 5000), Address("203.0.113.5", 9)
 
 
-def new() -> tuple[Routes, SessionGathering]:
+def new(tcp: TcpPaths | None = None) -> tuple[Routes, SessionGathering]:
     item = SessionGathering(Gatherer([HOST.host], [], random.Random(1).randbytes), 3)
-    return Routes(lambda frame: False, Gatherings((item,))), item
+    return Routes(tcp or TcpPaths(lambda frame: False), Gatherings((item,))), item
 
 
 def test_what_leaves_from_a_socket_is_not_taken() -> None:
@@ -27,11 +28,12 @@ def test_what_leaves_from_a_socket_is_not_taken() -> None:
 
 
 def test_an_active_candidate_opens_a_connection_of_its_generation() -> None:
-    routes, item = new()
+    tcp = TcpPaths(lambda frame: False)
+    routes, item = new(tcp)
     base = routes.add_active(item, HOST.host)
     assert (base, item.active) == (Address(HOST.host, 3), {base})
     assert routes.takes(Datagram(base, PEER, b"x", Transport.TCP), 0.0)
-    wanted = routes.tcp.next_event()
+    wanted = tcp.next_event()
     assert isinstance(wanted, StreamWanted)
     assert (wanted.local, wanted.remote) == (HOST.host, PEER)
 

@@ -21,6 +21,7 @@ from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
     from icekit.bench.engines import OwnEngine
+    from icekit.bench.measure import Orders
     from icekit.bench.plan import Share
     from icekit.bench.record import Recorder
     from icekit.bench.samples import Dead, Results, Sample, Setting
@@ -121,10 +122,10 @@ def bench(
             raise typer.Exit(1)
         return
     own = _own_engines(engine or ())
-    shares = (
-        _comparison(runs, engine, network)
-        if everything
-        else _shares(
+    if everything:
+        shares = _comparison(runs, engine, network)
+    else:
+        shares = _shares(
             engines=[name.partition("=")[0] for name in engine or ()],
             own=own,
             networks=network or (),
@@ -138,7 +139,6 @@ def bench(
             signaling=[read_seconds("--signaling", text) for text in signaling or ("0ms",)],
             gathered=gathered,
         )
-    )
     results = _measure(shares, own, seed, out, show)
     slower = show(results)
     ours = [item for item in results.samples if item.setting.engine.startswith("icekit") and item.failure is not None]
@@ -198,7 +198,7 @@ def _measure(
     out: Path | None,
     show: Callable[[Results], object],
 ) -> Results:
-    from icekit.bench import laboratory, simulated
+    from icekit.bench import laboratory
     from icekit.bench.measure import Orders
     from icekit.bench.plan import estimate
     from icekit.bench.record import Recorder, make_header
@@ -216,28 +216,32 @@ def _measure(
     try:
         with recorder, _Told(shares) as told:
             for share in shares:
-                until = time.monotonic() + share.seconds if share.seconds else float("inf")
                 orders = Orders(
                     runs=share.runs,
                     seed=seed,
                     take=_taking(recorder, told),
                     told=recorder.add_versions,
                     begins=told.begin,
-                    until=until,
+                    until=time.monotonic() + share.seconds if share.seconds else float("inf"),
                     own=own,
                     refused=lambda reason: typer.echo(reason, err=True),
                 )
-                by_medium = [[item for item in share.settings if item.medium == medium] for medium in ("sim", "lab")]
-                if by_medium[0]:
-                    used = {item.engine for item in by_medium[0]}
-                    recorder.add_versions({name: simulated.versions()[name] for name in sorted(used)})
-                    simulated.measure_all(by_medium[0], orders)
-                if by_medium[1]:
-                    laboratory.measure_all(by_medium[1], orders)
+                _measure_share(share, orders)
     except KeyboardInterrupt:
         show(recorder.results)
         raise typer.Exit(INTERRUPTED) from None
     return recorder.results
+
+
+def _measure_share(share: Share, orders: Orders) -> None:
+    from icekit.bench import laboratory, simulated
+
+    in_sim, in_lab = ([item for item in share.settings if item.medium == medium] for medium in ("sim", "lab"))
+    if in_sim:
+        orders.told({name: simulated.versions()[name] for name in sorted({item.engine for item in in_sim})})
+        simulated.measure_all(in_sim, orders)
+    if in_lab:
+        laboratory.measure_all(in_lab, orders)
 
 
 def _taking(recorder: Recorder, told: _Told) -> Callable[[Sample], None]:

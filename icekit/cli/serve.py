@@ -180,46 +180,27 @@ def serve(
     made_up = None if stun_only or known or secret else _make_up_user()
     if made_up is not None:
         known = dict([made_up])
-    turn = (
-        None
-        if stun_only
-        else _turn(listen, relay_hosts or [], realm, known, secret, external_host, relay_ports, allow_peers or [])
-    )
+    turn = None
+    if not stun_only:
+        relays = relay_hosts or listen
+        turn = _turn(relays, realm, known, secret, external_host, relay_ports, allow_peers or [])
     if tls_port is not None and (certificate is None or key is None):
         raise ConfigError("--tls-port needs --certificate and --key")
     if coturn_config:
-        from icekit.coturn import coturn_config as to_coturn
-
-        typer.echo(
-            to_coturn(
-                turn,
-                hosts=listen,
-                port=port or 3478,
-                alternate_port=alternate_port or 3479,
-                tcp=tcp,
-                tls_port=tls_port,
-                certificate=None if certificate is None else str(certificate.resolve()),
-                key=None if key is None else str(key.resolve()),
-            ),
-            nl=False,
-        )
+        ports = (port or 3478, alternate_port or 3479)
+        typer.echo(_for_coturn(turn, listen, ports, tcp, tls_port, certificate, key), nl=False)
         return
 
     from icekit.server import ServerConfig
 
     context = _ssl_context(certificate, key) if certificate is not None else None
-    if http_port is None:
-        http_port = 8080 if port else 0
     stun = None if signaling_only else _Stun(ServerConfig(turn=turn), (port, alternate_port), tcp, tls_port, made_up)
-    rooms = (
-        _Rooms(
-            _signaling(room_secrets or [], room_size, origins or [], read_value("--broker", broker)),
-            http_port,
-            page_signaling or [],
-        )
-        if http
-        else None
-    )
+    rooms = None
+    if http:
+        if http_port is None:
+            http_port = 8080 if port else 0
+        signaling = _signaling(room_secrets or [], room_size, origins or [], read_value("--broker", broker))
+        rooms = _Rooms(signaling, http_port, page_signaling or [])
     if stun is None and rooms is None:
         raise ConfigError("--signaling-only and --no-http leave nothing to serve")
     run(_serve(listen, stun, rooms, context, json), lambda: None)
@@ -376,7 +357,6 @@ def _signaling(secrets: list[str], room_size: int, origins: list[str], broker: s
 
 
 def _turn(
-    listen: list[str],
     relay_hosts: list[str],
     realm: str,
     users: dict[str, str],
@@ -388,7 +368,6 @@ def _turn(
     from icekit.admission import LOOPBACK_PEERS, PeerPolicy
     from icekit.server import TurnServerConfig
 
-    candidates = relay_hosts or listen
     allowed: list[str] = []
     for network in allow_peers:
         allowed += LOOPBACK_PEERS if network == "loopback" else (network,)
@@ -397,11 +376,34 @@ def _turn(
         realm=realm,
         users=users,
         secret=secret,
-        relay_ipv4=next((host for host in candidates if ":" not in host), None),
-        relay_ipv6=next((host for host in candidates if ":" in host), None),
+        relay_ipv4=next((host for host in relay_hosts if ":" not in host), None),
+        relay_ipv6=next((host for host in relay_hosts if ":" in host), None),
         external_ipv4=external_host,
         relay_ports=read_port_range(relay_ports, "--relay-ports"),
         allow_peers=tuple(allowed),
+    )
+
+
+def _for_coturn(
+    turn: TurnServerConfig | None,
+    hosts: list[str],
+    ports: tuple[int, int],
+    tcp: bool,
+    tls_port: int | None,
+    certificate: Path | None,
+    key: Path | None,
+) -> str:
+    from icekit.coturn import coturn_config
+
+    return coturn_config(
+        turn,
+        hosts=hosts,
+        port=ports[0],
+        alternate_port=ports[1],
+        tcp=tcp,
+        tls_port=tls_port,
+        certificate=None if certificate is None else str(certificate.resolve()),
+        key=None if key is None else str(key.resolve()),
     )
 
 
