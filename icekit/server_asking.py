@@ -171,8 +171,9 @@ class ServerAsking:
         leg = self._bindings.tag_of(datagram.data[8:20])
         if not isinstance(leg, ServerLeg):
             leg = self._by_path.get(Path(datagram.source, datagram.destination, datagram.transport))
-        # A relay that was there may come back with the route.
-        if leg is None or leg.done or self._closing:
+        # A relay that was there may come back with the route. The farewell to an address that was given up has none
+        # either, and ends nothing of its successor, which waits for its turn.
+        if leg is None or leg.done or leg in self._queue or self._closing:
             return
         self._pacer.give_back(now)
         self._end_asking(leg, now)

@@ -563,14 +563,37 @@ def test_who_becomes_controlling_nominates_what_is_valid() -> None:
         (b"peer", "p" * 22, "user name fragment is a text .* not bytes"),
         ("peer", b"secret" * 4, "password is a text .* not bytes"),
         ("peer", 123, "password is a text .* not int"),
+        # RFC 8839 §5.4. A longer name would not fit into a check, and its timer would end with an exception.
+        ("pee", "p" * 22, "fragment wants 4 to 256 letters, digits, . or /, and has 3;"),
+        ("p" * 257, "p" * 22, "fragment wants 4 to 256 .* and has 257;"),
+        ("", "p" * 22, "fragment wants .* has 0;"),
+        ("peer", "secret" * 3 + "abc", "password wants 22 to 256 .* has 21;"),
+        ("peer", "secret" * 50, "password wants 22 to 256 .* has 300;"),
+        ("peer", "p", "password wants 22 to 256 .* has 1;"),
+        ("peér", "p" * 22, "fragment wants .* has others;"),
+        ("peer", "secret" * 4 + "\n", "password wants .* has others; .* a line end"),
+        ("peer", "p" * 21 + "\ud800", "password wants .* has others;"),
     ],
 )
-def test_credentials_that_are_no_texts_are_told_and_change_nothing(ufrag: Any, password: Any, said: str) -> None:
+def test_credentials_that_can_be_none_are_told_and_change_nothing(ufrag: Any, password: Any, said: str) -> None:
     agent = IceAgent(True, random.Random(1).randbytes)
     with pytest.raises(ConfigError, match=said) as told:
         agent.set_remote_credentials(ufrag, password, 0.0)
     assert "secret" not in str(told.value)
     agent.set_remote_credentials("peer", "p" * 22, 0.0)
+
+
+def test_the_longest_and_odd_credentials_that_agents_have_fit_into_a_check() -> None:
+    for ufrag, password in (("u" * 256, "p" * 256), ("a-_=", "p-_=" * 6)):
+        agent = IceAgent(True, random.Random(1).randbytes, credentials=("l" * 256, "q" * 22))
+        agent.add_local_candidate(LocalCandidate(candidate(HOST), HOST), 0.0)
+        agent.add_remote_candidate(candidate(), 0.0)
+        agent.set_remote_credentials(ufrag, password, 0.0)
+        agent.handle_timer(0.0)
+        (check,) = agent.datagrams_to_send()
+        message = decode(check.data)
+        assert message.get(attr.USERNAME) == f"{ufrag}:{'l' * 256}"
+        assert message.verify(short_term_key(password))
 
 
 def test_checks_before_the_credentials_are_answered_and_remembered() -> None:
@@ -1167,7 +1190,7 @@ def test_a_closed_agent_is_silent() -> None:
         lambda: table.agent.send(1, b"x", 1.0),
         lambda: table.agent.add_remote_candidate(candidate(), 1.0),
         lambda: table.agent.add_local_candidate(LocalCandidate(candidate(HOST), HOST), 1.0),
-        lambda: table.agent.set_remote_credentials("x", "y", 1.0),
+        lambda: table.agent.set_remote_credentials("next", PASSWORD, 1.0),
     ):
         with pytest.raises(InvalidState):
             call()
@@ -1285,7 +1308,7 @@ class AnyOrder:
             case "next":
                 self.generation += 1
                 agent.restart(now)
-                agent.set_remote_credentials(f"g{self.generation}", PASSWORD, now)
+                agent.set_remote_credentials(f"gen{self.generation}", PASSWORD, now)
             case "end":
                 agent.end_of_local_candidates(now)
                 agent.end_of_remote_candidates(now)

@@ -284,3 +284,23 @@ def test_what_the_system_cannot_send_costs_nothing() -> None:
     assert core.datagrams_to_send() == []
     events = list(iter(core.next_event, None))
     assert not [event for event in events if isinstance(event, ServerFailed | GatheringComplete)]
+
+
+def test_a_turn_server_whose_first_address_has_no_route_is_asked_at_the_second() -> None:
+    """The farewell to the first address cannot leave either, and is about nobody who is asked now."""
+    core = Gatherer([HOME], [server(TURN_URL, USER)], random.Random(1).randbytes)
+    core.start(1.0)
+    core.socket_opened(0, Address(HOME, 5000), 1.0)
+    core.server_resolved(0, [endpoint(TURN_URL, DEAD), endpoint(TURN_URL, TURN)], 1.0)
+    now, asked_for = 1.0, []
+    for _ in range(30):
+        core.handle_timer(now)
+        while sent := core.datagrams_to_send():
+            asked_for += [(decode(item.data).method, item.destination) for item in sent]
+            for datagram in sent:
+                if datagram.destination == DEAD:
+                    core.unreachable(datagram, now)
+        now += 0.01
+    assert asked_for.count((Method.ALLOCATE, DEAD)) == 1
+    assert (Method.ALLOCATE, TURN) in asked_for
+    assert not [event for event in iter(core.next_event, None) if isinstance(event, ServerFailed)]

@@ -672,11 +672,11 @@ def test_who_is_called_fails_only_after_the_patience_of_connect() -> None:
 
 async def test_a_password_of_the_peer_that_cannot_be_used_does_not_stop_the_gathering() -> None:
     async with two() as (one, _):
-        one.remote_username, one.remote_password = "peer", "a line\n"
+        one.remote_username, one.remote_password = "peer", "a line of the description\n"
         async with asyncio.timeout(10):
             await one.gather_candidates()
         assert one.gathered
-        with pytest.raises(ConfigError, match="look for a tab or a line end"):
+        with pytest.raises(ConfigError, match="has a tab or a line end"):
             await one.connect()
 
 
