@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
 from icekit.candidate import Candidate
 from icekit.checklist import CandidatePair, Checklist, PairKey, PairState
@@ -11,6 +12,9 @@ from icekit.ice_config import IceConfig
 from icekit.pacing import AT_ONCE
 from icekit.selection import Selection
 from icekit.stun import IntegrityKey, short_term_key
+
+LONGEST_CREDENTIAL: Final = 256
+"""Characters of a user name fragment or password at most (RFC 8839 §5.4); two fragments fit into one USERNAME."""
 
 
 @dataclass(slots=True)
@@ -195,3 +199,21 @@ class Generation:
             pair.interval = max(dense, min(2 * pair.interval, self.config.retry_limit))
         if not pair.valid:
             pair.state = PairState.IN_PROGRESS
+
+
+def credential_flaw(ufrag: str, password: str) -> str | None:
+    """Why no check can be made with these credentials of a peer (RFC 8839 §5.4), for people; ``None``: it can."""
+    for name, attribute, text, shortest in (
+        ("user name fragment", "ice-ufrag", ufrag, 4),
+        ("password", "ice-pwd", password, 22),
+    ):
+        fits = shortest <= len(text) <= LONGEST_CREDENTIAL
+        # The grammar has letters, digits, + and / only; there are agents that use others, such as - and _.
+        if not (fits and text.isascii() and text.isprintable()):
+            # The password is a secret and is not shown.
+            return (
+                f"the peer's {name} wants {shortest} to {LONGEST_CREDENTIAL} letters, digits, + or /, and has "
+                f"{'others' if fits else len(text)}; look at a={attribute} of its description: "
+                "it was cut, or has a tab or a line end"
+            )
+    return None

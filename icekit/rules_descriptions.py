@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import new_finding
+from icekit.generation import credential_flaw
 from icekit.net import AddressClass
 from icekit.pair_matrix import Reach, distinct, family_of, is_usable, networks_differ, pair_matrix
 from icekit.report import Finding, Severity
@@ -147,9 +148,11 @@ def credential_findings(description: SessionDescription, who: str) -> Iterator[F
             message = f"{who} has no {' and no '.join(missing)} in {_name(section)}: no check can be signed."
             yield new_finding("ICE026", message)
             return
-        # RFC 8839 §5.4: 4 to 256 characters, and 22 to 256.
-        if len(section.ufrag or "") < 4 or len(section.pwd or "") < 22:
-            message = f"{who} has an ice-ufrag or ice-pwd in {_name(section)} that is too short: it was cut or made up."
+        if credential_flaw(section.ufrag or "", section.pwd or "") is not None:
+            message = (
+                f"{who} has an ice-ufrag or ice-pwd in {_name(section)} that is too short or too long, or has other "
+                "characters than letters, digits, + and /: it was cut or made up."
+            )
             yield new_finding("ICE026", message)
             return
 

@@ -86,6 +86,8 @@ class SessionDescription:
 _is_ice_text = re.compile("[A-Za-z0-9+/]+").fullmatch
 _is_token = re.compile("[!#$%&'*+.0-9A-Z^_`a-z{|}~-]+").fullmatch  # RFC 8866 §9: token
 _is_pacing = re.compile("[0-9]{1,10}").fullmatch
+# Characters of a user name fragment or password: one more than there may be (RFC 8839 §5.4), which shows.
+_KEPT = 257
 _SETUP = ("active", "passive", "actpass", "holdconn")
 
 
@@ -154,11 +156,11 @@ class _SdpReader:
                 # RFC 8839 §5.4: 4 to 256 ice-chars; the password 22 to 256.
                 if not (4 <= len(value) <= 256 and _is_ice_text(value)):
                     self._problem(f"ice-ufrag wants 4 to 256 letters, digits, + or /, found {value[:60]!r}")
-                here.ufrag = value[:256]
+                here.ufrag = value[:_KEPT]
             case "ice-pwd":
                 if not (22 <= len(value) <= 256 and _is_ice_text(value)):
                     self._problem(f"ice-pwd wants 22 to 256 letters, digits, + or /, found {len(value)} characters")
-                here.pwd = value[:256]
+                here.pwd = value[:_KEPT]
             case "ice-options":
                 # RFC 8839 §5.6 separates with spaces; old browsers wrote commas.
                 here.options = tuple(value.replace(",", " ").split() if not self.strict else value.split())

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from icekit.errors import DecodeError, IcekitError, NegotiationError
+from icekit.generation import credential_flaw
 from icekit.report import Finding
 from icekit.rules_descriptions import credential_findings, misfits
 from icekit.sdp import read_sdp
@@ -37,12 +38,13 @@ _ANNOUNCING = ("m=", "a=mid:", "a=ice-")
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """What a peer has said. ``pacing`` in seconds, ``ufrags`` by mid."""
+    """What a peer has said. ``pacing`` in seconds, ``ufrags`` by mid; ``flaw``: why its checks cannot be signed."""
 
     trickle: bool
     renomination: bool
     pacing: float | None
     ufrags: dict[str | None, str | None]
+    flaw: str | None = None
 
 
 def read_announced(sdp: str) -> Announced:
@@ -57,7 +59,11 @@ def read_announced(sdp: str) -> Announced:
         for option in ("trickle", "renomination")
     )
     pacing = None if description.pacing is None else description.pacing / 1000
-    return Announced(trickle, renomination, pacing, {section.mid: section.ufrag for section in description.media})
+    # Rejected sections have no checks, and missing credentials are found by aiortc.
+    told = {(item.ufrag, item.pwd) for item in description.media if item.port != 0 and item.ufrag and item.pwd}
+    flaws = (credential_flaw(ufrag or "", pwd or "") for ufrag, pwd in told)
+    ufrags = {section.mid: section.ufrag for section in description.media}
+    return Announced(trickle, renomination, pacing, ufrags, next((flaw for flaw in flaws if flaw is not None), None))
 
 
 def read_fingerprints(sdp: str) -> frozenset[str]:

@@ -166,7 +166,7 @@ class PeerConnection(StockPeerConnection):
         self._trickle()
 
     async def setRemoteDescription(self, sessionDescription: RTCSessionDescription) -> None:
-        """Set it, and add the candidates that came before it."""
+        """Set it, and add the candidates that came before it. ValueError for credentials that can be none."""
         if not self.stock:
             self._heed(sessionDescription)
         await super().setRemoteDescription(sessionDescription)
@@ -213,6 +213,8 @@ class PeerConnection(StockPeerConnection):
     def _heed(self, description: RTCSessionDescription) -> None:
         """Take from the peer's description what aiortc does not look at."""
         announced = read_announced(description.sdp)
+        if announced.flaw is not None:
+            raise ValueError(announced.flaw)
         self._peer_trickles = announced.trickle
         self._peer_pacing = announced.pacing
         self._peer_renominates = announced.renomination

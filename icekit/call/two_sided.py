@@ -18,6 +18,7 @@ from icekit.aio.prober import Prober, ProberConfig
 from icekit.call.attendance import Attendance, Change
 from icekit.candidate import Candidate
 from icekit.errors import CandidateError, ConnectivityError, DecodeError, IceFailed, IcekitError
+from icekit.generation import credential_flaw
 from icekit.ice import IceConfig
 from icekit.ice_events import PairStats
 from icekit.report import ProbeReport, from_dict, to_dict
@@ -42,7 +43,7 @@ _PATIENCE: Final = {
 # gathering; for a farewell.
 _CHECKING, _GRACE, _MEASURING, _LOOK, _GATHERING = 4.0, 0.5, 4.0, 0.05, 5.0
 _FAREWELL = 1.0
-_MAX_CANDIDATES, _MAX_CREDENTIAL = 64, 256
+_MAX_CANDIDATES = 64
 # A nomination ends the checks of the other pairs; so late it ends none that is of interest.
 _CONFIG: Final = IceConfig(settle_factor=1e9, settle_limit=_CHECKING - 1)
 
@@ -212,9 +213,8 @@ class TwoSidedProbe:
 
     async def _add_remote(self, connection: IceConnection, told: dict[str, Any]) -> None:
         ufrag, pwd, lines = (told.get(key) for key in ("ufrag", "pwd", "candidates"))
-        for value in (ufrag, pwd):
-            if not isinstance(value, str) or not 0 < len(value) <= _MAX_CREDENTIAL:
-                raise ConnectivityError("the other end told no ufrag and password for the checks")
+        if not isinstance(ufrag, str) or not isinstance(pwd, str) or credential_flaw(ufrag, pwd) is not None:
+            raise ConnectivityError("the other end told no ufrag and password for the checks")
         connection.remote_username, connection.remote_password = ufrag, pwd
         for line in lines[:_MAX_CANDIDATES] if isinstance(lines, list) else ():
             try:

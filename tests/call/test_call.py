@@ -195,6 +195,12 @@ def other_sections(message: Message) -> list[Message]:
     return [message]
 
 
+def cut_password(message: Message) -> list[Message]:
+    if isinstance(message, Answer):
+        return [replace(message, sdp=re.sub(r"a=ice-pwd:(.).*", r"a=ice-pwd:\1", message.sdp))]
+    return [message]
+
+
 def no_answer(message: Message) -> list[Message]:
     return [] if isinstance(message, Answer) else [message]
 
@@ -204,6 +210,7 @@ def no_answer(message: Message) -> list[Message]:
     [
         (no_answer, "CALL-ANSWER", short(answer=0.5)),
         (other_sections, "CALL-DESCRIPTION", short(answer=4)),
+        (cut_password, "CALL-DESCRIPTION", short(answer=4)),
         (without_media, "CALL-NO-MEDIA", LONG),
         (other_certificate, "CALL-FINGERPRINT", LONG),
     ],
@@ -223,6 +230,9 @@ async def test_answers_that_end_a_call(
             # What is wrong with the answer comes first.
             assert [finding.code for finding in error.findings] == ["ICE025", code]
             assert str(error).startswith("Section 0 is audio (mid 0) in the offer and audio (mid zero) in the answer.")
+        if change is cut_password:
+            # RFC 8839 §5.4: at least 22 characters.
+            assert [finding.code for finding in error.findings] == ["ICE026", code]
         # The other side gets to know, which may have been content so far.
         with pytest.raises(CallFailed) as other:
             await callee.ended()

@@ -39,6 +39,15 @@ def test_read() -> None:
     assert read_announced("x" * 2**21) == Announced(False, False, None, {})
 
 
+def test_credentials_that_can_be_none_are_read_as_a_flaw() -> None:
+    for broken in ("p", "p" * 257):
+        flaw = read_announced(SDP.replace("p" * 22, broken)).flaw
+        assert flaw is not None
+        assert f"has {len(broken)};" in flaw
+        # A rejected section has no checks.
+        assert read_announced(SDP.replace("p" * 22, broken).replace("m=audio 9", "m=audio 0")).flaw is None
+
+
 OTHER = SDP.replace("abcd", "efgh").replace("pppp", "qqqq")
 
 
@@ -50,6 +59,12 @@ OTHER = SDP.replace("abcd", "efgh").replace("pppp", "qqqq")
         (SDP, SDP, ["ICE026"]),
         (SDP, OTHER.replace("a=ice-ufrag:efgh", "a=setup:actpass"), ["ICE027", "ICE026"]),
         (SDP.replace("a=ice-ufrag:abcd\r\n", ""), None, ["ICE026"]),
+        (SDP.replace("a=ice-ufrag:abcd", "a=ice-ufrag:abc"), None, ["ICE026"]),
+        (SDP.replace("p" * 22, "p"), None, ["ICE026"]),
+        (SDP.replace("p" * 22, "p" * 257), None, ["ICE026"]),
+        (SDP.replace("a=ice-ufrag:abcd", "a=ice-ufrag:" + "u" * 600), None, ["ICE026"]),
+        (SDP.replace("a=ice-ufrag:abcd", "a=ice-ufrag:abçd"), None, ["ICE026"]),
+        (SDP.replace("a=ice-ufrag:abcd", "a=ice-ufrag:a-_="), None, []),
         (SDP, None, []),
         (SDP, "x" * 2**21, []),
     ],

@@ -181,6 +181,7 @@ PROBE = {"schema": "icekit/probe/1", "duration": 1.0, "verdict": {"code": "OK", 
         ((step("hello"), step("probe", report={**PROBE, "duration": "long"})), "cannot be read: report.duration"),
         ((step("hello"), step("probe", report=PROBE)), "fell silent before it told its candidates"),
         ((step("hello"), step("probe", report=PROBE), step("ice", ufrag=5)), "no ufrag and password"),
+        ((step("hello"), step("probe", report=PROBE), step("ice", ufrag="abcd", pwd="p")), "no ufrag and password"),
         (
             (
                 step("hello"),
