@@ -1,11 +1,13 @@
-"""A server for WHIP (RFC 9725) and WHEP: each offer becomes a channel that a handler answers, with a ``Call`` say::
+"""A server for WHIP (RFC 9725) and WHEP: each offer becomes a channel that a handler answers.
 
-async def publish(channel: WhipChannel) -> None:
-    async with Call(channel) as call:
-        await call.ended()
+A handler with a ``Call``, say::
 
-async with serve(publish, port=8081) as running:
-    print(running.url("/whip/stage"))
+    async def publish(channel: WhipChannel) -> None:
+        async with Call(channel) as call:
+            await call.ended()
+
+    async with serve(publish, port=8081) as running:
+        print(running.url("/whip/stage"))
 """
 
 from __future__ import annotations

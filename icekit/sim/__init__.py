@@ -1,14 +1,16 @@
-"""A deterministic Internet in one process: unmodified asyncio programs, virtual time, NATs, loss and delay::
+"""A deterministic Internet in one process: unmodified asyncio programs, virtual time, NATs, loss and delay.
 
-net = Internet(seed=7, link=Link(delay=0.025, loss=0.05))
-server = net.host("server", addresses=("203.0.113.10", "203.0.113.11"))
-alice = net.host("alice", nat="port-restricted")
+For example::
 
-async def main():
-    server.run(serve())
-    return await alice.run(probe())
+    net = Internet(seed=7, link=Link(delay=0.025, loss=0.05))
+    server = net.host("server", addresses=("203.0.113.10", "203.0.113.11"))
+    alice = net.host("alice", nat="port-restricted")
 
-result = net.run(main())
+    async def main():
+        server.run(serve())
+        return await alice.run(probe())
+
+    result = net.run(main())
 """
 
 from icekit.errors import SimulationDeadlock, SimulationRealClock, SimulationTimeLimit
