@@ -66,6 +66,12 @@ class LongTermCredential:
         realm = self.realm if realm is None else realm
         if realm is None or nonce is None:
             return False
+        if _offer_removed(nonce, response):
+            return False
+        if offered is None:
+            # RFC 8489 §9.2.5: after one response with PASSWORD-ALGORITHMS all requests must be signed with
+            # MESSAGE-INTEGRITY-SHA256 only; an unsigned 438 without the list must not undo that.
+            offered = self.algorithms
         algorithm, integrity = PasswordAlgorithm.MD5, Integrity.SHA1
         if offered is not None:
             # RFC 8489 §9.2.5: the first algorithm of the list that we know must be used, with MESSAGE-INTEGRITY-SHA256
@@ -74,8 +80,6 @@ class LongTermCredential:
             if not known or sum(4 + len(parameters) for _, parameters in offered) > _MAX_OFFER:
                 return False
             algorithm, integrity = PasswordAlgorithm(known[0]), Integrity.SHA256
-        elif _offer_removed(nonce, response):
-            return False
         try:
             self._key = long_term_key(self.username, realm, self._password, algorithm, integrity)
         except ConfigError:  # a realm that the OpaqueString profile forbids

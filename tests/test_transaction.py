@@ -483,6 +483,23 @@ def test_bidding_down_is_not_followed(items: tuple[Item, ...], code: int) -> Non
     assert bench.table.datagrams_to_send() == []
 
 
+def test_a_stale_nonce_without_an_offer_does_not_bid_down_what_was_offered_before() -> None:
+    """RFC 8489 §9.2.5: after PASSWORD-ALGORITHMS only MESSAGE-INTEGRITY-SHA256; anybody on the way can write a 438."""
+    bench = Bench()
+    credential = alice()
+    asked = bench.send("tag", credential)
+    nonce = make_nonce(SecurityFeatures.PASSWORD_ALGORITHMS, b"rest")
+    bench.answer(challenge(asked, nonce=nonce, items=(attr.PASSWORD_ALGORITHMS(SHA256_FIRST),)))
+    key = long_term_key("alice", "r", "secret", PasswordAlgorithm.SHA256, Integrity.SHA256)
+    bench.answer(success(bench.sent()), key)
+    stale = bench.send("next", credential)
+    assert bench.answer(challenge(stale, 438, nonce=b"plain")) == [Challenged("next", "r", 0.0)]
+    again = bench.sent()
+    assert (again.get(attr.NONCE), again.get(attr.PASSWORD_ALGORITHM)) == (b"plain", (2, b""))
+    assert again.verify(key)
+    assert not again.has_integrity(Integrity.SHA1)
+
+
 def test_other_answers_with_the_bit_but_no_offer_are_ignored() -> None:
     bench = Bench()
     _, signed = signed_in(bench)
