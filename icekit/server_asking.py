@@ -275,7 +275,7 @@ class ServerAsking:
         if udp:
             if (other := self._by_path.get(path)) is not None:
                 # A server has one allocation for each 5-tuple (RFC 8656 §7.2).
-                self._fail(leg, f"it is the same server as {other.url}, which is asked already", now)
+                self._fail(leg, _same_server(other), now)
                 return
             self._by_path[path] = leg
             self._ask_beside(leg)
@@ -369,7 +369,13 @@ class ServerAsking:
                 case StreamWanted() | StreamReleased():
                     self._events.append(event)
                 case ServerRedirected(server=server) if leg.endpoint.transport is Transport.UDP:
-                    self._by_path.setdefault(Path(leg.base.local or server, server), leg)
+                    assert leg.base.local is not None
+                    other = self._by_path.setdefault(Path(leg.base.local, server), leg)
+                    if other is not leg:
+                        # As in ``_ask``; its request must not leave, as the answers would be for the other one.
+                        leg.allocation = None
+                        self._fail(leg, _same_server(other), now, heard=True)
+                        return
                 case AllocationCreated():
                     self._allocated(leg, allocation, event, now)
                 case AllocationFailed():
@@ -476,3 +482,7 @@ class ServerAsking:
 
     def _seconds(self, now: float) -> float:
         return now - self._began
+
+
+def _same_server(other: ServerLeg) -> str:
+    return f"it is the same server as {other.url}, which is asked already"

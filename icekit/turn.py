@@ -14,10 +14,11 @@ from typing import Literal, cast
 
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode
+from icekit.binding_response import is_usable
 from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
 from icekit.event_queue import EventQueue
 from icekit.long_term_credential import LongTermCredential
-from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
+from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport, scope_of
 from icekit.pacing import Pacer
 from icekit.peers import PeerTable, PeerTag, canonical_peer
 from icekit.stun import Class, Message, Method, StreamDecoder, decode, is_channel_data
@@ -288,7 +289,10 @@ class TurnAllocation:
         if server is None or server in self._visited or len(self._visited) > self._config.max_redirects:
             return False
         # RFC 8489 §14.15: the address family must be that of the request.
-        if server.family != self.server.family or server.port == 0:
+        if server.family != self.server.family or not is_usable(server):
+            return False
+        # A server of the Internet must not send us to this host or its network, where it could not go itself.
+        if scope_of(server.host) < scope_of(self.server.host):
             return False
         self._visited.add(server)
         self.server = server

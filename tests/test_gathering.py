@@ -599,6 +599,28 @@ def test_a_server_that_sends_on_to_another_one() -> None:
     assert complete_at(world) == 0.04
 
 
+def test_a_server_that_sends_on_to_one_that_is_asked_already() -> None:
+    """A server has one allocation for each 5-tuple (RFC 8656 §7.2), so a second one would be waited for in vain."""
+    other_url = "turn:two.example.org"
+    world = World([HOME], [server(other_url, USER), server(TURN_URL, USER)])
+    world.add(turn_server(), 0.010, STUN)
+    world.start()
+    world.resolve(0, endpoint(other_url, STUN))
+    world.resolve(1, endpoint(TURN_URL, TURN))
+    world.run(0.1)
+    sent = next(item for _, item in world.sent if item.destination == TURN)
+    assert decode(sent.data).method is Method.ALLOCATE
+    elsewhere = (attr.ERROR_CODE(ErrorCode(300, "Try Alternate")), attr.ALTERNATE_SERVER(STUN))
+    world.sent.clear()
+    answer(world, sent, Class.ERROR, *elsewhere)
+    world.run(1.0)
+    assert [(url, error) for url, _, error, _ in failures(world)] == [
+        (TURN_URL, f"it is the same server as {other_url}, which is asked already")
+    ]
+    assert not [item for _, item in world.sent if item.destination == STUN]
+    assert world.allocations() == 1
+
+
 def test_what_an_abandoned_stream_still_hears_is_not_for_the_next() -> None:
     world = World([HOME], [server(TCP_URL, USER)])
     world.add(turn_server(), 0.010, TURN)

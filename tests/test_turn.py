@@ -930,8 +930,17 @@ def test_redirects_end() -> None:
         (attr.ALTERNATE_SERVER(Address("2001:db8::9", 3478)),),
         (attr.ALTERNATE_SERVER(Address("198.51.100.9", 0)),),
         (attr.ALTERNATE_SERVER(OTHER_SERVER), (attr.ALTERNATE_DOMAIN.type, b"\xff")),
+        # Where only we can go: requests to this host and to its network are not the server's to make.
+        (attr.ALTERNATE_SERVER(Address("127.0.0.1", 3478)),),
+        (attr.ALTERNATE_SERVER(Address("169.254.169.254", 80)),),
+        (attr.ALTERNATE_SERVER(Address("192.168.1.1", 3478)),),
+        (attr.ALTERNATE_SERVER(Address("0.0.0.0", 3478)),),
+        (attr.ALTERNATE_SERVER(Address("224.0.0.251", 5353)),),
     ],
-    ids=["nowhere", "malformed", "other family", "port 0", "malformed domain"],
+    ids=[
+        *("nowhere", "malformed", "other family", "port 0", "malformed domain"),
+        *("loopback", "link-local", "private", "unspecified", "multicast"),
+    ],
 )
 def test_a_redirect_that_cannot_be_followed_is_a_refusal(items: tuple[Item, ...]) -> None:
     bench = Bench()
@@ -940,6 +949,18 @@ def test_a_redirect_that_cannot_be_followed_is_a_refusal(items: tuple[Item, ...]
     assert isinstance(event, AllocationFailed)
     assert isinstance(event.error, ErrorResponse)
     assert event.error.code == 300
+
+
+def test_a_server_in_our_network_may_send_us_on_in_it() -> None:
+    first, second = Address("10.0.0.1", 3478), Address("10.0.0.2", 3478)
+    bench = Bench()
+    bench.core = TurnAllocation(
+        first, Transport.UDP, LongTermCredential("alice", "secret"), random.Random(1).randbytes, local=LOCAL
+    )
+    bench.server = first
+    bench.core.allocate(bench.now)
+    bench.answer(alternate(bench.sent(Method.ALLOCATE), second), None)
+    assert bench.event() == ServerRedirected(second)
 
 
 def test_a_forged_redirect_of_a_signed_request_is_not_followed() -> None:
