@@ -113,7 +113,7 @@ def test_response_port() -> None:
         ((CHANGE_REQUEST.type, b"\0"),),
     ],
 )
-def test_400(items: tuple[Item, ...]) -> None:
+def test_what_cannot_be_done_is_answered_400(items: tuple[Item, ...]) -> None:
     answer = ask(server(), *items)
     assert answer.destination == CLIENT
     assert decode(answer.data).error().code == 400

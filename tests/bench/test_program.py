@@ -139,8 +139,10 @@ async def test_a_program_that_is_not_there() -> None:
 
 async def test_a_program_that_does_not_want_to_end() -> None:
     code = f"signal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('{READY}', flush=True)\ntime.sleep(600)"
-    async with program(script(code), ends_within=0.1):
-        pass
+    async with program(script(code), ends_within=0.1) as peer:
+        pid = peer.pid
+        assert _alive(pid)
+    assert not _alive(pid)
 
 
 async def test_what_it_has_started_ends_with_it() -> None:
@@ -170,7 +172,9 @@ def _alive(pid: int) -> bool:
 async def test_one_that_talks_without_end_is_stopped() -> None:
     code = f'print(\'{READY}\')\nwhile True: print(\'{{"type":"open","time":1}}\')'
     async with program(script(code), ends_within=0.1) as peer:
+        pid = peer.pid
         await events(peer, 3)
+    assert not _alive(pid)
 
 
 async def test_cancelling_loses_nothing() -> None:

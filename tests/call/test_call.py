@@ -411,7 +411,7 @@ async def test_hold_and_resume() -> None:
         caller.hold(False)
         await until_direction(callee, "sendrecv")
         frames = callee.levels[0].frames
-        await until(lambda: not (callee.levels[0].frames < frames + 5))
+        await until(lambda: callee.levels[0].frames >= frames + 5)
 
 
 def sound(call: Call) -> RTCRtpTransceiver:
@@ -440,9 +440,7 @@ async def test_restart() -> None:
         await both(caller.connected(), callee.connected())
         ufrags = [_ufrag(call) for call in (caller, callee)]
         callee.restart()
-        await until(
-            lambda: not (any(_ufrag(call) == ufrag for call, ufrag in zip((caller, callee), ufrags, strict=True)))
-        )
+        await until(lambda: all(_ufrag(call) != ufrag for call, ufrag in zip((caller, callee), ufrags, strict=True)))
         await talk(caller, callee)
         # Both at once, too.
         caller.restart()
@@ -506,15 +504,15 @@ async def test_mute() -> None:
         await both(caller.connected(), callee.connected())
         await callee.first_media()
         caller.mute("audio")
-        await until(lambda: not ((callee.levels[0].level or 0) > 0.001))
+        await until(lambda: (callee.levels[0].level or 0) <= 0.001)
         caller.mute("audio", False)
-        await until(lambda: not ((callee.levels[0].level or 0) < 0.1))
+        await until(lambda: (callee.levels[0].level or 0) >= 0.1)
 
 
 async def test_statistics_each_second() -> None:
     async with two_calls(config(interval=0.2), config(interval=0.2)) as (caller, callee):
         await both(caller.connected(), callee.connected())
-        await until(lambda: not (len(caller.history) < 3))
+        await until(lambda: len(caller.history) >= 3)
         stats = caller.stats
         assert stats is not None
         assert stats.pair is not None
@@ -561,7 +559,7 @@ async def test_a_peer_that_goes_away_makes_room_for_the_next() -> None:
     async with room("alice", "zoe") as (one, other), Call(one, media=["tone"], config=config()) as call:
         await until(lambda: call.peer is not None)
         await other.close()
-        await until(lambda: not (call.peer is not None))
+        await until(lambda: call.peer is None)
         place = f"memory:{one._transport._room}"
         async with connect(place, name="bob") as third, Call(third, media=["tone"], config=config()) as next_one:
             await both(call.connected(), next_one.connected())

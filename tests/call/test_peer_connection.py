@@ -332,6 +332,7 @@ async def test_close_in_the_middle_of_everything() -> None:
             ]
             for step in work[:steps]:
                 await step()
+        assert (caller.connectionState, callee.connectionState) == ("closed", "closed")
         await callee.addIceCandidate(None)
 
 

@@ -52,7 +52,9 @@ async def test_a_source_that_ends_ends_for_all() -> None:
     await source.stop()
 
 
-async def test_nobody_asked() -> None:
-    source = SharedSource(ToneTrack())
+async def test_a_source_that_nobody_reads_stops_its_track() -> None:
+    track = ToneTrack()
+    source = SharedSource(track)
     source.share()
     await source.stop()
+    assert track.readyState == "ended"

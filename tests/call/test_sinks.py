@@ -69,6 +69,7 @@ async def test_a_recording_of_nothing_does_no_harm(tmp_path: Path, caplog: pytes
     never = Sink(tmp_path / "other.mp4", 0.0, lambda level: None)
     never.add(BarsTrack())
     await never.stop()
+    assert caplog.record_tuples == []
 
 
 async def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:

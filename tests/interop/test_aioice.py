@@ -146,6 +146,8 @@ async def test_who_has_gone_is_noticed() -> None:
         async for state in ours.states():
             if state is IceState.DISCONNECTED:
                 break
+        else:
+            pytest.fail("its states have ended, and it was never disconnected")
 
 
 # On simulated networks: both behind NATs, in virtual time.
