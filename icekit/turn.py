@@ -14,18 +14,17 @@ from typing import Literal, cast
 
 from icekit import attributes as attr
 from icekit.attributes import ErrorCode
-from icekit.binding_response import is_usable
-from icekit.errors import ConfigError, DecodeError, ErrorResponse, InvalidState, TransactionTimeout
+from icekit.errors import DecodeError, ErrorResponse, InvalidState, TransactionTimeout
 from icekit.event_queue import EventQueue
 from icekit.long_term_credential import LongTermCredential
-from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport, scope_of
+from icekit.net import Address, Datagram, StreamFailure, Transport
 from icekit.pacing import Pacer
 from icekit.peers import PeerTable, PeerTag, canonical_peer
-from icekit.stun import Class, Message, Method, StreamDecoder, decode, is_channel_data
+from icekit.server_connection import ServerConnection
+from icekit.stun import Class, Message, Method, decode, is_channel_data
 from icekit.transaction import (
     Challenged,
     Outcome,
-    Path,
     Refused,
     Schedule,
     Succeeded,
@@ -42,9 +41,7 @@ from icekit.turn_events import (
     PermissionCreated,
     PermissionFailed,
     ServerChallenged,
-    ServerConnected,
     ServerRedirected,
-    ServerSecured,
     Step,
     StreamError,
     TurnError,
@@ -82,8 +79,6 @@ class TurnAllocation:
         config: TurnConfig | None = None,
         pacer: Pacer | None = None,
     ) -> None:
-        self.server = server
-        self.server_name = server_name
         self.transport = transport
         self.state = TurnState.NEW
         self.relayed: tuple[Address, ...] = ()
@@ -92,23 +87,17 @@ class TurnAllocation:
         self._credential = credential
         self._token_bytes = token_bytes
         self._pacer = pacer
-        self._local = local
-        self._stream_id = stream_id
-        # Whether the driver works on our stream, or has opened it.
-        self._stream_wanted = False
-        self._decoder = StreamDecoder()
+        self._connection = ServerConnection(
+            server, transport, self._config, local=local, server_name=server_name, stream_id=stream_id
+        )
         self._transactions = self._no_transactions()
         self._peers = PeerTable(self._config.permission_refresh, self._config.channel_refresh, self._config.max_peers)
         self._out: list[Datagram] = []
         self._events: EventQueue[TurnEvent] = EventQueue(self._config.max_events)
         self._refused = 0
-        self._path: Path | None = None
         self._began = 0.0
-        self._tls_began: float | None = None
-        self._connect_deadline: float | None = None
         # ``None`` while a Refresh is open.
         self._refresh_at: float | None = None
-        self._visited = {server}
 
     # What the owner calls.
 
@@ -143,7 +132,7 @@ class TurnAllocation:
         ConfigError when ``data`` is too long for one message.
         """
         self._require_allocated("send")
-        path = self._path
+        path = self._connection.path
         assert path is not None
         message = self._peers.frame(peer, data, padded=path.transport.is_stream)
         if message is None:
@@ -161,6 +150,16 @@ class TurnAllocation:
             self._request(Step.REFRESH, Method.REFRESH, self._config.refresh_items(), self._config.schedule, now)
 
     @property
+    def server(self) -> Address:
+        """The server that is asked now: a redirection leads to another one."""
+        return self._connection.server
+
+    @property
+    def server_name(self) -> str | None:
+        """The name that its certificate must carry."""
+        return self._connection.server_name
+
+    @property
     def dropped(self) -> int:
         """How many messages changed nothing, and data that nobody took."""
         return self._refused + self._events.dropped
@@ -169,18 +168,15 @@ class TurnAllocation:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> None:
         """Take what came from the server; anything else is counted and dropped."""
-        if self.state is TurnState.CLOSED or self._path != (datagram.destination, datagram.source, datagram.transport):
+        path = self._connection.path
+        if self.state is TurnState.CLOSED or path != (datagram.destination, datagram.source, datagram.transport):
             self._refused += 1
             return
-        if datagram.transport.is_stream:
-            try:
-                messages = self._decoder.feed(datagram.data)
-            except DecodeError as error:
-                # Message borders are lost for good.
-                self._stream_lost(StreamError(StreamFailure.RESET, f"the server does not speak TURN: {error}"), now)
-                return
-        else:
-            messages = [datagram.data]
+        try:
+            messages = self._connection.messages(datagram)
+        except DecodeError as error:
+            self._stream_lost(StreamError(StreamFailure.RESET, f"the server does not speak TURN: {error}"), now)
+            return
         for message in messages:
             try:
                 self._receive_message(message, datagram, now)
@@ -191,7 +187,7 @@ class TurnAllocation:
 
     def handle_timer(self, now: float) -> None:
         """Retransmit, renew, give up."""
-        if self._connect_deadline is not None and self._connect_deadline <= now:
+        if (deadline := self._connection.deadline) is not None and deadline <= now:
             self._stream_lost(StreamError(StreamFailure.TIMEOUT, "no answer"), now)
         for outcome in self._transactions.handle_timer(now):
             self._take(outcome, now)
@@ -204,7 +200,7 @@ class TurnAllocation:
 
     def get_timer(self) -> float | None:
         """The earliest of retransmissions and renewals."""
-        due = [self._connect_deadline, self._transactions.get_timer()]
+        due = [self._connection.deadline, self._transactions.get_timer()]
         if self.state is TurnState.ALLOCATED:
             due += [self._refresh_at, self._peers.get_timer()]
         return min((when for when in due if when is not None), default=None)
@@ -240,70 +236,40 @@ class TurnAllocation:
 
     def stream_connected(self, id: int, now: float) -> None:
         """TCP is up and TLS begins."""
-        if self.state is TurnState.CONNECTING and id == self._stream_id:
-            self._tls_began = now
-            self._emit(ServerConnected(now - self._began))
+        if (event := self._connection.connected(id, now)) is not None:
+            self._emit(event)
 
     def stream_opened(self, id: int, local: Address, remote: Address, now: float) -> None:
         """The stream is up: allocate."""
-        if self.state is not TurnState.CONNECTING or id != self._stream_id:
-            return
-        self._connect_deadline = None
-        if self.transport is Transport.TCP:
-            self._emit(ServerConnected(now - self._began))
-        else:
-            self._emit(ServerSecured(now - (self._began if self._tls_began is None else self._tls_began)))
-        self._path = Path(local, remote, self.transport)
-        self._request_allocation(now)
+        if (event := self._connection.opened(id, local, remote, now)) is not None:
+            self._emit(event)
+            self._request_allocation(now)
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         """The stream could not be opened, or the server hung up; the allocation went with it (RFC 8656 §7)."""
-        if id == self._stream_id and self._stream_wanted:
-            self._stream_wanted = False
+        if self._connection.closed(id):
             self._stream_lost(StreamError(failure, detail), now)
 
     # Begin and end.
 
     def _connect(self, now: float) -> None:
-        if self.transport is Transport.UDP:
-            if self._local is None:
-                raise ConfigError("a TURN allocation over UDP needs a bound local address")
-            self._path = Path(self._local, self.server, Transport.UDP)
+        wanted = self._connection.open(now)
+        if wanted is None:
             self._request_allocation(now)
-            return
-        self.state = TurnState.CONNECTING
-        self._connect_deadline = now + self._config.connect_timeout
-        self._tls_began = None
-        self._decoder = StreamDecoder()
-        self._stream_wanted = True
-        source = self._local.host if self._local is not None else None
-        self._emit(StreamWanted(self._stream_id, source, self.server, self.transport, self.server_name))
+        else:
+            self.state = TurnState.CONNECTING
+            self._emit(wanted)
 
     def _redirect(self, response: Message, now: float) -> bool:
-        """RFC 8489 §10: repeat the request with the named server; not in a circle, and not for ever."""
-        try:
-            server = response.get(attr.ALTERNATE_SERVER)
-            domain = response.get(attr.ALTERNATE_DOMAIN)
-        except DecodeError:
+        """RFC 8489 §10: repeat the request with the named server, if there is one that may be followed."""
+        if (alternate := self._connection.alternate(response)) is None:
             return False
-        if server is None or server in self._visited or len(self._visited) > self._config.max_redirects:
-            return False
-        # RFC 8489 §14.15: the address family must be that of the request.
-        if server.family != self.server.family or not is_usable(server):
-            return False
-        # A server of the Internet must not send us to this host or its network, where it could not go itself.
-        if scope_of(server.host) < scope_of(self.server.host):
-            return False
-        self._visited.add(server)
-        self.server = server
-        # RFC 8489 §10: the certificate must carry the named domain, or the name that it had to carry before.
-        self.server_name = domain or self.server_name
-        self._emit(ServerRedirected(server))
-        self._release_stream()
-        self._stream_id += 1
+        released = self._connection.follow(*alternate)
+        self._emit(ServerRedirected(self.server))
+        if released is not None:
+            self._emit(released)
         # RFC 8489 §10: the same user and password must be used; realm and nonce belong to the server that gave them.
         self._credential = self._credential.renewed()
-        self._path = None
         self._connect(now)
         return True
 
@@ -329,7 +295,7 @@ class TurnAllocation:
             case TurnState.RELEASING:
                 self._released(now, confirmed=False)
             case TurnState.CONNECTING:
-                self._fail(Step.CONNECT if self._tls_began is None else Step.TLS, error, now)
+                self._fail(self._connection.step, error, now)
             case state:
                 self._fail(Step.ALLOCATE if state is TurnState.ALLOCATING else Step.REFRESH, error, now)
 
@@ -346,15 +312,10 @@ class TurnAllocation:
 
     def _end(self) -> None:
         self._flush_transactions()
-        self._release_stream()
+        if (released := self._connection.release()) is not None:
+            self._emit(released)
         self.state = TurnState.CLOSED
-        self._connect_deadline = None
         self._transactions = self._no_transactions()
-
-    def _release_stream(self) -> None:
-        if self._stream_wanted:
-            self._stream_wanted = False
-            self._emit(StreamReleased(self._stream_id))
 
     # Requests.
 
@@ -373,7 +334,7 @@ class TurnAllocation:
     def _request(
         self, tag: _Tag | PeerTag, method: Method, items: tuple[attr.Item, ...], schedule: Schedule, now: float
     ) -> None:
-        path = self._path
+        path = self._connection.path
         assert path is not None
         self._transactions.send(tag, method, path, items, schedule, now, credential=self._credential)
         self._flush_transactions()
