@@ -59,6 +59,7 @@ class Gatherer:
             raise ConfigError(f"candidates are gathered from at most {MAX_SERVERS} server URLs, not {len(servers)}")
         self._servers = tuple(servers)
         self._unresolved = set(range(len(servers)))
+        self._families = {6 if ":" in host else 4 for host in hosts}
         config = config or GatherConfig()
         candidates = LocalCandidates(hosts, MAX_SERVERS)
         self._sockets = LocalSockets(hosts, network or NetworkConfig(), candidates, token_bytes)
@@ -85,6 +86,15 @@ class Gatherer:
         self._asking.start(now)
         self._events += self._sockets.wanted()
         self._at_hosts(self._sockets.active(), now)
+
+    @property
+    def unresolved(self) -> Sequence[int]:
+        """Places of the servers of which nothing is known yet."""
+        return sorted(self._unresolved)
+
+    def reaches(self, endpoints: Sequence[ServerEndpoint]) -> bool:
+        """Whether a local address has the family of one of them."""
+        return not {item.address.family for item in endpoints}.isdisjoint(self._families)
 
     def server_resolved(self, place: int, endpoints: Sequence[ServerEndpoint], now: float) -> None:
         """The server at ``place`` is reached at ``endpoints``, best first."""

@@ -81,8 +81,8 @@ class IceSession:
         if relay_only:
             self._network = replace(self._network, tcp=False)
         self._relay_only = relay_only
-        # What the names of the servers led to, by place: a restart asks the same addresses.
-        self._resolved: dict[int, Sequence[ServerEndpoint] | str] = {}
+        # What the servers' names led to, by place: a restart asks the same addresses, if it can reach them.
+        self._resolved: dict[int, Sequence[ServerEndpoint]] = {}
         self._numbers = itertools.count()
         self._gatherings = Gatherings(self._make_gatherings(hosts))
         self._tcp = TcpPaths(self.agent.is_check)
@@ -107,6 +107,11 @@ class IceSession:
         self._begin(now)
         self._after(now)
 
+    @property
+    def unresolved(self) -> Sequence[int]:
+        """Places of the servers that the gathering waits for: since a restart those that it cannot ask as before."""
+        return self._gatherings.current[0].gatherer.unresolved
+
     def server_resolved(self, place: int, endpoints: Sequence[ServerEndpoint], now: float) -> None:
         """The server at ``place`` is reached at ``endpoints``."""
         for item in self._gatherings.current:
@@ -118,7 +123,6 @@ class IceSession:
         """The name of the server at ``place`` leads nowhere."""
         for item in self._gatherings.current:
             item.gatherer.server_unresolved(place, error, now)
-        self._resolved[place] = error
         self._after(now)
 
     def restart(self, now: float, hosts: Sequence[str] | None = None) -> None:
@@ -323,9 +327,7 @@ class IceSession:
         for item in self._gatherings.current:
             item.gatherer.start(now)
             for place, found in self._resolved.items():
-                if isinstance(found, str):
-                    item.gatherer.server_unresolved(place, found, now)
-                else:
+                if item.gatherer.reaches(found):
                     item.gatherer.server_resolved(place, found, now)
 
     # Inside.

@@ -17,9 +17,10 @@ from icekit.gathering_plan import GatherServer
 from icekit.ice import IceConfig
 from icekit.ice_events import DataReceived, IceState, PairImproved, PairSelected
 from icekit.nat import NatConfig
-from icekit.net import Address, Datagram, SocketReleased, SocketWanted, StreamReleased
+from icekit.net import Address, Datagram, SocketReleased, SocketWanted, StreamReleased, Transport
 from icekit.predict import predict
 from icekit.report import Behavior, PathKind
+from icekit.resolution import ServerEndpoint
 from icekit.session import IceSession
 from icekit.sides import Side
 from icekit.stun import Class, Method, decode, is_stun
@@ -628,6 +629,28 @@ def test_a_restart_asks_for_sockets_of_its_own() -> None:
     assert events(core) == [StreamReleased(7)]
     core.socket_opened(second.id, Address("192.168.1.2", 5001), 1.0)
     assert [type(event) for event in events(core)] == [CandidateGathered, GatheringComplete]
+
+
+def test_after_a_restart_elsewhere_servers_that_cannot_be_asked_as_before_are_looked_up_again() -> None:
+    """A network of IPv6 alone has other addresses for a name (DNS64), and one that is back has a name server."""
+    core = session("stun:one.example.org", "stun:two.example.org", "stun:three.example.org")
+    core.start(0.0)
+    assert list(core.unresolved) == [0, 1, 2]
+    uris = [server.uri for server in core._servers]
+    known = ServerEndpoint(uris[0], Transport.UDP, SERVER, "one.example.org")
+    core.server_resolved(0, [known], 0.0)
+    core.server_unresolved(1, "the network is down", 0.0)
+    assert list(core.unresolved) == [2]
+    events(core)
+    core.restart(1.0)
+    assert list(core.unresolved) == [1, 2]
+    assert not [event for event in events(core) if isinstance(event, ServerFailed)]
+    core.restart(2.0, ["2001:db8::2"])
+    assert list(core.unresolved) == [0, 1, 2]
+    there = ServerEndpoint(uris[0], Transport.UDP, Address("2001:db8::10", 3478), "one.example.org")
+    core.server_resolved(0, [there], 2.0)
+    core.restart(3.0)
+    assert list(core.unresolved) == [1, 2]
 
 
 def test_servers_are_asked_again_at_the_same_addresses() -> None:

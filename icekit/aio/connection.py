@@ -15,12 +15,13 @@ from icekit.aio.convert import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
-from icekit.aio.gatherer import require_hosts, resolve_server, tell_literal
+from icekit.aio.gatherer import require_hosts
 from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
 from icekit.aio.keywords import credentials, servers_of
 from icekit.aio.patience import Patience
 from icekit.aio.remote_names import RemoteNames
+from icekit.aio.server_names import ServerNames
 from icekit.aio.state_readers import StateReaders
 from icekit.aio.usable_candidates import UsableCandidates
 from icekit.candidate import Candidate
@@ -115,7 +116,7 @@ class IceConnection:
         )
         self._agent = self._session.agent
         self._agent.set_pacing(pacing)
-        self._resolver = resolver or Resolver()
+        self._server_names = ServerNames(self._session, self._wanted, resolver or Resolver())
         self._names = RemoteNames()
         self._ssl_context = ssl_context
         self._driver: Driver[SessionEvent] | None = None
@@ -375,7 +376,7 @@ class IceConnection:
         self._patience = Patience()
         self.remote_username = self.remote_password = None
         self._generation += 1
-        self._driver.wake()
+        self._server_names.resolve_again(self._driver)
         self._notify()
 
     # Inside.
@@ -393,10 +394,7 @@ class IceConnection:
             with suppress(ConfigError):
                 self.begin_checks(told=False)
             self._session.start(driver.now())
-            named = [item for item in enumerate(self._wanted) if not tell_literal(self._session, *item, driver.now())]
-            driver.wake()
-            for place, server in named:
-                self._spawn(resolve_server(driver, self._session, self._resolver, place, server, self._session.hosts))
+            self._server_names.resolve(driver)
         return self._driver
 
     def begin_checks(self, *, told: bool = True) -> None:
@@ -409,7 +407,7 @@ class IceConnection:
     async def _shut(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(self._server_names.close(), *self._tasks, return_exceptions=True)
         if self._driver is not None:
             await self._driver.close()
         else:

@@ -69,7 +69,7 @@ class Resolver:
     """Resolves server URIs and names. A name that does not resolve is a result, never an exception.
 
     ``timeout`` limits one call, in seconds, over all its queries. ``nameservers`` replaces the system's. Each question
-    is asked once in the life of a resolver; ``reports`` has all of them, in the order of asking.
+    is asked once until ``forget``; ``reports`` has all of them, in the order of asking.
     """
 
     def __init__(
@@ -97,6 +97,12 @@ class Resolver:
         """Every query that has ended."""
         ended = [task for task in self._tasks.values() if task.done() and not task.cancelled()]
         return tuple(task.result().report for task in ended)
+
+    def forget(self) -> None:
+        """Ask everything anew, and those name servers that the system has now: the network may be another one."""
+        self._tasks = {}
+        for known in ("_dns", "_hosts"):
+            self.__dict__.pop(known, None)
 
     def prepare(self, uris: Iterable[ServerUri]) -> None:
         """Load what the names in ``uris`` need, before a clock starts: the first time it blocks for 0.15 s."""

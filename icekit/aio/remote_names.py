@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# A peer has a handful of interfaces; beyond this, its names are left out.
-_MAX_NAMES = 16
 _TIMEOUT = 2.0
 
 
@@ -21,13 +19,7 @@ class RemoteNames:
     """The names of one peer: one socket for all of them, from the first name on until ``close``."""
 
     def __init__(self) -> None:
-        self._taken = 0
         self._opening: asyncio.Task[MDnsProtocol] | None = None
-
-    def take(self) -> bool:
-        """Whether one more name may be looked up; it is counted."""
-        self._taken += 1
-        return self._taken <= _MAX_NAMES
 
     async def resolve(self, name: str) -> str | None:
         """The address of ``name``, or ``None`` if nobody answers within two seconds."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MAX_CANDIDATES = 200
+# A peer has a handful of interfaces; beyond this, its names are left out.
+_MAX_NAMES = 16
 
 
 class UsableCandidates:
@@ -30,6 +32,7 @@ class UsableCandidates:
     def __init__(self, names: RemoteNames, *, relay_only: bool) -> None:
         self._names = names
         self._relay_only = relay_only
+        self._named = 0
         self._resolving = 0
         self.told: list[Candidate] = []
         self.ended = False
@@ -64,8 +67,9 @@ class UsableCandidates:
         if kind is AddressClass.MDNS:
             if self._relay_only:
                 return "what is relayed cannot reach a private address, which is all that mDNS hides"
-            if not self._names.take():
-                return "there are too many names"
+            if self._named >= _MAX_NAMES:
+                return f"there are {_MAX_NAMES} names already"
+            self._named += 1
             self._resolving += 1
         return None
 

@@ -341,3 +341,19 @@ def test_only_names_that_dns_owns_load_dnspython_and_before_any_clock_starts() -
         [sys.executable, "-c", PREPARED], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
     )
     assert (done.stdout, done.stderr) == ("[False, False, True]\n", "")
+
+
+async def test_what_is_forgotten_is_asked_anew(server: NameServer, tmp_path: Path) -> None:
+    hosts = tmp_path / "hosts"
+    hosts.write_text("")
+    resolver = resolver_at(server, hosts_file=hosts)
+    for asked in (1, 1):
+        assert await resolver.addresses("nothing.example") == ()
+        assert server.queries["nothing.example.", "A"] == asked
+    resolver.forget()
+    assert resolver.reports == ()
+    assert await resolver.addresses("nothing.example") == ()
+    assert server.queries["nothing.example.", "A"] == 2
+    hosts.write_text("192.0.2.7 nothing.example")
+    resolver.forget()
+    assert await resolver.addresses("nothing.example") == ("192.0.2.7",)

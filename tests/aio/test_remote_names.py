@@ -52,11 +52,6 @@ async def test_without_mdns_a_name_is_nothing(monkeypatch: pytest.MonkeyPatch) -
     await names.close()
 
 
-def test_a_peer_has_sixteen_names() -> None:
-    names = RemoteNames()
-    assert [names.take() for _ in range(18)] == [True] * 16 + [False] * 2
-
-
 class _Silence:
     """An mDNS where nobody answers."""
 

@@ -54,6 +54,15 @@ def test_there_is_a_bound() -> None:
     assert [item is not None for item in taken] == [True] * 200 + [False] * 50
 
 
+def test_a_peer_has_sixteen_names_in_each_generation() -> None:
+    """A browser tells the same ones after each restart, and they are as good as before."""
+    names = RemoteNames()
+    for _ in range(2):
+        remote = UsableCandidates(names, relay_only=False)
+        taken = [remote.admit(parse(f"{number}.local")) for number in range(18)]
+        assert [item is not None for item in taken] == [True] * 16 + [False] * 2
+
+
 async def test_a_name_keeps_the_end_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     answers = {"known.local": "192.0.2.7"}
 
