@@ -16,7 +16,8 @@ from icekit.nat import Nat, NatConfig
 from icekit.nat_classification import classify
 from icekit.nat_observations import NatObservations
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.probe import NatObserved, NatProbe, ProbeConfig
+from icekit.probe import NatObserved, NatProbe
+from icekit.probe_plan import ProbeConfig
 from icekit.report import NatReport
 from icekit.server import Server, ServerConfig
 

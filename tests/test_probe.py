@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from icekit import attributes as attr
-from icekit.attributes import Change
 from icekit.nat import Hairpinning, NatConfig
 from icekit.nat_presets import PRESETS, declared
 from icekit.net import Address, Datagram, SocketFailure, SocketReleased, SocketWanted
-from icekit.probe import NatObserved, NatProbe, ProbeConfig, Trial, plan
+from icekit.probe import NatObserved, NatProbe
+from icekit.probe_plan import ProbeConfig
 from icekit.report import Behavior, NatReport, Pooling, PortAssignment
 from icekit.stun import Class, Message, decode, failure, success
 from tests.fake_wire import EXTERNAL, HOSTS, PRIMARY, SEEDS, Answerer, Wire, discovery_server
@@ -172,21 +172,6 @@ def test_a_filtered_hairpin_passes_when_both_sides_send() -> None:
 
 
 # The plan.
-
-
-def test_the_plan_is_a_value() -> None:
-    config = ProbeConfig(port_sockets=2)
-    assert plan([SERVER, OTHER], config) == (
-        Trial("mapping", 1),
-        Trial("filtering-address", 1, SERVER, Change.IP | Change.PORT),
-        Trial("filtering-port", 1, SERVER, Change.PORT),
-        Trial("filtering-address", 1, OTHER, Change.IP | Change.PORT),
-        Trial("filtering-port", 1, OTHER, Change.PORT),
-        Trial("port", 2),
-        Trial("port", 2),
-        Trial("hairpin", 2),
-        Trial("hairpin", 2),
-    )
 
 
 def test_who_is_asked_how_often() -> None:
