@@ -79,7 +79,7 @@ def _explain(text: str, unix_time: float | None) -> Explanation:
             row = describe(code)
             return _unknown(f"There is no finding {code[:40].upper()}.") if row is None else _explain_code(row)
         case VerdictText(verdict):
-            from icekit.outlook import VERDICTS
+            from icekit.verdict import VERDICTS
 
             meaning, what = VERDICTS[verdict]
             return Explanation(

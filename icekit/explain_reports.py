@@ -8,7 +8,8 @@ from typing import Any
 from icekit.errors import DecodeError
 from icekit.explanation import Explanation, Fact, Kind, Table
 from icekit.findings import ranked
-from icekit.outlook import PEER_WORDS, families
+from icekit.outlook import PEER_WORDS
+from icekit.probe_observations import families
 from icekit.report import Behavior, Finding, NatReport, ProbeReport, TurnReport, from_dict
 from icekit.rules_sides import sides_findings
 

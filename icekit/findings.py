@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 
 from icekit import rules_candidates, rules_configuration, rules_nat, rules_servers, rules_stages
-from icekit.outlook import Observations, outlook, verdict
+from icekit.outlook import outlook
+from icekit.probe_observations import Observations
 from icekit.report import Finding, ProbeReport, Severity
+from icekit.verdict import verdict
 
 _RANK = {Severity.ERROR: 0, Severity.WARNING: 1, Severity.INFO: 2, Severity.OK: 3}
 

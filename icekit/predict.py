@@ -16,8 +16,8 @@ from icekit.candidate import CandidateType
 from icekit.connectivity import Neighbours, WorkingPair
 from icekit.nat_presets import PRESETS
 from icekit.net import Transport
-from icekit.outlook import families
 from icekit.possibilities import Outcome, Unknown, decisive, neighbours, outcomes
+from icekit.probe_observations import families
 from icekit.report import Behavior, NatReport, PathKind
 from icekit.sides import Relay, Side
 

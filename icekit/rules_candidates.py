@@ -12,7 +12,7 @@ from icekit.net import AddressClass, scope_of
 from icekit.report import Finding
 
 if TYPE_CHECKING:
-    from icekit.outlook import Observations
+    from icekit.probe_observations import Observations
 
 
 def candidate_findings(candidate: Candidate) -> tuple[Finding, ...]:
@@ -58,7 +58,7 @@ def candidate_lines(observed: Observations) -> Iterator[Finding]:
 
 def relay_unusable(observed: Observations) -> Iterator[Finding]:
     """A relayed address that reaches less far than every TURN server it can have come from."""
-    from icekit.outlook import host_of, parse_url  # a single line does without it
+    from icekit.probe_observations import host_of, parse_url  # a single line does without it
 
     coded = {host_of(report.relayed_address) for report in observed.turn if not report.ok}
     turn = [(report.url, report.server_address) for report in observed.turn]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from icekit.catalogue import CODES, new_finding
 from icekit.errors import UriError
-from icekit.outlook import ConfiguredServer, Observations, failed_hosts, has_turn, parse_url, queries_by_name
+from icekit.probe_observations import ConfiguredServer, Observations, failed_hosts, has_turn, parse_url, queries_by_name
 from icekit.report import Finding, Severity
 from icekit.server_list import ListedServer, ServerList, ServerUse, Use, uses
 from icekit.servers import ServerUri, decode_username

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import describe, new_finding
-from icekit.outlook import parse_url
+from icekit.probe_observations import parse_url
 from icekit.report import Finding, StageName, TurnReport
 from icekit.rules_stages import turn_findings
 from icekit.sdp import GatheringError

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from icekit.catalogue import new_finding
 from icekit.net import AddressClass, Transport, classify_host, scope_of
-from icekit.outlook import Observations, families, host_of
+from icekit.probe_observations import Observations, families, host_of
 from icekit.report import Finding, Pooling
 
 

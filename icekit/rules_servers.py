@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator
 
 from icekit.catalogue import new_finding, stage_text
 from icekit.net import StreamFailure, Transport
-from icekit.outlook import (
+from icekit.probe_observations import (
     SLOW_RTT,
     Observations,
     failed_hosts,

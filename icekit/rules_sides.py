@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from icekit.catalogue import new_finding
-from icekit.outlook import udp_works
+from icekit.probe_observations import udp_works
 from icekit.report import Finding, ProbeReport
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from icekit.catalogue import describe, new_finding, stage_text
-from icekit.outlook import Observations, parse_url
 from icekit.path_mtu import WANTED_PACKET
+from icekit.probe_observations import Observations, parse_url
 from icekit.report import Finding, Severity, TurnReport
 
 

@@ -13,7 +13,7 @@ from icekit.candidate import Candidate, CandidateType
 from icekit.errors import ConfigError, DecodeError, UriError
 from icekit.nat_presets import declared, preset
 from icekit.net import AddressClass, Transport, canonical_host, classify_host
-from icekit.outlook import families, host_of, url_transport
+from icekit.probe_observations import families, host_of, url_transport
 from icekit.report import NatReport, NatReports, ProbeReport, TurnReport, from_dict
 from icekit.sdp import SessionDescription, read_sdp
 from icekit.servers import ServerUri

@@ -17,9 +17,9 @@ from icekit.errors import CandidateError, DecodeError
 from icekit.findings import ranked
 from icekit.ice_events import PairStats
 from icekit.net import AddressClass
-from icekit.outlook import udp_works
 from icekit.path_mtu import PathMtu
 from icekit.predict import predict
+from icekit.probe_observations import udp_works
 from icekit.report import Finding, PathKind, ProbeReport, from_dict
 from icekit.rules_pairs import narrow_path
 from icekit.rules_sides import sides_findings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from icekit.outlook import ConfiguredServer, Observations
+from icekit.probe_observations import ConfiguredServer, Observations
 from icekit.report import Behavior, DnsReport, Interface, NatReport, NatReports, ServerReport, StageName, TurnReport
 
 EI, AD, APD = Behavior.ENDPOINT_INDEPENDENT, Behavior.ADDRESS_DEPENDENT, Behavior.ADDRESS_AND_PORT_DEPENDENT

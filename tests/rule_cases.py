@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from icekit.findings import diagnose
-from icekit.outlook import Observations
+from icekit.probe_observations import Observations
 
 
 class Case(NamedTuple):

@@ -14,10 +14,10 @@ from icekit.catalogue import CODES
 from icekit.explain import UNDERSTOOD, explain
 from icekit.explanation import Explanation, Kind
 from icekit.findings import diagnose
-from icekit.outlook import VERDICTS
 from icekit.pasted import MAX_TEXT
 from icekit.redaction import Redactor
 from icekit.report import VerdictCode, to_dict
+from icekit.verdict import VERDICTS
 from tests.cli.reports import REPORT
 from tests.descriptions import ANSWER, OFFER
 from tests.observations import HEALTHY

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from icekit.catalogue import CODES
 from icekit.findings import diagnose
-from icekit.outlook import ConfiguredServer, Observations, Requirement, exit_code, verdict
+from icekit.probe_observations import ConfiguredServer, Observations
 from icekit.report import (
     Behavior,
     DnsReport,
@@ -23,6 +23,7 @@ from icekit.report import (
     TurnReport,
     VerdictCode,
 )
+from icekit.verdict import Requirement, exit_code, verdict
 from tests import (
     test_rules_candidates,
     test_rules_configuration,

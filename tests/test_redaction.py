@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from icekit.candidate import Candidate
 from icekit.findings import diagnose
 from icekit.net import AddressClass, classify_host
-from icekit.outlook import Observations
+from icekit.probe_observations import Observations
 from icekit.redaction import PUBLIC_SERVERS, Redactor, read_tokens
 from icekit.report import ProbeReport, from_dict, to_dict
 from icekit.sdp import read_sdp

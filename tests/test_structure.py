@@ -168,7 +168,8 @@ def test_a_command_loads_no_other_command() -> None:
 
 def test_a_candidate_is_explained_without_what_other_texts_need() -> None:
     loaded = loaded_by("explain", HOST_CANDIDATE)
-    for_others = {"sdp", "pcap", "servers", "outlook", "findings", "loglines", "log_patterns", "redaction"}
+    for_others = {"sdp", "pcap", "servers", "probe_observations", "outlook", "findings", "loglines", "redaction"}
+    for_others |= {"verdict", "log_patterns"}
     assert {f"icekit.{name}" for name in for_others} & loaded == set()
     assert {"asyncio", "socket", "rich.status"} & loaded == set()
     assert loaded & COMMAND_MODULES == {"icekit.cli.explain"}

@@ -23,10 +23,10 @@ from icekit.lifetime import LifetimeConfig, LifetimeObserved, LifetimeProbe, Tri
 from icekit.nat_classification import classify
 from icekit.nat_observations import NatObservations
 from icekit.net import Address, AddressClass, SocketFailure, Transport, classify_host
-from icekit.outlook import ConfiguredServer, Observations
 from icekit.portmap import PORT as PORTMAP_PORT
 from icekit.portmap import PortmapObserved, PortmapProbe
 from icekit.probe import NatObserved, NatProbe
+from icekit.probe_observations import ConfiguredServer, Observations
 from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.report import Interface, NatReport, NatReports, PortmapReport, ProbeReport, ServerReport, StageResult
 from icekit.resolution import Resolution

@@ -56,7 +56,7 @@ def engines(incomplete: str) -> list[str]:
 
 def requirements(incomplete: str) -> list[str]:
     """What ``--require`` can ask for."""
-    from icekit.outlook import Requirement
+    from icekit.verdict import Requirement
 
     return [item.value for item in Requirement if item.value.startswith(incomplete)]
 

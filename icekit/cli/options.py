@@ -13,8 +13,8 @@ from icekit.cli.completion import requirements
 from icekit.errors import ConfigError, UriError
 
 if TYPE_CHECKING:
-    from icekit.outlook import Requirement
     from icekit.servers import IceServer
+    from icekit.verdict import Requirement
 
 MAX_FILE = 1_000_000
 """Longest file that an option may name, in bytes."""
@@ -141,7 +141,7 @@ def _with_credentials(server: IceServer, username: str | None, credential: str |
 
 def read_requirements(words: Sequence[str] | None) -> tuple[Requirement, ...]:
     """What ``--require`` asks for; ConfigError for a word that it does not know."""
-    from icekit.outlook import Requirement  # --help does without it
+    from icekit.verdict import Requirement  # --help does without it
 
     known = {item.value: item for item in Requirement}
     for word in words or ():

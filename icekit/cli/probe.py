@@ -96,7 +96,7 @@ def probe(
     """
     from icekit.aio.prober import ProberConfig
     from icekit.cli import render
-    from icekit.outlook import exit_code
+    from icekit.verdict import exit_code
 
     required = read_requirements(require)
     output = read_output(json=json, markdown=markdown, html=html, redact=redact)

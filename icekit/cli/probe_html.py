@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from icekit import html as document
 from icekit.html import text_of
-from icekit.outlook import families
 from icekit.page import UNKNOWN, Page, milliseconds
+from icekit.probe_observations import families
 from icekit.report import ProbeReport, StageResult, TurnReport
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
-from icekit.outlook import PEER_WORDS, families
+from icekit.outlook import PEER_WORDS
 from icekit.page import (
     MARKS,
     TONES,
@@ -24,6 +24,7 @@ from icekit.page import (
     milliseconds,
     table,
 )
+from icekit.probe_observations import families
 from icekit.report import (
     Behavior,
     DnsReport,

@@ -10,7 +10,8 @@ from itertools import product
 from typing import Any, Final
 
 from icekit.catalogue import CODES, describe, stage_text
-from icekit.outlook import ConfiguredServer, Observations, outlook, verdict
+from icekit.outlook import outlook
+from icekit.probe_observations import ConfiguredServer, Observations
 from icekit.report import (
     Behavior,
     DnsReport,
@@ -23,6 +24,7 @@ from icekit.report import (
     to_dict,
 )
 from icekit.stage_texts import CAUSES
+from icekit.verdict import verdict
 
 SCHEMA = "icekit/catalogue/1"
 

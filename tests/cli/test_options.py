@@ -21,8 +21,8 @@ from icekit.cli.options import (
     read_value,
 )
 from icekit.errors import ConfigError
-from icekit.outlook import Requirement
 from icekit.servers import DEFAULT_SERVERS, IceServer
+from icekit.verdict import Requirement
 
 PASSWORD = "do-not-print-me"
 
