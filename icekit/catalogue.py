@@ -2,34 +2,16 @@
 
 ``ICEnnn`` is about configuration, candidates and the network; ``TURN-…`` names the one stage of a TURN server that
 failed; ``CALL-…`` the phase that a call did not get beyond. Texts may contain ``{server}`` (the URL), ``{host}``,
-``{port}`` and ``{transport}``.
+``{port}`` and ``{transport}``. The rows of calls are in ``call_codes``, those of TURN servers in ``stage_texts``.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from icekit.report import Finding, Severity
+from icekit.call_codes import CALLS
+from icekit.report import NO_FIX, Code, Finding, Severity
 from icekit.stage_texts import CAUSES, STAGES, StageText
 
-NO_FIX = "None needed."
 ERROR, WARNING, INFO = Severity.ERROR, Severity.WARNING, Severity.INFO
-
-
-@dataclass(frozen=True, slots=True)
-class Code:
-    """One row: ``believed`` is the mistake that brings people here, ``meaning`` what is true, ``fix`` what to do.
-
-    ``seen`` are public threads where people met it, as ``owner/repository#number`` of GitHub.
-    """
-
-    code: str
-    name: str
-    severity: Severity
-    believed: str
-    meaning: str
-    fix: str
-    seen: tuple[str, ...] = ()
 
 
 _ICE = (
@@ -316,146 +298,7 @@ _ICE = (
     ),
 )
 
-_CALL = (
-    Code(
-        "CALL-PEER",
-        "nobody-came",
-        WARNING,
-        "The other side is there, because it was told to come.",
-        "Nobody else has said anything in this room.",
-        "Start the other side with the same URL and room; both rooms must be spelled alike.",
-    ),
-    Code(
-        "CALL-OFFER",
-        "no-offer",
-        ERROR,
-        "A peer that is in the room calls.",
-        "A peer is there, but it has sent no offer.",
-        "Look at the other side: does it wait for a camera, or for somebody to press a button?",
-    ),
-    Code(
-        "CALL-ANSWER",
-        "no-answer",
-        ERROR,
-        "The offer was sent, so the other side has it.",
-        "Our offer got no answer.",
-        "Look at the other side: did it get the offer, and does it wait for a camera or a person?",
-    ),
-    Code(
-        "CALL-GLARE",
-        "glare",
-        ERROR,
-        "Both may call at the same time.",
-        "Both sides called at once, and the other one neither gave way nor answered.",
-        "Let only one side call, or give both sides different names; the other side must know rollback.",
-    ),
-    Code(
-        "CALL-DESCRIPTION",
-        "bad-description",
-        ERROR,
-        "Every offer and every answer fits.",
-        "A description of the other side cannot be used.",
-        "See the reason; compare the kinds of media and the codecs of both sides.",
-    ),
-    Code(
-        "CALL-NO-MEDIA",
-        "answer-without-media",
-        ERROR,
-        "An answer means that media will flow.",
-        "The answer accepts none of the media that were offered.",
-        "Let both sides have one kind of media in common (--media), or a data channel.",
-    ),
-    Code(
-        "CALL-CANDIDATES",
-        "no-candidates",
-        ERROR,
-        "With offer and answer everything is said.",
-        "The other side has sent no candidate at all.",
-        "See whether its candidates are sent, and as they come (icecandidate); icekit gather shows what a host has.",
-    ),
-    Code(
-        "CALL-UFRAG",
-        "stale-ufrag",
-        ERROR,
-        "A candidate is a candidate.",
-        "All candidates that came belong to another description: their user name fragment is not the one in force.",
-        "Send candidates only after the description that they belong to, and drop those of an earlier connection.",
-    ),
-    Code(
-        "CALL-PATH",
-        "no-path",
-        ERROR,
-        "With candidates on both sides there is a path.",
-        "No pair of candidates works: NATs or firewalls between the sides drop the checks.",
-        "Give both sides a TURN server, with an entry over TLS on port 443; icekit probe tells what each side needs.",
-    ),
-    Code(
-        "CALL-PASSWORD",
-        "checks-refused",
-        ERROR,
-        "Candidates on both sides are all that a path needs.",
-        "The ice-ufrag or ice-pwd of a description is not that of its side, which so refuses every check.",
-        "Deliver each description unchanged, and the newest one only; a server in between may not mix two sessions.",
-    ),
-    Code(
-        "CALL-NOMINATION",
-        "never-nominated",
-        ERROR,
-        "A pair that answers is the pair that is used.",
-        "A pair of candidates works, but the other side, which decides, never nominates one (RFC 8445 §8.1.1).",
-        "Upgrade the other side's ICE agent; let this side make the offer, so that it decides.",
-    ),
-    Code(
-        "CALL-DTLS",
-        "no-dtls",
-        ERROR,
-        "With a path the call is there.",
-        "The path works, but the encryption (DTLS) does not get ready.",
-        "Look for a packet size limit on the path (a VPN, PPPoE), and at the other side's log; both need DTLS 1.2.",
-    ),
-    Code(
-        "CALL-FINGERPRINT",
-        "wrong-fingerprint",
-        ERROR,
-        "Whoever answers on the path is the peer.",
-        "The certificate on the path is not the one that the description promised.",
-        "Do not change the SDP on its way; if nobody did, somebody else answers there: do not use this path.",
-    ),
-    Code(
-        "CALL-SILENT",
-        "no-media-from-peer",
-        WARNING,
-        "Connected means that both can be heard.",
-        "The other side has agreed to send no media: it may have added its tracks after its answer.",
-        "Let it open camera and microphone first, and add the tracks before the offer or the answer.",
-    ),
-    Code(
-        "CALL-LOST",
-        "path-lost",
-        ERROR,
-        "A call that was connected stays connected.",
-        "The path was lost, and no other one was found in time.",
-        "See whether a network changed or went away; a TURN server over TCP or TLS helps where UDP is cut.",
-    ),
-    Code(
-        "CALL-SIGNALING",
-        "signaling-lost",
-        ERROR,
-        "The signaling works, because it did a moment ago.",
-        "The signaling channel ended before the call was connected.",
-        "See whether the server still runs and still lets this client in.",
-    ),
-    Code(
-        "CALL-BYE",
-        "hung-up",
-        INFO,
-        "A call that ends has failed.",
-        "The other side hung up before the call was connected.",
-        NO_FIX,
-    ),
-)
-
-CODES: dict[str, Code] = {row.code: row for row in (*_ICE, *_CALL)} | {
+CODES: dict[str, Code] = {row.code: row for row in (*_ICE, *CALLS)} | {
     code: Code(code, name, severity, "", f"This TURN server was tested, and {meaning}.", fix)
     for code, name, severity, meaning, fix in STAGES
 }

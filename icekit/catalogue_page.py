@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from icekit.catalogue import CODES, Code
+from icekit.catalogue import CODES
+from icekit.report import Code
 from icekit.stage_texts import CAUSES
 
 _INTRODUCTION = """\

@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from icekit.catalogue import Code, describe
+from icekit.catalogue import describe
 from icekit.explanation import Explanation, Fact, Kind
 from icekit.pasted import (
     CandidateText,
@@ -29,6 +29,7 @@ from icekit.pasted import (
     VerdictText,
     recognise,
 )
+from icekit.report import Code
 
 if TYPE_CHECKING:
     from icekit.rules_libraries import Pin

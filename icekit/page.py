@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from icekit.catalogue import NO_FIX
-from icekit.report import Finding, Severity
+from icekit.report import NO_FIX, Finding, Severity
 
 UNKNOWN = "–"
 

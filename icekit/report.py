@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeVar
 
 from icekit.errors import DecodeError
 
@@ -94,6 +94,27 @@ class StageName(StrEnum):
     ECHO = "echo"
     REFRESH = "refresh"
     RELEASE = "release"
+
+
+NO_FIX: Final = "None needed."
+"""The fix of a finding that needs none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """One row of the table of findings (``icekit.catalogue``).
+
+    ``believed`` is the mistake that brings people here, ``meaning`` what is true, ``fix`` what to do.
+    ``seen`` are public threads where people met it, as ``owner/repository#number`` of GitHub.
+    """
+
+    code: str
+    name: str
+    severity: Severity
+    believed: str
+    meaning: str
+    fix: str
+    seen: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

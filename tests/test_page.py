@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from icekit.catalogue import NO_FIX
 from icekit.page import Cell, Table, Tone, fix_of, milliseconds, table
-from icekit.report import Finding, Severity
+from icekit.report import NO_FIX, Finding, Severity
 
 
 def test_short_rows_are_filled_up() -> None:

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from icekit.catalogue import NO_FIX
 from icekit.errors import ConfigError
+from icekit.report import NO_FIX
 from icekit.servers import IceServer
 from icekit.web.pages import pages
 from tests.web.node import STATIC
