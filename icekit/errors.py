@@ -21,6 +21,7 @@
     ├── SimulationRealClock       it would wait for a clock that is not simulated
     ├── SimulationTimeLimit           a simulated program ran past its limit
     └── ConfigError (ValueError)      exit code 2: what the caller asked for cannot be
+        ├── MissingCredentials        a TURN server without user name or password
         └── MissingExtra              an optional dependency is not installed
 
 Attributes hold data, ``__str__`` builds the sentence; a secret is in neither.
@@ -227,6 +228,18 @@ class ConfigError(IcekitError, ValueError):
     """What the caller asked for cannot be: the text says what, where and how to put it right."""
 
     exit_code = 2
+
+
+class MissingCredentials(ConfigError):
+    """A TURN server without user name or password; ``missing`` has ``"username"``, ``"credential"`` or both."""
+
+    def __init__(self, url: str, missing: tuple[str, ...]) -> None:
+        super().__init__(url, missing)
+        self.url = url
+        self.missing = missing
+
+    def __str__(self) -> str:
+        return f"{self.url} needs a {' and '.join(self.missing)}; give {' and '.join(self.missing)} beside its URL"
 
 
 class MissingExtra(ConfigError):

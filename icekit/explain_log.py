@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from icekit.candidate import Candidate, CandidateType
 from icekit.catalogue import new_finding
@@ -114,12 +115,16 @@ def _pair_findings(pairs: dict[Pair, str]) -> Iterator[Finding]:
     """Where no pair works, what each side told may say why."""
     if not pairs or "SUCCEEDED" in pairs.values():
         return
-    remotes = [_host(remote) for remote in dict.fromkeys(remote for _, remote in pairs)]
-    locals_ = [_host(local) for local in dict.fromkeys(local for local, _ in pairs)]
-    yield from told_findings(remotes, more=True, who="The other side")
-    for finding in told_findings(locals_, more=True, who="This side"):
+    # The rules read candidates; what the log has are their addresses, and nothing else is shown for it.
+    remotes = {_host(remote): remote for _, remote in pairs}
+    locals_ = {_host(local): local for local, _ in pairs}
+    lines = {str(line): f"{address} in the pairs of this log" for line, address in (remotes | locals_).items()}
+    for finding in told_findings(list(remotes), more=True, who="The other side"):
+        yield replace(finding, evidence=tuple(lines.get(line, line) for line in finding.evidence))
+    for finding in told_findings(list(locals_), more=True, who="This side"):
         # The log shows the addresses that it sends from, which a NAT may have made public since.
-        yield Finding(finding.code, Severity.WARNING, finding.message, finding.fix, finding.evidence)
+        evidence = tuple(lines.get(line, line) for line in finding.evidence)
+        yield Finding(finding.code, Severity.WARNING, finding.message, finding.fix, evidence)
 
 
 def _host(address: Address) -> Candidate:

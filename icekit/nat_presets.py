@@ -5,14 +5,15 @@ The names are a gloss; what counts is the ``NatConfig`` of each NAT on the way o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from icekit.errors import ConfigError
 from icekit.nat import Hairpinning, NatConfig
 from icekit.report import Behavior, NatReport, PortAssignment
 
-__all__ = ["Preset", "PRESETS", "declared", "preset"]
+__all__ = ["Preset", "PRESETS", "declared", "instead_of", "preset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ _AD = Behavior.ADDRESS_DEPENDENT
 _APD = Behavior.ADDRESS_AND_PORT_DEPENDENT
 _RANDOM = PortAssignment.RANDOM
 _HOME = NatConfig(filtering=_APD)
+_NO_NAT = ("none", "no", "no-nat", "nonat", "public")
 
 PRESETS: dict[str, Preset] = {
     preset.name: preset
@@ -70,11 +72,20 @@ PRESETS: dict[str, Preset] = {
 
 
 def preset(name: str) -> Preset:
-    """The preset of that name; ConfigError lists the names there are."""
+    """The preset of that name; ConfigError says which names there are."""
     try:
         return PRESETS[name]
     except KeyError:
-        raise ConfigError(f"{name!r} is no NAT preset; there are: {', '.join(PRESETS)}") from None
+        raise ConfigError(f"{name[:60]!r} is no NAT preset; {instead_of(name)}") from None
+
+
+def instead_of(name: str, known: Iterable[str] = PRESETS) -> str:
+    """What to write for a ``name`` that is none of ``known``, for a message."""
+    if name.lower() in _NO_NAT:
+        return "for no NAT write open"
+    names = list(known)
+    near = get_close_matches(name.lower(), names, n=1, cutoff=0.75)
+    return f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
 
 
 def declared(chain: Sequence[NatConfig]) -> NatReport:

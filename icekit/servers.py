@@ -11,7 +11,7 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
-from icekit.errors import ConfigError, UriError
+from icekit.errors import ConfigError, MissingCredentials, UriError
 from icekit.net import Transport, canonical_host
 
 
@@ -319,13 +319,12 @@ class IceServer:
         return cls(urls=_read_urls(data.get("urls"), f"{where}.urls"), **texts)
 
     def require_credentials(self) -> tuple[str, str]:
-        """User name and credential, for whoever is about to allocate; ConfigError if one is missing."""
+        """User name and credential, for whoever is about to allocate; MissingCredentials if one is."""
         if self.username is not None and self.credential is not None:
             return self.username, self.credential
-        missing = " and ".join(name for name in ("username", "credential") if getattr(self, name) is None)
+        missing = tuple(name for name in ("username", "credential") if getattr(self, name) is None)
         url = next((url for url in self.urls if url.is_turn), self.urls[0] if self.urls else "the server")
-        options = " and ".join(f"--{name}" for name in missing.split(" and "))
-        raise ConfigError(f"{url} needs a {missing}; give {options}, or add {missing} to its entry in the server list")
+        raise MissingCredentials(str(url), missing)
 
 
 def _kind(value: Any) -> str:

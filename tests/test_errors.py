@@ -18,6 +18,7 @@ from icekit.errors import (
     IceFailed,
     IcekitError,
     InvalidState,
+    MissingCredentials,
     MissingExtra,
     NegotiationError,
     ProgramError,
@@ -72,6 +73,7 @@ EVERY = [
     ),
     (SimulationTimeLimit(60, ()), 3, "not finished at 60.000000 s of virtual time:"),
     (ConfigError("x"), 2, "x"),
+    (MissingCredentials("turn:a", ("username",)), 2, "turn:a needs a username; give username beside its URL"),
     (MissingExtra("DTLS", "dtls"), 2, "DTLS needs an extra: pip install 'icekit[dtls]'"),
 ]
 

@@ -31,6 +31,8 @@ def test_a_log() -> None:
         ("ICE009", Severity.WARNING),
     ]
     assert explanation.findings[0].evidence == ("line 4: INFO:aioice.ice:Connection(0) Consent to send expired",)
+    # The log has an address, and no candidate line.
+    assert explanation.findings[1].evidence == ("172.17.0.2:4 in the pairs of this log",)
 
 
 def test_where_a_pair_works_addresses_are_no_cause() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from icekit.errors import ConfigError
-from icekit.nat_presets import PRESETS, declared, preset
+from icekit.nat_presets import PRESETS, declared, instead_of, preset
 from icekit.report import Behavior, NatReport, Pooling, PortAssignment
 
 EI = Behavior.ENDPOINT_INDEPENDENT
@@ -56,3 +56,18 @@ def test_presets_declare_what_they_do() -> None:
 def test_an_unknown_name_is_told_with_those_that_there_are() -> None:
     with pytest.raises(ConfigError, match=r"'round' is no NAT preset; there are: open, full-cone"):
         preset("round")
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("symetric", "did you mean symmetric?"),
+        ("Symmetric", "did you mean symmetric?"),
+        ("none", "for no NAT write open"),
+        ("moon", "there are: open, symmetric"),
+        ("", "there are: open, symmetric"),
+        ("x" * 5000, "there are: open, symmetric"),
+    ],
+)
+def test_what_to_write_instead(name: str, said: str) -> None:
+    assert instead_of(name, ["open", "symmetric"]) == said

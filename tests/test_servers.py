@@ -276,20 +276,17 @@ def test_ice_server() -> None:
         (
             None,
             None,
-            (
-                "turn:a.example needs a username and credential; give --username and --credential, "
-                "or add username and credential to its entry in the server list"
-            ),
+            "turn:a.example needs a username and credential; give username and credential beside its URL",
         ),
         (
             "bob",
             None,
-            "turn:a.example needs a credential; give --credential, or add credential to its entry in the server list",
+            "turn:a.example needs a credential; give credential beside its URL",
         ),
         (
             None,
             "hunter2",
-            "turn:a.example needs a username; give --username, or add username to its entry in the server list",
+            "turn:a.example needs a username; give username beside its URL",
         ),
     ],
 )

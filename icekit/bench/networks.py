@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Final
 
 from icekit.errors import ConfigError
-from icekit.nat_presets import PRESETS, preset
+from icekit.nat_presets import PRESETS, instead_of, preset
 
 BETWEEN: Final = "--"
 
@@ -55,11 +55,12 @@ def read_network(name: str) -> Network:
         return NETWORKS[name]
     a, dashes, b = name.partition(BETWEEN)
     b = b if dashes else a
-    if a not in PRESETS or b not in PRESETS:
-        raise ConfigError(
-            f"{name[:60]!r} is no network; there are {', '.join(NETWORKS)}, and NAT or NAT--NAT with these NATs: "
-            f"{', '.join(PRESETS)}"
-        )
+    unknown = next((side for side in (a, b) if side not in PRESETS), None)
+    if unknown is not None:
+        hint = instead_of(unknown, [*NETWORKS, *PRESETS])
+        if hint.startswith("there are"):
+            hint = f"there are {', '.join(NETWORKS)}, and NAT--NAT with the NATs of icekit lab list"
+        raise ConfigError(f"{name[:60]!r} is no network; {hint}")
     if a == b:
         name = "host" if a == "open" else a
         return NETWORKS.get(name) or Network(name=name, a=a, b=b)

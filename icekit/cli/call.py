@@ -104,6 +104,8 @@ def call(
         if value is not None and not 0 < value < float("inf"):
             raise ConfigError(f"{option}: {value} is no number of seconds above 0")
     asked = () if ice == ["none"] else read_servers(ice, servers, username, credential)
+    if relay_only and not any(uri.is_turn for server in asked for uri in server.urls):
+        raise ConfigError("--relay-only needs a TURN server: name one with --ice turn:HOST, or in --servers FILE")
 
     # --help does without them.
     from icekit.call.config import CallConfig

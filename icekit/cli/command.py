@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import typer
 from typer.core import TyperGroup
 
-from icekit.errors import IcekitError
+from icekit.errors import IcekitError, MissingCredentials
 
 INTERRUPTED = 130
 
@@ -24,7 +24,7 @@ class CommandGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except IcekitError as error:
-            typer.echo(f"icekit: {error}", err=True)
+            typer.echo(f"icekit: {_told(error)}", err=True)
             raise typer.Exit(error.exit_code) from None
         except OSError as error:
             # A reader that has gone away (icekit … | head) is no failure of ours; typer ends quietly.
@@ -34,6 +34,15 @@ class CommandGroup(TyperGroup):
             raise typer.Exit(IcekitError.exit_code) from None
         except KeyboardInterrupt:
             raise typer.Exit(INTERRUPTED) from None
+
+
+def _told(error: IcekitError) -> str:
+    """Its text; what only a command line knows about is added here."""
+    if not isinstance(error, MissingCredentials):
+        return str(error)
+    missing = " and ".join(error.missing)
+    options = " and ".join(f"--{name}" for name in error.missing)
+    return f"{error.url} needs a {missing}; give {options}, or add {missing} to its entry in the server list"
 
 
 def run(main: Coroutine[Any, Any, T], on_interrupt: Callable[[], None]) -> T:

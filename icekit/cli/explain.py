@@ -40,14 +40,25 @@ def explain(words: TextOrFile = None, json: JsonOutput = False) -> None:
     from icekit.cli import render
 
     explanation = _explain(_read(words))
-    if not explanation.understood and words is not None and len(words) == 1 and _is_name_of_file(words[0]):
-        typer.echo(f"icekit: there is no file {words[0]}, so this is about the text itself", err=True)
+    if not explanation.understood and words is not None and len(words) == 1:
+        _say_what_was_read(words[0])
     if json:
         render.print_json(explanation)
     else:
         render.print_explanation(explanation)
     if not explanation.understood:
         raise typer.Exit(1)
+
+
+def _say_what_was_read(word: str) -> None:
+    """Where a word that looks like the name of a file was taken for a text."""
+    if _file(word) is not None:
+        return
+    path = Path(word)
+    if len(word) < 200 and path.is_dir():
+        typer.echo(f"icekit: {word} is a folder; name a file in it", err=True)
+    elif _is_name_of_file(word):
+        typer.echo(f"icekit: there is no file {word}, so this is about the text itself", err=True)
 
 
 def _explain(data: bytes) -> Explanation:

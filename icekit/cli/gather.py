@@ -65,7 +65,8 @@ def gather(
 ) -> None:
     """List the candidates that this host would offer, as they come: from all servers, on all interfaces.
 
-    Exit code 1: no server answered.
+    Exit code 1: no server works. A TURN server works when it relays: one that refuses the credentials does not,
+    whatever address it tells. To demand a relay: icekit probe --require relay, or icekit turn.
     """
     # --help does without them.
     from icekit.cli.render import print_json
@@ -90,7 +91,7 @@ def gather(
         if json:
             print_json(report)
         else:
-            typer.echo(_summary(report))
+            typer.echo(_summary(report, [str(url) for server in asked for url in server.urls]))
 
     run(_gather(asked, local_address, network, take), finish)
     finish()
@@ -126,7 +127,7 @@ def _milliseconds(seconds: float) -> str:
     return f"{seconds * 1000:.1f} ms"
 
 
-def _summary(report: GatherReport) -> str:
+def _summary(report: GatherReport, asked: Sequence[str] = ()) -> str:
     from icekit.gathering_events import ServerOutcome
 
     lines = [""]
@@ -146,11 +147,14 @@ def _summary(report: GatherReport) -> str:
         lines.append(printable(f"{url} failed{f' from {hosts}' if hosts else ''}: {error}."))
     counts = Counter(candidate.type for candidate in report.candidates)
     kinds = ", ".join(f"{counts[kind]} {kind}" for kind in ("host", "srflx", "relay"))
-    total = len({server.url for server in report.servers})
+    told = {server.url for server in report.servers}
+    lines += [f"{url} had not answered by then." for url in dict.fromkeys(asked) if url not in told]
+    total = len(told.union(asked))
     good = len({server.url for server in report.servers if server.outcome is ServerOutcome.ANSWERED})
     end = "" if report.complete else ", interrupted"
     lines.append(
-        f"{_count(len(report.candidates), 'candidate')} ({kinds}); {good} of {_count(total, 'server')} answered; "
+        f"{_count(len(report.candidates), 'candidate')} ({kinds}); "
+        f"{good} of {_count(total, 'server')} {'works' if total == 1 else 'work'}; "
         f"{_milliseconds(report.duration)}{end}"
     )
     return "\n".join(lines)

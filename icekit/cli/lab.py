@@ -178,8 +178,10 @@ def _lab(nats: Sequence[str], delay: str, jitter: str, loss: str, seed: int | No
 
 
 def read_seconds(option: str, text: str) -> float:
-    """``25ms`` or ``0.1s``; ConfigError for anything else, so that nobody waits 25 seconds."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s)", text)
+    """``25ms``, ``0.1s`` or ``0``; ConfigError for other numbers without a unit, so that nobody waits 25 seconds."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|)", text)
+    if found is not None and not found[2] and float(found[1]):
+        raise ConfigError(f"{option}: {text!r} has no unit; write {found[1]}ms or {found[1]}s")
     if found is None:
         raise ConfigError(f"{option}: {text!r} is no time; write 25ms or 0.1s")
     return float(found[1]) / (1000 if found[2] == "ms" else 1)

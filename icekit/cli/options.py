@@ -91,12 +91,12 @@ def read_servers(
     User name and credential go to every TURN server that has none of its own. ConfigError for a bad URL, a bad file,
     and a TURN server without both.
     """
-    from icekit.servers import DEFAULT_SERVERS, parse_servers  # --help does without it
+    from icekit.servers import DEFAULT_SERVERS  # --help does without it
 
     username, credential = read_value("--username", username), read_value("--credential", credential)
     if not urls and file is None:
         urls = os.environ.get("ICEKIT_URLS", "").split()
-    servers = () if file is None else parse_servers(read_file("--servers", file))
+    servers = () if file is None else _parse_file(file)
     servers = tuple(_with_credentials(server, username, credential) for server in servers)
     servers += tuple(read_server(url, username, credential) for url in urls or ())
     if not servers and file is not None:
@@ -113,6 +113,16 @@ def read_servers(
         if any(url.is_turn for url in server.urls):
             server.require_credentials()
     return servers
+
+
+def _parse_file(file: Path) -> tuple[IceServer, ...]:
+    from icekit.servers import parse_servers
+
+    text = read_file("--servers", file)
+    try:
+        return parse_servers(text)
+    except ConfigError as error:
+        raise ConfigError(f"--servers: {file}: {error}") from None
 
 
 def read_server(url: str, username: str | None, credential: str | None) -> IceServer:
@@ -144,9 +154,10 @@ def read_requirements(words: Sequence[str] | None) -> tuple[Requirement, ...]:
     from icekit.verdict import Requirement  # --help does without it
 
     known = {item.value: item for item in Requirement}
+    *others, last = known
     for word in words or ():
         if word not in known:
-            raise ConfigError(f"--require: {word!r} is not known; write {', '.join(known)}")
+            raise ConfigError(f"--require: {word!r} is not known; write {', '.join(others)} or {last}")
     return tuple(known[word] for word in words or ())
 
 

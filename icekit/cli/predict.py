@@ -70,7 +70,7 @@ def predict(
 
 def _read(name: str) -> Side:
     """A file where there is one of that name, else a preset."""
-    from icekit.nat_presets import PRESETS
+    from icekit.nat_presets import PRESETS, instead_of
     from icekit.sides import Side, read_side
 
     path = Path(name)
@@ -81,7 +81,7 @@ def _read(name: str) -> Side:
     if is_file:
         return read_side(read_file("predict", path), name)
     if name not in PRESETS:
-        raise ConfigError(f"{name}: there is no such file, and no such preset; presets: {', '.join(PRESETS)}")
+        raise ConfigError(f"{name[:60]}: there is no such file, and no such preset; {instead_of(name)}")
     return Side.from_preset(name)
 
 

@@ -201,6 +201,9 @@ def serve(
             http_port = 8080 if port else 0
         signaling = _signaling(room_secrets or [], room_size, origins or [], read_value("--broker", broker))
         rooms = _Rooms(signaling, http_port, page_signaling or [])
+    if signaling_only and (stun_only or tls_port is not None):
+        option = "--stun-only" if stun_only else "--tls-port"
+        raise ConfigError(f"--signaling-only has no STUN and no TURN, which {option} is about; leave one of them out")
     if stun is None and rooms is None:
         raise ConfigError("--signaling-only and --no-http leave nothing to serve")
     run(_serve(listen, stun, rooms, context, json), lambda: None)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from icekit.sim.scenario import Outcome, PeerOutcome, Scenario
 
 Target = Annotated[
-    str | None,
+    list[str] | None,
     typer.Argument(
         metavar="FILE|PRESETxPRESET",
         help="A scenario file (TOML), or the NATs of both peers.",
@@ -44,7 +44,7 @@ Capture = Annotated[
 
 
 def sim(
-    target: Target = None,
+    targets: Target = None,
     settings: Settings = None,
     timeline: WantTimeline = False,
     capture: Capture = None,
@@ -61,21 +61,27 @@ def sim(
     icekit sim --sweep FILE --out runs.jsonl --jobs 4: many runs; what the file has already is not run again.
     """
     if sweep is not None:
-        if target is not None or settings or timeline or capture is not None or json:
+        if targets or settings or timeline or capture is not None or json:
             raise ConfigError("--sweep goes with --out, --jobs and --dask only: the file says the rest")
         run_sweep(sweep, out, jobs, dask)
         return
-    if target is None:
+    if not targets:
         raise ConfigError("name a scenario file or two presets (symmetricxport-restricted), or give --sweep FILE")
+    if len(targets) > 1:
+        raise ConfigError(f"one scenario at a time; two presets are one word: {'x'.join(targets[:2])[:120]}")
     if out is not None or jobs is not None or dask is not None:
         raise ConfigError("--out, --jobs and --dask belong to --sweep FILE")
-    scenario = _read(target).changed(dict(_setting(text) for text in settings or ()))
+    scenario = _read(targets[0]).changed(dict(_setting(text) for text in settings or ()))
 
     from icekit.cli import render
     from icekit.report import PathKind
     from icekit.sim.runner import run
 
-    outcome = run(scenario, timeline=timeline, capture=capture)
+    try:
+        outcome = run(scenario, timeline=timeline, capture=capture)
+    except OSError as error:
+        # In the simulator nothing else touches this machine.
+        raise ConfigError(f"--capture: {error.filename}: {error.strerror}") from None
     if json:
         render.print_json(outcome)
     else:
@@ -88,7 +94,7 @@ def sim(
 
 def _read(target: str) -> Scenario:
     """A file where there is one of that name, else two presets."""
-    from icekit.nat_presets import PRESETS
+    from icekit.nat_presets import PRESETS, preset
     from icekit.sim.scenario import Scenario
 
     path = Path(target)
@@ -100,11 +106,11 @@ def _read(target: str) -> Scenario:
         return Scenario.from_toml(read_file("sim", path))
     # No preset has an x in its name.
     names = re.split("[×x]", target)
-    if len(names) != 2 or not set(names) <= set(PRESETS):
+    if len(names) != 2 or "" in names or "." in target or "/" in target:
         raise ConfigError(
-            f"{target!r}: there is no such file, and it is not PRESETxPRESET; presets: {', '.join(PRESETS)}"
+            f"{target[:60]!r}: there is no such file, and it is not PRESETxPRESET; presets: {', '.join(PRESETS)}"
         )
-    return replace(Scenario(), a=names[0], b=names[1])
+    return replace(Scenario(), a=preset(names[0]).name, b=preset(names[1]).name)
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -144,7 +150,17 @@ def outcome_text(outcome: Outcome) -> RenderableType:
         Text(),
         table,
         *(Text(f"{name}: {_why(peer)}") for name, peer in (("A", outcome.a), ("B", outcome.b)) if peer.failure),
+        *(Text(line) for line in _what_helps(outcome)),
     )
+
+
+def _what_helps(outcome: Outcome) -> list[str]:
+    """Without a path: a relay, if there was none."""
+    from icekit.report import PathKind
+
+    if outcome.path is not PathKind.NONE or outcome.scenario.turn != "none":
+        return []
+    return ["No TURN server is in this scenario: add --set turn=udp (turn=tcp where UDP is blocked)."]
 
 
 def _why(peer: PeerOutcome) -> str:

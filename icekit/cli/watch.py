@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from icekit.watch.fleet import ServerResult
     from icekit.watch.fleet_file import FleetConfig
 
-FleetFile = Annotated[Path, typer.Argument(metavar="FILE", help="The fleet: a TOML file; docs/watch.md shows one.")]
+FleetFile = Annotated[Path, typer.Argument(metavar="FILE", help="The fleet: a TOML file, see above.")]
 Once = Annotated[
     bool, typer.Option("--once", help="Check every server once; one line and the exit code of a Nagios plugin.")
 ]
@@ -54,6 +54,10 @@ def watch(
     warn_days: Warn = 14.0,
 ) -> None:
     """Check every server of a fleet at intervals: Prometheus metrics, or --once for Nagios and cron.
+
+    FILE has a table [[server]] for each, with url and, for TURN, username and credential (or credential_file,
+    credential_env), or the shared secret: secret, secret_file or secret_env. Above them may stand interval = 60 and
+    timeout = 30, in seconds.
 
     Exit codes of --once are those of a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """

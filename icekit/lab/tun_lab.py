@@ -27,7 +27,7 @@ from icekit.lab.namespaces import Namespace
 from icekit.lab.tun import Tun
 from icekit.lab.wire import KernelRouter, Site, Wire
 from icekit.nat import NatConfig
-from icekit.nat_presets import PRESETS, preset
+from icekit.nat_presets import PRESETS, instead_of, preset
 from icekit.sim.link import Channel, Link
 
 KERNEL = "kernel:"
@@ -57,7 +57,7 @@ def nat_names() -> tuple[str, ...]:
 def read_chain(text: str) -> tuple[Stage, ...]:
     """The NATs that ``text`` names, from the inside out: ``symmetric``, ``kernel:masquerade``, ``restricted+cgnat``.
 
-    ConfigError lists the names there are.
+    ConfigError says which names there are.
     """
     chain: list[Stage] = []
     for word in text.split("+"):
@@ -69,7 +69,7 @@ def read_chain(text: str) -> tuple[Stage, ...]:
         elif name in PRESETS:
             chain += preset(name).chain
         else:
-            raise ConfigError(f"{name!r} is no NAT; there are: {', '.join(nat_names())}")
+            raise ConfigError(f"{name!r} is no NAT; {instead_of(name, nat_names())}")
     if len(chain) > MAX_STAGES:
         raise ConfigError(f"{text} has {len(chain)} NATs in a row; {MAX_STAGES} are possible")
     return tuple(chain)

@@ -111,4 +111,7 @@ def make_transport(url: str, *, name: str, token: str | None = None) -> Transpor
         make = entry.load()
         return make(url, name=name, token=token)
     schemes = sorted({*_MODULES, *(entry.name for entry in entry_points(group=ENTRY_POINTS))})
-    raise ConfigError(f"signaling URL: found the scheme {scheme[:20]!r}, allowed: {', '.join(schemes)}")
+    # HOST:PORT/ROOM reads like a scheme with a path.
+    after = url.partition(":")[2]
+    found = f"found the scheme {scheme[:20]!r}" if after and not after[0].isdigit() else "it has no scheme"
+    raise ConfigError(f"signaling URL: {found}, allowed: {', '.join(schemes)}; most write ws://HOST:PORT/ROOM")

@@ -4,7 +4,6 @@ import pytest
 
 from icekit.bench.networks import NETWORKS, Network, read_network
 from icekit.errors import ConfigError
-from icekit.nat_presets import PRESETS
 
 
 def test_networks_by_name() -> None:
@@ -20,8 +19,23 @@ def test_a_bad_name_is_told_what_there_is(name: str) -> None:
     with pytest.raises(ConfigError) as caught:
         read_network(name)
     text = str(caught.value)
-    assert all(known in text for known in (*NETWORKS, *PRESETS))
-    assert len(text) < 600
+    assert all(known in text for known in NETWORKS)
+    assert "NAT--NAT with the NATs of icekit lab list" in text
+    assert len(text) < 280
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("none", "'none' is no network; for no NAT write open"),
+        ("open--symetric", "'open--symetric' is no network; did you mean symmetric?"),
+        ("relay_only", "'relay_only' is no network; did you mean relay-only?"),
+    ],
+)
+def test_a_name_that_is_nearly_one(name: str, hint: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read_network(name)
+    assert str(caught.value) == hint
 
 
 def test_where_udp_is_blocked() -> None:

@@ -113,6 +113,9 @@ def test_nobody_comes(more: tuple[str, ...], text: str) -> None:
     ("arguments", "text"),
     [
         (["carrier-pigeon:x"], "carrier-pigeon"),
+        (["127.0.0.1:8080/room"], "signaling URL: it has no scheme, allowed: "),
+        (["call.example.org/room"], "signaling URL: it has no scheme, allowed: "),
+        (["memory:x", "--relay-only", *LOCAL], "--relay-only needs a TURN server: name one with --ice turn:HOST"),
         (["memory:x", "--trace", "song"], "--trace: 'song' is not known; write table, mermaid or none"),
         (["memory:x", "--engine", "v8"], "--engine: 'v8' is not known; write icekit or aioice"),
         (["memory:x", "--duration", "0"], "--duration: 0.0 is no number of seconds above 0"),

@@ -16,7 +16,15 @@ from typer.testing import CliRunner
 import icekit.cli
 from icekit.cli import app
 from icekit.cli.command import CommandGroup
-from icekit.errors import ConfigError, ConnectivityError, IceFailed, IcekitError, MissingExtra, TransactionTimeout
+from icekit.errors import (
+    ConfigError,
+    ConnectivityError,
+    IceFailed,
+    IcekitError,
+    MissingCredentials,
+    MissingExtra,
+    TransactionTimeout,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 runner = CliRunner()
@@ -42,6 +50,14 @@ def failing(action: Callable[[], None]) -> typer.Typer:
         (IceFailed("no pair"), "icekit: no pair\n", 1),
         (TransactionTimeout(7, 39.5), "icekit: no answer to 7 transmissions in 39.5 s\n", 1),
         (ConfigError("say what"), "icekit: say what\n", 2),
+        (
+            MissingCredentials("turn:a.example", ("credential",)),
+            (
+                "icekit: turn:a.example needs a credential; "
+                "give --credential, or add credential to its entry in the server list\n"
+            ),
+            2,
+        ),
         (MissingExtra("metrics", "metrics"), "icekit: metrics needs an extra: pip install 'icekit[metrics]'\n", 2),
         (PermissionError(13, "Permission denied", "/x"), "icekit: Permission denied: /x\n", 3),
         (OSError("odd"), "icekit: odd\n", 3),

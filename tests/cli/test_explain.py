@@ -100,6 +100,14 @@ def test_a_file_that_is_not_there(name: str) -> None:
     assert runner.invoke(app, ["explain", "hello"]).stderr == ""
 
 
+def test_a_file_that_nobody_knows_is_there_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("buy milk\n")
+    unknown = runner.invoke(app, ["explain", str(tmp_path / "notes.txt")])
+    assert (unknown.exit_code, unknown.stderr) == (1, "")
+    folder = runner.invoke(app, ["explain", str(tmp_path)])
+    assert (folder.exit_code, folder.stderr) == (1, f"icekit: {tmp_path} is a folder; name a file in it\n")
+
+
 def test_a_text_that_is_too_long(tmp_path: Path) -> None:
     path = tmp_path / "long.txt"
     path.write_bytes(b"x" * (MAX_TEXT + 10))

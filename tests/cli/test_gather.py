@@ -58,7 +58,7 @@ def test_the_text(server: RunningServer) -> None:
     ]
     assert lines[3] == ""
     assert re.fullmatch(r"There is no NAT between 127\.0\.0\.1 and .*\.", lines[4])
-    assert lines[5] == "3 candidates (1 host, 0 srflx, 2 relay); 3 of 3 servers answered;N ms"
+    assert lines[5] == "3 candidates (1 host, 0 srflx, 2 relay); 3 of 3 servers work;N ms"
     assert len(lines) == 6
     assert PASSWORD not in result.stdout
     assert server.core.allocations == 0
@@ -87,7 +87,7 @@ def test_a_wrong_password_is_a_no(server: RunningServer) -> None:
     assert result.stdout.splitlines()[2] == (
         f"{turn} failed from 127.0.0.1: 401 Unauthenticated: the user name or the password is wrong, or has expired."
     )
-    assert result.stdout.splitlines()[3].startswith("1 candidate (1 host, 0 srflx, 0 relay); 0 of 1 server answered; ")
+    assert result.stdout.splitlines()[3].startswith("1 candidate (1 host, 0 srflx, 0 relay); 0 of 1 server works; ")
 
 
 @pytest.mark.parametrize(
@@ -184,10 +184,11 @@ def test_one_sentence_for_each_failed_server() -> None:
         ServerFailed("stun:192.0.2.1", None, "10.0.0.3", "no answer", 5.1),
         ServerFailed("turn:192.0.2.2", None, None, "\x1b[31m500", 5.25),
     ]
-    assert _summary(gather_report(events)).splitlines() == [
+    assert _summary(gather_report(events), ["stun:192.0.2.1", "stun:192.0.2.3"]).splitlines() == [
         "",
         "10.0.0.1 cannot be used: the system does not allow a UDP socket there.",
         "stun:192.0.2.1 failed from 10.0.0.2, 10.0.0.3: no answer.",
         "turn:192.0.2.2 failed: \\x1b[31m500.",
-        "0 candidates (0 host, 0 srflx, 0 relay); 0 of 2 servers answered; 5250.0 ms, interrupted",
+        "stun:192.0.2.3 had not answered by then.",
+        "0 candidates (0 host, 0 srflx, 0 relay); 0 of 3 servers work; 5250.0 ms, interrupted",
     ]

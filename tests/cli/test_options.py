@@ -101,7 +101,7 @@ def test_a_file_that_is_of_no_use(tmp_path: Path, content: bytes | None, text: s
     [
         (["turn://turn.example.org"], "bob", ["column 6", "write turn:turn.example.org"]),
         (["stun:192.0.2.2", "stun:192.0.2.1:99999"], None, ["'stun:192.0.2.1:99999'", "column 16", "port"]),
-        (["turn:192.0.2.2"], None, ["turn:192.0.2.2", "--username and --credential"]),
+        (["turn:192.0.2.2"], None, ["turn:192.0.2.2 needs a username and credential"]),
         (["turn:192.0.2.2?transport=sctp"], "bob", ["column 26", "'sctp'", "allowed: udp or tcp"]),
     ],
 )
@@ -113,7 +113,7 @@ def test_bad_servers_end_in_one_sentence_with_the_fix(urls: list[str], username:
 
 
 def test_a_missing_password_alone_is_named() -> None:
-    with pytest.raises(ConfigError, match=r"turn:192\.0\.2\.2 needs a credential; give --credential"):
+    with pytest.raises(ConfigError, match=r"turn:192\.0\.2\.2 needs a credential; give credential beside its URL"):
         read_servers(["turn:192.0.2.2"], None, "bob", None)
 
 
@@ -155,7 +155,7 @@ def test_the_annotations_make_a_command() -> None:
 def test_requirements() -> None:
     assert read_requirements(None) == ()
     assert read_requirements(["udp", "relay"]) == (Requirement.UDP, Requirement.RELAY)
-    with pytest.raises(ConfigError, match="--require: 'tcp' is not known; write relay, direct, udp, ipv6"):
+    with pytest.raises(ConfigError, match="--require: 'tcp' is not known; write relay, direct, udp or ipv6"):
         read_requirements(["udp", "tcp"])
 
 

@@ -131,7 +131,8 @@ def test_the_matrix() -> None:
     [
         ([], "give two ends, A and B: a report of icekit probe --json, an SDP file or a preset each"),
         (["open"], "give two ends, A and B: a report of icekit probe --json, an SDP file or a preset each"),
-        (["open", "nat.json"], "nat.json: there is no such file, and no such preset; presets: open, full-cone"),
+        (["open", "nat.json"], "nat.json: there is no such file, and no such preset; there are: open, full-cone"),
+        (["open", "symetric"], "symetric: there is no such file, and no such preset; did you mean symmetric?"),
         (["open", "x" * 5000], "there is no such file, and no such preset"),
         (["open", "/"], "predict: /: Is a directory"),
         (["--matrix", "open"], "--matrix is about the presets alone; leave out A, B and --signaling-rtt"),

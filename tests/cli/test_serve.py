@@ -186,6 +186,7 @@ def test_coturn_config(tmp_path: Path) -> None:
         (("--room-secret", "short"), "the secret for room tokens has 5 bytes"),
         (("--origin", "call.example.org"), "write SCHEME://HOST[:PORT]"),
         (("--signaling-only", "--no-http"), "nothing to serve"),
+        (("--signaling-only", "--stun-only"), "--signaling-only has no STUN and no TURN, which --stun-only is about"),
     ],
 )
 def test_what_cannot_be_is_one_sentence_and_exit_code_2(arguments: tuple[str, ...], message: str) -> None:

@@ -64,7 +64,13 @@ def test_the_timeline_follows() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["openxmoon"], "'openxmoon': there is no such file, and it is not PRESETxPRESET; presets: open, full-cone"),
+        (["moon"], "'moon': there is no such file, and it is not PRESETxPRESET; presets: open, full-cone"),
+        (["openxmoon"], "'moon' is no NAT preset; there are: open, full-cone"),
+        (["symetricxopen"], "'symetric' is no NAT preset; did you mean symmetric?"),
+        (["symmetricxnone"], "'none' is no NAT preset; for no NAT write open"),
+        (["fixed.toml"], "'fixed.toml': there is no such file"),
+        (["open", "symmetric"], "one scenario at a time; two presets are one word: openxsymmetric"),
+        (["openxopen", "--capture", "nowhere/a.pcapng"], "--capture: nowhere/a.pcapng: No such file or directory"),
         (["open"], "'open': there is no such file"),
         (["openxopenxopen"], "'openxopenxopen': there is no such file"),
         (["\0"], "there is no such file"),
@@ -78,3 +84,13 @@ def test_what_is_wrong_is_said_with_exit_code_2(arguments: list[str], sentence: 
     assert result.exit_code == 2
     assert sentence in result.stderr
     assert result.stdout == ""
+
+
+def test_without_a_path_it_says_how_to_add_a_relay() -> None:
+    hint = "No TURN server is in this scenario: add --set turn=udp (turn=tcp where UDP is blocked)."
+    failed = runner.invoke(app, ["sim", "symmetricxsymmetric"])
+    assert (failed.exit_code, hint in " ".join(failed.stdout.split())) == (1, True)
+    relayed = runner.invoke(app, ["sim", "symmetricxsymmetric", "--set", "turn=udp"])
+    assert (relayed.exit_code, "No TURN server" in relayed.stdout) == (0, False)
+    dead = runner.invoke(app, ["sim", "symmetricxsymmetric", "--set", "turn=dead"])
+    assert (dead.exit_code, "No TURN server" in dead.stdout) == (1, False)

@@ -29,7 +29,9 @@ async def test_no_connection_at_the_start_is_an_error() -> None:
 
 
 def test_an_unknown_scheme() -> None:
-    with pytest.raises(ConfigError, match="found the scheme 'pigeon', allowed: http, https, memory"):
+    with pytest.raises(
+        ConfigError, match=r"found the scheme 'pigeon', allowed: http, https, memory.*; most write ws://"
+    ):
         connect("pigeon://roof")
 
 
