@@ -16,16 +16,8 @@ from dataclasses import replace
 from typing import Final
 
 from icekit.binding_response import is_usable, mapped_address
-from icekit.candidate import Candidate
 from icekit.errors import DecodeError, ErrorResponse, TransactionTimeout
-from icekit.gathering_events import (
-    CandidateGathered,
-    RelayedDataReceived,
-    RelayLost,
-    ServerAnswered,
-    ServerFailed,
-    failure_text,
-)
+from icekit.gathering_events import RelayedDataReceived, failure_text
 from icekit.gathering_plan import GatherConfig, GatherServer
 from icekit.local_candidates import LocalCandidates
 from icekit.local_sockets import LocalSocket
@@ -33,6 +25,7 @@ from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
 from icekit.pacing import Pacer
 from icekit.resolution import ServerEndpoint
+from icekit.server_answers import AskingEvent, ServerAnswers
 from icekit.server_leg import ServerLeg
 from icekit.stun import Method, decode, is_stun
 from icekit.transaction import Outcome, Path, Refused, Succeeded, TimedOut, Transactions
@@ -44,8 +37,6 @@ log = logging.getLogger(__name__)
 # How long a Binding request to a TURN server is still waited for when its allocation is decided: an answer is late or
 # lost, and repeated some times until then.
 _LAST_CALL: Final = 0.5
-
-AskingEvent = CandidateGathered | ServerAnswered | ServerFailed | RelayLost | StreamWanted | StreamReleased
 
 
 class ServerAsking:
@@ -62,7 +53,7 @@ class ServerAsking:
     ) -> None:
         self.legs: list[ServerLeg] = []
         self.dropped = 0
-        self._candidates = candidates
+        self._answers = ServerAnswers(candidates)
         self._token_bytes = token_bytes
         self._config = config
         self._pacer = pacer
@@ -75,16 +66,14 @@ class ServerAsking:
         self._mapped: set[LocalSocket] = set()
         # Stream identifiers of an allocation: one, and one more for each redirect.
         self._stride = config.turn.max_redirects + 1
-        self._events: deque[AskingEvent] = deque()
         self._relayed_data: list[RelayedDataReceived] = []
-        self._began = 0.0
         self._closing = False
 
     # What the gatherer calls.
 
     def start(self, now: float) -> None:
         """What is told later counts its seconds from now."""
-        self._began = now
+        self._answers.start(now)
 
     def add(
         self, server: GatherServer, place: int, bases: Sequence[LocalSocket], endpoints: Sequence[ServerEndpoint]
@@ -108,7 +97,7 @@ class ServerAsking:
 
     def not_asked(self, server: GatherServer, error: str, now: float) -> None:
         """There is nobody to ask."""
-        self._events.append(ServerFailed(str(server.uri), None, None, error, self._seconds(now)))
+        self._answers.not_asked(str(server.uri), error, now)
 
     def drop_unusable(self, now: float) -> None:
         """From a local address that failed nobody is asked."""
@@ -215,7 +204,7 @@ class ServerAsking:
 
     def next_event(self) -> AskingEvent | None:
         """Drain."""
-        return self._events.popleft() if self._events else None
+        return self._answers.next_event()
 
     # StreamUser.
 
@@ -367,7 +356,7 @@ class ServerAsking:
         while (event := allocation.next_event()) is not None:
             match event:
                 case StreamWanted() | StreamReleased():
-                    self._events.append(event)
+                    self._answers.pass_on(event)
                 case ServerRedirected(server=server) if leg.endpoint.transport is Transport.UDP:
                     assert leg.base.local is not None
                     other = self._by_path.setdefault(Path(leg.base.local, server), leg)
@@ -390,7 +379,7 @@ class ServerAsking:
             return
         error = failure_text(failed.error, failed.step, signed=failed.signed)
         if failed.step is Step.REFRESH:
-            self._events.append(RelayLost(leg.url, allocation.relayed, error, self._seconds(now)))
+            self._answers.relay_lost(leg, allocation.relayed, error, now)
         elif not leg.done:
             # Who refused has answered: another address of the same service would say the same.
             if isinstance(failed.error, ErrorResponse):
@@ -433,14 +422,11 @@ class ServerAsking:
             self._end_beside(leg)
             return
         self._settle(leg, now, heard=heard)
-        self._events.append(ServerFailed(leg.url, leg.endpoint.address, leg.base.host, error, self._seconds(now)))
+        self._answers.failed(leg, error, now)
 
     def _answered(self, leg: ServerLeg, mapped: Address | None, relayed: tuple[Address, ...], now: float) -> None:
         self._settle(leg, now, heard=True)
-        base = leg.local or leg.base.local
-        assert base is not None
-        seconds = self._seconds(now)
-        self._events.append(ServerAnswered(leg.url, leg.endpoint.address, base, mapped, relayed, seconds))
+        self._answers.answered(leg, mapped, relayed, now)
 
     def _settle(self, leg: ServerLeg, now: float, *, heard: bool) -> None:
         leg.deadline, leg.done = None, True
@@ -463,25 +449,12 @@ class ServerAsking:
             allocation.close(now)
             self._fail(leg, f"it relays on {event.relayed[0]}, which is no address to send to", now, heard=True)
             return
-        for index, address in enumerate(relayed):
-            related = mapped or leg.local
-            candidate = self._candidates.relayed(leg.base.host, address, related, leg.source, second=index > 0)
-            self._gathered(candidate, leg.local, leg, now)
+        self._answers.relayed(leg, relayed, mapped, now)
         self._answered(leg, mapped, relayed, now)
 
     def _reflexive(self, leg: ServerLeg, mapped: Address, now: float) -> None:
-        local = leg.base.local
-        assert local is not None
-        self._gathered(self._candidates.server_reflexive(leg.base.host, local, mapped, leg.source), local, leg, now)
+        self._answers.reflexive(leg, mapped, now)
         self._learned(leg.base)
-
-    def _gathered(self, candidate: Candidate | None, base: Address | None, leg: ServerLeg, now: float) -> None:
-        if candidate is not None and base is not None:
-            server = leg.endpoint.address
-            self._events.append(CandidateGathered(candidate, base, leg.url, server, self._seconds(now)))
-
-    def _seconds(self, now: float) -> float:
-        return now - self._began
 
 
 def _same_server(other: ServerLeg) -> str:
