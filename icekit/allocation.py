@@ -81,7 +81,7 @@ class Deletion(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AllocationCreated:
+class AllocationGranted:
     """``username`` got ``relayed`` (as told to the client) for ``client``."""
 
     client: Address
@@ -100,7 +100,7 @@ class AllocationDeleted:
     reason: Deletion
 
 
-TurnServerEvent = SocketWanted | SocketReleased | AllocationCreated | AllocationDeleted
+TurnServerEvent = SocketWanted | SocketReleased | AllocationGranted | AllocationDeleted
 
 
 class Relay:

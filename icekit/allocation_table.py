@@ -11,8 +11,8 @@ from collections.abc import Callable
 from icekit.admission import Identity, TokenBytes
 from icekit.allocation import (
     Allocation,
-    AllocationCreated,
     AllocationDeleted,
+    AllocationGranted,
     Deletion,
     Opening,
     Relay,
@@ -184,7 +184,7 @@ class AllocationTable:
             relayed = tuple(relay.told for relay in allocation.relays.values())
             logger.debug("= allocation for %s: %s", allocation.client, ", ".join(map(str, relayed)))
             self._emit(
-                AllocationCreated(allocation.client, allocation.transport, allocation.identity.username, relayed)
+                AllocationGranted(allocation.client, allocation.transport, allocation.identity.username, relayed)
             )
         else:
             self.delete(allocation, None)

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from icekit.admission import Counters, RateLimit, Request, TokenBytes, answer_budget, encode_within
-from icekit.allocation import AllocationCreated, AllocationDeleted, Deletion, TurnServerConfig
+from icekit.allocation import AllocationDeleted, AllocationGranted, Deletion, TurnServerConfig
 from icekit.attributes import SOFTWARE, Item
 from icekit.errors import ConfigError, DecodeError
 from icekit.net import (
@@ -37,7 +37,7 @@ from icekit.stun_server import StunServer
 from icekit.turn_server import TurnServer
 
 __all__ = [
-    "AllocationCreated",
+    "AllocationGranted",
     "AllocationDeleted",
     "Deletion",
     "Server",
@@ -46,7 +46,7 @@ __all__ = [
     "TurnServerConfig",
 ]
 
-ServerEvent = SocketWanted | SocketReleased | StreamReleased | AllocationCreated | AllocationDeleted
+ServerEvent = SocketWanted | SocketReleased | StreamReleased | AllocationGranted | AllocationDeleted
 
 _TURN_REQUESTS = frozenset({Method.ALLOCATE, Method.REFRESH, Method.CREATE_PERMISSION, Method.CHANNEL_BIND})
 _FINGERPRINT_HEAD = b"\x80\x28\x00\x04"

@@ -22,7 +22,7 @@ from icekit.attributes import (
     Item,
 )
 from icekit.net import Address, Datagram, Transport
-from icekit.server import AllocationCreated, AllocationDeleted, Deletion
+from icekit.server import AllocationDeleted, AllocationGranted, Deletion
 from icekit.stun import ChannelData, Class, Message, Method, decode, indication
 from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_server_config
 
@@ -66,7 +66,7 @@ def test_an_allocation_in_full() -> None:
     assert answer.get(XOR_MAPPED_ADDRESS) == CLIENT
     assert answer.verify(client.key)
     assert world.bound == {relayed}
-    assert world.events == [AllocationCreated(CLIENT, Transport.UDP, "alice", (relayed,))]
+    assert world.events == [AllocationGranted(CLIENT, Transport.UDP, "alice", (relayed,))]
 
 
 # What is asked, and the code of the answer (0: success). Two families are relayed unless the table says otherwise.

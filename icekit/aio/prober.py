@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
+from icekit.aio.default_gateway import default_gateway
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
-from icekit.aio.gateway import default_gateway
 from icekit.aio.gatherer import gather, local_addresses
 from icekit.aio.interfaces import interfaces, source_address
 from icekit.aio.relay_check import RelayCheck, drive

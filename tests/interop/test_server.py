@@ -17,7 +17,7 @@ from icekit.admission import LOOPBACK_PEERS
 from icekit.aio.server import RunningServer, serve
 from icekit.coturn import coturn_config
 from icekit.net import Address
-from icekit.server import AllocationCreated, AllocationDeleted, ServerConfig, ServerEvent, TurnServerConfig
+from icekit.server import AllocationDeleted, AllocationGranted, ServerConfig, ServerEvent, TurnServerConfig
 from icekit.servers import make_credentials
 from tests.requirements import require_program, require_two_loopback_addresses
 
@@ -100,7 +100,7 @@ async def test_turnutils_uclient(server: RunningServer, events: Events, argument
     assert f"tot_send_msgs={sent}, tot_recv_msgs={sent}" in text
     assert server.counters.relayed_to_peer == server.counters.relayed_to_client == sent
     assert server.counters.garbage == server.counters.rate_limited == server.counters.too_large == 0
-    created = [event for event in events if isinstance(event, AllocationCreated)]
+    created = [event for event in events if isinstance(event, AllocationGranted)]
     assert {event.transport for event in created} == {"tcp" if "-t" in arguments else "udp"}
 
 
@@ -146,7 +146,7 @@ async def test_aioice(server: RunningServer, events: Events, transport: str) -> 
         turn.sendto(bytes(size), address)
         async with asyncio.timeout(5):
             assert await relayed.heard.get() == (b"echo " + bytes(size), address)
-    (created,) = [event for event in events if isinstance(event, AllocationCreated)]
+    (created,) = [event for event in events if isinstance(event, AllocationGranted)]
     assert created.relayed == (Address(*turn.get_extra_info("sockname")),)
     assert created.username == "alice"
     assert (server.counters.relayed_to_peer, server.counters.relayed_to_client) == (5, 5)

@@ -12,7 +12,7 @@ import pytest
 
 from icekit.aio.relay_check import RelayCheck
 from icekit.aio.server import RunningServer, serve
-from icekit.allocation import AllocationCreated, AllocationDeleted
+from icekit.allocation import AllocationDeleted, AllocationGranted
 from icekit.report import TurnReport
 from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
@@ -29,7 +29,7 @@ class Relays:
         self.made = self.ended = 0
 
     def take(self, event: object) -> None:
-        self.made += isinstance(event, AllocationCreated)
+        self.made += isinstance(event, AllocationGranted)
         self.ended += isinstance(event, AllocationDeleted)
 
 
