@@ -43,6 +43,7 @@ class Generation:
         self.selection = Selection(self.checklist, config)
         self.components = tuple(range(1, config.components + 1))
         self.remote_ufrag: str | None = None
+        self.remote_password: str | None = None
         self.remote_key: IntegrityKey | None = None
         self.started: float | None = None
         self.early_checks: dict[PairKey, tuple[Candidate, int | None]] = {}
@@ -55,7 +56,8 @@ class Generation:
 
     def meet(self, ufrag: str, password: str) -> None:
         """The peer's credentials are known: checks may leave."""
-        self.remote_ufrag, self.remote_key = ufrag, short_term_key(password)
+        self.remote_ufrag, self.remote_password = ufrag, password
+        self.remote_key = short_term_key(password)
 
     def start(self, now: float) -> None:
         """The peer has ours, too: from here on the patience counts, anew for pairs that have used it up before."""

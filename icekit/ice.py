@@ -137,7 +137,7 @@ class IceAgent:
         return self._now_generation.password
 
     def set_pacing(self, peer_ta: float | None) -> None:
-        """What the peer proposed (``a=ice-pacing``, RFC 8839 §5.7), ``None`` for nothing; the larger value is used."""
+        """What the peer proposed (``a=ice-pacing``, RFC 8839 §5.5), ``None`` for nothing; the larger value is used."""
         self.pacer.ta = max(self.config.ta, self.config.peer_ta if peer_ta is None else peer_ta)
 
     def set_renomination(self, both: bool) -> None:
@@ -170,7 +170,8 @@ class IceAgent:
             raise ConfigError(flaw)
         generation = self._now_generation
         if generation.remote_ufrag is not None:
-            if generation.remote_ufrag != ufrag:
+            # RFC 8839 §4.4.1.1.1: a restart changes both. Who changes one means it, and checks would all be refused.
+            if (generation.remote_ufrag, generation.remote_password) != (ufrag, password):
                 raise InvalidState("the peer has new credentials: restart() before they are set")
             if told and generation.started is None:
                 generation.start(now)
@@ -197,13 +198,14 @@ class IceAgent:
     def add_remote_candidate(self, candidate: Candidate, now: float, ufrag: str | None = None) -> None:
         """A candidate of the peer. One of another generation (by ``ufrag``) waits for its credentials, bounded."""
         self._require_open("add_remote_candidate")
+        if candidate.component > self.config.components:
+            return
         generation = self._now_generation
         ufrag = candidate.extension("ufrag") if ufrag is None else ufrag
         if ufrag is not None and ufrag != generation.remote_ufrag:
             self._pending.append((ufrag, candidate))
             return
-        if candidate.component <= self.config.components:
-            generation.checklist.add_remote(candidate)
+        generation.checklist.add_remote(candidate)
         self._after(now)
 
     def end_of_remote_candidates(self, now: float) -> None:

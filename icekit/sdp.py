@@ -59,7 +59,7 @@ class SdpMedia:
 
 @dataclass(frozen=True, slots=True)
 class SessionDescription:
-    """The ICE parts of an SDP; ``pacing`` in milliseconds (RFC 8839 §5.6), ``bundle`` the mids of each group."""
+    """The ICE parts of an SDP; ``pacing`` in milliseconds (RFC 8839 §5.5), ``bundle`` the mids of each group."""
 
     ufrag: str | None = None
     pwd: str | None = field(default=None, repr=False)

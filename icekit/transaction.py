@@ -351,6 +351,7 @@ def _answers(opened: _Open, message: Message, datagram: Datagram) -> bool:
         and message.message_class in (Class.SUCCESS, Class.ERROR)
         and datagram.transport is opened.path.transport
         and datagram.destination == opened.path.local
-        # RFC 8489 §6.3.1 leaves this to us: an answer from elsewhere is forged, or a test of RFC 5780.
+        # RFC 8489 §6.3.1.2: servers answer from where they were asked; what comes from elsewhere is forged, or a test
+        # of RFC 5780.
         and (datagram.source == opened.path.remote or opened.any_source)
     )

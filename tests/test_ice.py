@@ -585,14 +585,14 @@ def test_credentials_that_can_be_none_are_told_and_change_nothing(ufrag: Any, pa
 
 def test_the_longest_and_odd_credentials_that_agents_have_fit_into_a_check() -> None:
     for ufrag, password in (("u" * 256, "p" * 256), ("a-_=", "p-_=" * 6)):
-        agent = IceAgent(True, random.Random(1).randbytes, credentials=("l" * 256, "q" * 22))
+        agent = IceAgent(True, random.Random(1).randbytes, credentials=("l" * 32, "q" * 22))
         agent.add_local_candidate(LocalCandidate(candidate(HOST), HOST), 0.0)
         agent.add_remote_candidate(candidate(), 0.0)
         agent.set_remote_credentials(ufrag, password, 0.0)
         agent.handle_timer(0.0)
         (check,) = agent.datagrams_to_send()
         message = decode(check.data)
-        assert message.get(attr.USERNAME) == f"{ufrag}:{'l' * 256}"
+        assert message.get(attr.USERNAME) == f"{ufrag}:{'l' * 32}"
         assert message.verify(short_term_key(password))
 
 
@@ -731,8 +731,9 @@ def test_candidates_of_generations_that_never_come_are_bounded() -> None:
 def test_new_credentials_of_the_peer_need_a_restart() -> None:
     table = new()
     table.agent.set_remote_credentials(UFRAG, PASSWORD, 1.0)
-    with pytest.raises(InvalidState, match="restart"):
-        table.agent.set_remote_credentials("other", PASSWORD, 1.0)
+    for ufrag, password in (("other", PASSWORD), (UFRAG, "another one of the peer")):
+        with pytest.raises(InvalidState, match="restart"):
+            table.agent.set_remote_credentials(ufrag, password, 1.0)
 
 
 def test_a_late_candidate_is_checked() -> None:

@@ -349,7 +349,7 @@ class IceConnection:
         return self._agent.selected_pair()
 
     def set_pacing(self, seconds: float | None) -> None:
-        """The Ta that the peer proposes (``a=ice-pacing``, RFC 8839 §5.7); ``None``: it proposes nothing."""
+        """The Ta that the peer proposes (``a=ice-pacing``, RFC 8839 §5.5); ``None``: it proposes nothing."""
         self._agent.set_pacing(seconds)
 
     def set_renomination(self, both: bool) -> None:

@@ -47,8 +47,9 @@ def credentials(
         username = b64encode(token_bytes(_UFRAG_BYTES)).decode()
     if password is None:
         password = b64encode(token_bytes(_PASSWORD_BYTES)).decode()
-    for name, text, shortest in (("local_username", username, 4), ("local_password", password, 22)):
-        if not re.fullmatch(f"[A-Za-z0-9+/]{{{shortest},256}}", text):
+    # RFC 8839 §5.4: 256 characters of a name must be accepted, and no more than 32 be sent.
+    for name, text, shortest, longest in (("local_username", username, 4, 32), ("local_password", password, 22, 256)):
+        if not re.fullmatch(f"[A-Za-z0-9+/]{{{shortest},{longest}}}", text):
             # The password is a secret and is not shown.
-            raise ConfigError(f"{name} wants {shortest} to 256 letters, digits, + or /")
+            raise ConfigError(f"{name} wants {shortest} to {longest} letters, digits, + or /")
     return username, password

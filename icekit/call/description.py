@@ -19,7 +19,7 @@ later, which counts if both sides say so (draft-thatcher-ice-renomination).
 
 
 def announce(sdp: str, pacing: float) -> str:
-    """``sdp`` with our options beside all credentials, and ``pacing`` in seconds (RFC 8839 §5.6 and §5.7)."""
+    """``sdp`` with our options beside all credentials, and ``pacing`` in seconds (RFC 8839 §5.6 and §5.5)."""
     lines: list[str] = []
     for line in sdp.splitlines():
         if line.startswith(("a=ice-options:", "a=ice-pacing:")):

@@ -98,7 +98,7 @@ class PeerConnection(StockPeerConnection):
         self._servers = () if self.stock else ice_servers(configuration.iceServers)
         self._relay_only = configuration.iceTransportPolicy is RTCIceTransportPolicy.RELAY
         self._peer_trickles: bool | None = None
-        # RFC 8839 §5.7 compares proposals; until there is one of the peer's, ours holds for the gathering.
+        # RFC 8839 §5.5 compares proposals; until there is one of the peer's, ours holds for the gathering.
         self._peer_pacing: float | None = self._config.ta
         self._peer_renominates = False
         self._early: list[RTCIceCandidate | None] = []

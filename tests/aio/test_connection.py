@@ -277,7 +277,7 @@ def test_what_cannot_be_asked_for() -> None:
     for components in (0, 9):
         with pytest.raises(ConfigError, match="has 1 to 8 components"):
             local(True, components=components)
-    with pytest.raises(ConfigError, match="local_username wants 4 to 256"):
+    with pytest.raises(ConfigError, match="local_username wants 4 to 32"):
         local(True, local_username="x", local_password="y" * 22)
     with pytest.raises(ConfigError, match="local_password wants 22 to 256") as error:
         local(True, local_password="secret and short")

@@ -28,9 +28,17 @@ def test_servers() -> None:
 def test_credentials() -> None:
     assert credentials(None, None, bytes) is None
     assert credentials("abcd", "p" * 22, bytes) == ("abcd", "p" * 22)
+    assert credentials("a" * 32, "p" * 256, bytes) == ("a" * 32, "p" * 256)
     assert credentials("abcd", None, bytes) == ("abcd", "A" * 24)
     assert credentials(None, "p" * 22, bytes) == ("A" * 8, "p" * 22)
-    for username, password in (("abc", None), ("a:cd", None), ("a" * 257, None), (None, "p" * 21), (None, "p p" * 9)):
-        with pytest.raises(ConfigError, match=r"wants (4|22) to 256 letters") as error:
+    for username, password in (
+        ("abc", None),
+        ("a:cd", None),
+        ("a" * 33, None),
+        (None, "p" * 257),
+        (None, "p" * 21),
+        (None, "p p" * 9),
+    ):
+        with pytest.raises(ConfigError, match=r"wants (4 to 32|22 to 256) letters") as error:
             credentials(username, password, bytes)
         assert "p p" not in str(error.value)
