@@ -201,6 +201,8 @@ class PeerConnection(StockPeerConnection):
     async def close(self) -> None:
         """End it; closed ports and relays given back when this returns."""
         await super().close()
+        if others := self.connecting - {asyncio.current_task()}:
+            await asyncio.wait(others)
         await asyncio.gather(*(task for _, task in self._trickling.values()), return_exceptions=True)
 
     # Inside.

@@ -306,6 +306,8 @@ class StockPeerConnection(RTCPeerConnection):
 
     def __init__(self, configuration: RTCConfiguration | None = None) -> None:
         super().__init__(configuration)
+        self.connecting: set[asyncio.Task[Any]] = set()
+        """What waits for a path, or for DTLS on it."""
         if not self.stock:
             made = _private(self)._RTCPeerConnection__certificates[0]
             self._certificate = Certificate(made._key, made._cert)
@@ -443,11 +445,24 @@ class StockPeerConnection(RTCPeerConnection):
             if self.signalingState == "have-local-offer":
                 # There is nothing to do before the answer.
                 self._certificate.prepare()
+        if (task := asyncio.current_task()) is not None:
+            self.connecting.add(task)
+            task.add_done_callback(self.connecting.discard)
         try:
             await stock._RTCPeerConnection__connect()
         except (ConnectionError, InvalidStateError):
             if not self.is_closed:
                 raise
+        finally:
+            if self.is_closed and not self.stock:
+                await self._stop_late()
+
+    async def _stop_late(self) -> None:
+        """What a handshake has begun that ended behind ``close``, which had stopped everything by then."""
+        for item in self.getTransceivers():
+            await item.stop()
+        if self.sctp is not None:
+            await self.sctp.stop()
 
     def _RTCPeerConnection__updateIceConnectionState(self) -> None:
         private = _private(self)

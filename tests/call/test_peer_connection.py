@@ -336,6 +336,34 @@ async def test_close_in_the_middle_of_everything() -> None:
         await callee.addIceCandidate(None)
 
 
+async def test_a_handshake_that_ends_behind_close_leaves_nothing_running() -> None:
+    """aiortc then starts senders and receivers, which it has just stopped, and nobody would stop them any more."""
+    caller, callee = ours(), ours()
+    caller.addTrack(AudioStreamTrack())
+    async with closing(caller, callee):
+        await caller.setLocalDescription()
+        (dtls,) = caller.dtls_transports
+        shake_hands, ended = dtls._do_handshake, asyncio.Event()
+        leaving: list[asyncio.Task[None]] = []
+
+        async def late() -> None:
+            await shake_hands()
+            leaving.append(asyncio.create_task(caller.close()))
+            await asyncio.sleep(0)
+            assert caller.is_closed
+            ended.set()
+
+        dtls._do_handshake = late  # type: ignore[method-assign]
+        await callee.setRemoteDescription(caller.localDescription)
+        await callee.setLocalDescription()
+        await caller.setRemoteDescription(callee.localDescription)
+        await ended.wait()
+        await asyncio.gather(*leaving)
+        assert caller.connecting == set()
+        running = {task.get_coro().__qualname__ for task in asyncio.all_tasks()}  # type: ignore[union-attr]
+        assert not {name for name in running if name.startswith(("RTCRtpSender", "RTCRtpReceiver"))}
+
+
 async def test_stock_engine() -> None:
     """Nothing of ours is left: neither in the description, nor in the transports."""
     connection = PeerConnection(RTCConfiguration(iceServers=[]), engine="aioice")
