@@ -138,6 +138,35 @@ class _Table:
         del self.by_external[mapping.external]
 
 
+class _Ports:
+    """The ports of ``host`` that a new mapping may take; ``parity``: 0 for even, 1 for odd, ``None`` for any."""
+
+    __slots__ = ("_first", "_host", "_last", "_now", "_parity", "_taken")
+
+    def __init__(self, table: _Table, host: str, port_range: tuple[int, int], parity: int | None, now: float) -> None:
+        self._taken = table.by_external
+        self._host = host
+        self._first, self._last = port_range
+        self._parity = parity
+        self._now = now
+
+    def is_free(self, port: int) -> bool:
+        # RFC 4787 §4.2.1, REQ-3: one external port must not serve two inside sockets at a time.
+        mapping = self._taken.get(Address(self._host, port))
+        return self._first <= port <= self._last and (mapping is None or mapping.expires <= self._now)
+
+    def first_free(self, start: int, step: int = 1) -> int | None:
+        """From ``start`` on, in steps and then one by one; ``None``: there is none."""
+        size = self._last - self._first + 1
+        for stride in (step, 1):
+            for count in range(size):
+                port = self._first + (start - self._first + count * stride) % size
+                # RFC 4787 §4.2.2, REQ-4: the parity of the inside port should be kept.
+                if self._parity in (None, port & 1) and self.is_free(port):
+                    return port
+        return None
+
+
 _UDP = Transport.UDP
 _DTLS = Transport.DTLS
 
@@ -328,45 +357,27 @@ class Nat:
         return len(table.by_key) < self.config.max_mappings
 
     def _choose_port(self, table: _Table, host: str, source: Address, destination: Address, now: float) -> int | None:
-        first, last = self.config.port_range
-        by_external = table.by_external
+        config = self.config
+        ports = _Ports(table, host, config.port_range, source.port & 1 if config.parity else None, now)
         wanted = source.port
-
-        def free(port: int) -> bool:
-            # RFC 4787 §4.2.1, REQ-3: one external port must not serve two inside sockets at a time.
-            taken = by_external.get(Address(host, port))
-            return first <= port <= last and (taken is None or taken.expires <= now)
-
-        def scan(start: int, step: int) -> int | None:
-            size = last - first + 1
-            for stride in (step, 1):
-                for count in range(size):
-                    port = first + (start - first + count * stride) % size
-                    # RFC 4787 §4.2.2, REQ-4: the parity of the inside port should be kept.
-                    if (not self.config.parity or (port ^ wanted) & 1 == 0) and free(port):
-                        return port
-            return None
-
-        if self.config.contiguity:
+        if config.contiguity:
             for offset in (-1, 1):
                 beside = self._neighbour(table, Address(source.host, wanted + offset), destination, now)
-                if beside is not None and beside.host == host and free(beside.port - offset):
+                if beside is not None and beside.host == host and ports.is_free(beside.port - offset):
                     return beside.port - offset
-        match self.config.port_assignment:
+        match config.port_assignment:
             case PortAssignment.PRESERVING:
-                if free(wanted):
+                if ports.is_free(wanted):
                     return wanted
-                if self.config.collision is Collision.NEXT:
-                    return scan(wanted + 1, 1)
-                return scan(self._random_port(), 1)
+                return ports.first_free(wanted + 1 if config.collision is Collision.NEXT else self._random_port())
             case PortAssignment.SEQUENTIAL:
                 wish = self._random_port() if self._next_port is None else self._next_port
-                port = scan(wish, self.config.port_step)
+                port = ports.first_free(wish, config.port_step)
                 if port is not None:
-                    self._next_port = port + self.config.port_step
+                    self._next_port = port + config.port_step
                 return port
             case PortAssignment.RANDOM:
-                return scan(self._random_port(), 1)
+                return ports.first_free(self._random_port())
 
     def _neighbour(self, table: _Table, inside: Address, destination: Address, now: float) -> Address | None:
         keys: tuple[object, ...] = (inside, (inside, destination.host), (inside, destination))

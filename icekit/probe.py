@@ -283,6 +283,11 @@ class NatProbe:
         if other is not None:
             self._others.setdefault(asked.server, other)
         self._ask_alternates(asked.server, now)
+        self._sample(test, local, asked, outcome, now)
+
+    def _sample(self, test: str, local: Address, asked: _Asked, outcome: Succeeded, now: float) -> None:
+        """What the answer says of the mapping; the first one tells whom the second wave asks."""
+        response = outcome.response
         mapped, plain = readable(response, attr.XOR_MAPPED_ADDRESS), readable(response, attr.MAPPED_ADDRESS)
         address = mapped or plain
         if address is None or not is_usable(address):
