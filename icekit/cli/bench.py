@@ -16,7 +16,7 @@ import typer
 from icekit.cli.command import INTERRUPTED
 from icekit.cli.completion import bench_engines, bench_networks
 from icekit.cli.lab import read_seconds, read_share
-from icekit.cli.options import JsonOutput, read_file
+from icekit.cli.options import read_file
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -67,6 +67,9 @@ Plots = Annotated[
     Path | None, typer.Option("--plots", metavar="FOLDER", help="Write drawings there, as SVG and PNG (extra plot).")
 ]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a report with drawings there.")]
+JsonLines = Annotated[
+    bool, typer.Option("--json", help="Print raw samples as JSON lines, as --out writes them; --list as one JSON.")
+]
 Markdown = Annotated[bool, typer.Option("--markdown", help="Medians as Markdown tables, for a page or a ticket.")]
 Percentiles = Annotated[bool, typer.Option("--percentiles", help="p50, p90 and p99 of every phase.")]
 ListAll = Annotated[bool, typer.Option("--list", help="The engines and networks there are.")]
@@ -93,7 +96,7 @@ def bench(
     everything: Everything = False,
     seed: Seed = 1,
     out: Out = None,
-    json: JsonOutput = False,
+    json: JsonLines = False,
     markdown: Markdown = False,
     percentiles: Percentiles = False,
     plots: Plots = None,

@@ -27,7 +27,11 @@ if TYPE_CHECKING:
 
 SignalingUrl = Annotated[
     str,
-    typer.Argument(metavar="URL", help="Where both sides meet: ws://HOST:PORT/ROOM, tcp://HOST:PORT, memory:ROOM …"),
+    typer.Argument(
+        metavar="URL",
+        help="Where both sides meet: ws://HOST:PORT/ROOM (of icekit serve), tcp://HOST:PORT, unix:/PATH, stdio: (copy "
+        "and paste), a broker (mqtt:, redis:, nats:, stomp:), or https://HOST/PATH of a WHIP or WHEP server.",
+    ),
 ]
 IceUrls = Annotated[
     list[str] | None,
@@ -94,7 +98,7 @@ def call(
 ) -> None:
     """Call whoever calls the same URL, with sound, pictures and data. Run it on two machines, or twice on one.
 
-    Exit code 1: no call came about, or it broke; the findings of both sides say where.
+    Exit code 1: no call came about, or it broke; the findings of both sides say where. 3: nothing answers at URL.
     """
     if trace not in ("table", "mermaid", "none"):
         raise ConfigError(f"--trace: {trace!r} is not known; write table, mermaid or none")

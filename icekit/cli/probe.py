@@ -92,7 +92,7 @@ def probe(
     """Diagnose this network: NAT behaviour, every STUN and TURN server, and which calls will connect.
 
     Exit code 1: no call can be made from here, or what --require names is missing; --with: there is no path between
-    the two ends, or the other one does not come.
+    the two ends, or the other one does not come (3: nothing answers at URL).
     """
     from icekit.aio.prober import ProberConfig
     from icekit.cli import render

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from icekit.signaling.channel import Channel
 
 WAIT = 60.0
+# One process, and servers of WHIP: nobody else comes there.
+_NO_ROOM = ("memory", "http", "https")
 """Seconds until the other end has to be there, where nothing else is asked for."""
 
 
@@ -41,6 +43,9 @@ def probe_with(
     wait = WAIT if wait is None else wait
     if not 0 < wait < float("inf"):
         raise ConfigError(f"--wait: {wait} is no number of seconds above 0")
+    scheme = url.partition(":")[0].lower()
+    if scheme in _NO_ROOM:
+        raise ConfigError(f"--with: two ends do not meet at {scheme}:; write ws://HOST:PORT/ROOM or tcp://HOST:PORT")
     channel = connect(url, token=token)
 
     def interrupted() -> None:

@@ -172,8 +172,11 @@ def serve(
 ) -> None:
     """Run a STUN, TURN and signaling server until Ctrl-C, with a page to call and to check a network.
 
-    STUN and TURN are for development and tests; use coturn in production.
+    STUN and TURN are for development and tests; use coturn in production. There is no WHIP here: a server for WHIP and
+    WHEP is icekit.signaling.whip_server of the library (extra whip).
     """
+    if coturn_config and json:
+        raise ConfigError("--coturn-config prints a configuration, --json what is served; give one of them")
     listen = _listen_on(hosts)
     alternate_port = _second_port(port, alternate_port)
     known, secret = _read_users(users or []), read_value("--secret", secret)

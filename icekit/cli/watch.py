@@ -173,9 +173,16 @@ async def _serve(config: FleetConfig, listen: str, show: Callable[[ServerResult]
     from icekit.watch.fleet import Fleet
     from icekit.watch.metrics import FleetMetrics, start_http_server
 
-    address = Address.parse(listen)
+    try:
+        address = Address.parse(listen)
+    except ConfigError:
+        raise ConfigError(f"--listen: {listen!r} is no HOST:PORT; write an address such as 127.0.0.1:9470") from None
     metrics = FleetMetrics()
-    server, thread = start_http_server(address.port, address.host, registry=metrics.registry)
+    try:
+        server, thread = start_http_server(address.port, address.host, registry=metrics.registry)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise ConfigError(f"--listen {address}: {reason}; choose another address or port") from None
     typer.echo(f"metrics at http://{Address(address.host, server.server_port)}/metrics", err=True)
     codes: dict[str, str] = {}
     try:

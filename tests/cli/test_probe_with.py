@@ -78,8 +78,8 @@ def test_the_page(form: Form, redact: bool, capsys: pytest.CaptureFixture[str]) 
         assert "This end is B, the other one is A" in words
 
 
-def test_nobody_comes() -> None:
-    done = runner.invoke(app, ["probe", "--local", "--with", "memory:room", "--wait", "0.2"])
+def test_nobody_comes(tmp_path: Path) -> None:
+    done = runner.invoke(app, ["probe", "--local", "--with", f"unix:{tmp_path}/room", "--wait", "0.2"])
     assert (done.exit_code, done.stdout) == (1, "")
     assert "icekit: the other end did not come within 0.2 s" in done.stderr
 
@@ -87,8 +87,8 @@ def test_nobody_comes() -> None:
 @pytest.mark.parametrize(
     "arguments",
     [
-        ("--with", "memory:room", "--require", "relay"),
-        ("--with", "memory:room", "--wait", "0"),
+        ("--with", "tcp://127.0.0.1:1", "--require", "relay"),
+        ("--with", "tcp://127.0.0.1:1", "--wait", "0"),
         ("--with", "carrier-pigeon:coop"),
         ("--wait", "5"),
     ],
@@ -97,3 +97,10 @@ def test_what_cannot_be_asked(arguments: tuple[str, ...]) -> None:
     done = runner.invoke(app, ["probe", "--local", *arguments])
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("icekit: ")
+
+
+@pytest.mark.parametrize("url", ["memory:room", "http://127.0.0.1:1/whip/room", "HTTPS://call.example.org/room-17"])
+def test_where_two_ends_do_not_meet(url: str) -> None:
+    done = runner.invoke(app, ["probe", "--local", "--with", url])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "write ws://HOST:PORT/ROOM or tcp://HOST:PORT" in done.stderr

@@ -182,6 +182,7 @@ def test_coturn_config(tmp_path: Path) -> None:
         (("--tls-port", "0"), "--certificate and --key"),
         (("--tls-port", "0", "--certificate", "/nonexistent", "--key", "/nonexistent"), "--certificate /nonexistent"),
         (("--certificate", "/nonexistent"), "--certificate /nonexistent: No such file or directory; write PEM files"),
+        (("--coturn-config", "--json"), "--coturn-config prints a configuration, --json what is served"),
         (("--coturn-config", "--secret", "a b"), "coturn's file cannot hold this secret"),
         (("--room-secret", "short"), "the secret for room tokens has 5 bytes"),
         (("--origin", "call.example.org"), "write SCHEME://HOST[:PORT]"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -97,6 +98,20 @@ def test_for_ever_with_metrics_over_http_until_ctrl_c(tmp_path: Path) -> None:
     assert families["icekit_up"].samples[0].value == 1.0
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+def test_where_the_metrics_cannot_be(tmp_path: Path) -> None:
+    path = fleet(tmp_path, "stun:127.0.0.1:9")
+    done = icekit(str(path), "--listen", "9470")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "icekit: --listen: '9470' is no HOST:PORT; write an address such as 127.0.0.1:9470\n"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        where = f"127.0.0.1:{taken.getsockname()[1]}"
+        done = icekit(str(path), "--listen", where)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"icekit: --listen {where}: address already in use; choose another address or port\n"
 
 
 def test_states() -> None:
