@@ -213,7 +213,8 @@ async def serve(
     application = web.Application(client_max_size=MAX_SDP)
     for path in ("/{kind:whip|whep}/{room}", "/{kind:whip|whep}/{room}/{session}"):
         application.router.add_route("*", path, service.respond)
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=False)
+    # Who has gone waits for nothing; aiohttp would also go on to wait for the rest of its body, past our own end.
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
     await runner.setup()
     try:
         try:
@@ -323,7 +324,12 @@ class _Service:
         task = asyncio.create_task(self._handle(key, channel))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        answer = await self._answer(channel)
+        try:
+            answer = await self._answer(channel)
+        except asyncio.CancelledError:
+            # Nobody else will ever know the address of this session.
+            channel.end("the client went before its answer")
+            raise
         headers = {
             "Location": f"/{request.match_info['kind']}/{quote(room, safe='')}/{key}",
             "ETag": channel.etag,

@@ -205,6 +205,42 @@ async def test_a_handler_that_fails_or_does_not_answer(caplog: pytest.LogCapture
             assert running.sessions == {} or handler is silent
 
 
+async def test_a_client_that_goes_before_its_answer() -> None:
+    asked, ended = asyncio.Event(), asyncio.Event()
+
+    async def thinking(channel: WhipChannel) -> None:
+        async for message in channel:
+            asked.set()
+            if isinstance(message, Bye):
+                assert message.reason == "the client went before its answer"
+        ended.set()
+
+    async with serve(thinking, port=0) as running:
+        body = description().encode()
+        _, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(b"POST /whip/stage HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n")
+        writer.write(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        async with asyncio.timeout(10):
+            await asked.wait()
+            assert len(running.sessions) == 1
+            writer.close()
+            await ended.wait()
+        assert running.sessions == {}
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_body_that_is_refused() -> None:
+    async with serve(Answering(), port=0) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(b"POST /whip/stage HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/sdp\r\n")
+        writer.write(f"Content-Length: {MAX_SDP * 2}\r\n\r\n".encode() + b"a" * (MAX_SDP + 1))
+        async with asyncio.timeout(10):
+            assert b" 413 " in await reader.readline()
+            (serving,) = (task for task in asyncio.all_tasks() if "RequestHandler" in str(task.get_coro()))
+            writer.close()
+            # aiohttp would wait for the rest of the body, from a connection that is gone.
+            await asyncio.wait({serving})
+
+
 async def test_a_port_that_is_taken() -> None:
     async with serving(Answering()) as (running, _):
         with pytest.raises(ConfigError, match="choose another port"):
