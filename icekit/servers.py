@@ -147,7 +147,7 @@ def _read(text: str) -> ServerUri:
     host, port_start = _read_host(text, start, end, wrong)
     port = None
     if port_start is not None:
-        port = _read_port(text[port_start:end], scheme)
+        port = _read_port(text[port_start:end])
         if port is None:
             raise wrong("port", port_start, text[port_start:end], "a number from 1 to 65535, or no colon")
     rest = text[end:]
@@ -196,7 +196,7 @@ def _read_host(text: str, start: int, end: int, wrong: _Wrong) -> tuple[str, int
     return host.lower(), start + len(host) + 1 if colon else None
 
 
-def _read_port(text: str, scheme: Scheme) -> int | None:
+def _read_port(text: str) -> int | None:
     digits = text.lstrip("0")
     if not (text.isascii() and text.isdigit()) or not 1 <= len(digits) <= 5 or int(digits) > 65535:
         return None
