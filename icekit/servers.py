@@ -280,7 +280,8 @@ class IceServer:
     """One entry of an ``iceServers`` list (W3C WebRTC §4.2.4): URLs that share a user name and a credential.
 
     ``IceServer(urls="turn:turn.example.org", username="bob", credential="…")``; ``urls`` may be one or many, texts or
-    ``ServerUri``. UriError for a text that is none. The credential is in no text form of the object.
+    ``ServerUri``. UriError for a text that is none, TypeError for what is no text. The credential is in no text form of
+    the object.
     """
 
     urls: tuple[ServerUri, ...]
@@ -294,7 +295,14 @@ class IceServer:
         username: str | None = None,
         credential: str | None = None,
     ) -> None:
-        given = (urls,) if isinstance(urls, (str, ServerUri)) else urls
+        given = (urls,) if isinstance(urls, (str, ServerUri)) else tuple(urls)
+        for name, value in (("username", username), ("credential", credential)):
+            if value is not None and not isinstance(value, str):
+                # A credential is a secret and is not shown.
+                raise TypeError(f"{name} is a text, not {type(value).__name__}")
+        for url in given:
+            if not isinstance(url, (str, ServerUri)):
+                raise TypeError(f"a URL is a text or a ServerUri, not {type(url).__name__}")
         parsed = tuple(ServerUri.parse(url) if isinstance(url, str) else url for url in given)
         object.__setattr__(self, "urls", parsed)
         object.__setattr__(self, "username", username)

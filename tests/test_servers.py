@@ -6,6 +6,7 @@ import hmac
 import ipaddress
 import json
 import pickle
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -268,6 +269,20 @@ def test_ice_server() -> None:
     assert IceServer(urls="stun:a.example").urls == (ServerUri.parse("stun:a.example"),)
     with pytest.raises(UriError):
         IceServer(urls="a.example")
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"urls": ["stun:a.example", 5]}, "a URL is a text or a ServerUri, not int"),
+        ({"urls": "turn:a.example", "username": 5}, "username is a text, not int"),
+        ({"urls": "turn:a.example", "username": "bob", "credential": b"hunter2"}, "credential is a text, not bytes"),
+    ],
+)
+def test_an_ice_server_of_other_types(fields: dict[str, Any], said: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        IceServer(**fields)
+    assert str(caught.value) == said
 
 
 @pytest.mark.parametrize(

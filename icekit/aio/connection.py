@@ -18,7 +18,7 @@ from icekit.aio.floor import shared_floor
 from icekit.aio.gatherer import require_hosts
 from icekit.aio.history import History
 from icekit.aio.inbox import Inbox
-from icekit.aio.keywords import credentials, servers_of
+from icekit.aio.keywords import credentials, is_relay_only, servers_of
 from icekit.aio.patience import Patience
 from icekit.aio.remote_names import RemoteNames
 from icekit.aio.server_names import ServerNames
@@ -101,7 +101,7 @@ class IceConnection:
         self._local_addresses = local_addresses
         self._network = network or NetworkConfig()
         self._families = tuple(family for family, used in ((4, use_ipv4), (6, use_ipv6)) if used)
-        self._relay_only = transport_policy is not None and transport_policy.name == "RELAY"
+        self._relay_only = is_relay_only(transport_policy)
         self._wanted: tuple[GatherServer, ...] = gather_servers((*(ice_servers or ()), *servers))
         self._session = IceSession(
             ice_controlling,

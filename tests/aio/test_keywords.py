@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import aioice
 import pytest
 
-from icekit.aio.keywords import credentials, servers_of
+from icekit.aio.keywords import credentials, is_relay_only, servers_of
 from icekit.errors import ConfigError
 
 
@@ -23,6 +24,20 @@ def test_servers() -> None:
     assert (server.username, server.credential) == ("alice", "secret")
     with pytest.raises(ValueError, match="port"):
         urls(("stun.example.org", 99999), None, None, None, False, "udp")
+
+
+@pytest.mark.parametrize("server", ["192.0.2.1:3478", ("192.0.2.1",), ("192.0.2.1", "3478"), (3478, "192.0.2.1"), 5])
+def test_a_server_that_is_no_pair(server: object) -> None:
+    with pytest.raises(TypeError, match=r"^stun_server is a host and a port, such as "):
+        urls(server, None, None, None, False, "udp")
+    with pytest.raises(TypeError, match=r"^turn_server is a host and a port, such as "):
+        urls(None, server, "alice", "secret", False, "udp")
+
+
+def test_the_policy() -> None:
+    assert [is_relay_only(policy) for policy in (None, *aioice.TransportPolicy)] == [False, False, True]
+    with pytest.raises(TypeError, match=r"^transport_policy is aioice\.TransportPolicy\.ALL or RELAY, not str$"):
+        is_relay_only("relay")  # type: ignore[arg-type]
 
 
 def test_credentials() -> None:
