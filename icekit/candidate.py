@@ -470,5 +470,5 @@ def _read_tcptype(reader: _Reader) -> TcpType:
 
 
 def is_end_of_candidates(text: str | None) -> bool:
-    """Whether this is the end of candidates: ``""``, ``None``, ``a=end-of-candidates`` (RFC 8838 §8.2)."""
+    """Whether this is the end of candidates: ``""``, ``None``, ``a=end-of-candidates`` (RFC 8840 §8)."""
     return text is None or text.rstrip("\r\n") in ("", "end-of-candidates", "a=end-of-candidates")

@@ -21,6 +21,8 @@ _NOT_YET_ADDRESSES: Final = (
 # The type preferences of RFC 8445 §5.1.2.2, and below those of all UDP but relays for TCP (RFC 6544 §4.2).
 _PEER_REFLEXIVE: Final = 110
 _PEER_REFLEXIVE_TCP: Final = 80
+# So many times less than the whole list is for pairs with a relay.
+_RELAYED_SHARE: Final = 4
 _INTERNET: Final = 3  # of ``scope_of``
 _RELAY_AVOIDS: Final = (AddressClass.PRIVATE, AddressClass.ULA, AddressClass.LINK_LOCAL, AddressClass.LOOPBACK)
 
@@ -112,6 +114,11 @@ class CandidatePair:
     def valid(self) -> bool:
         """Whether data may flow (RFC 8445 §12.1)."""
         return self.state is PairState.SUCCEEDED
+
+    @property
+    def is_relayed(self) -> bool:
+        """Whether a relay of either side carries it."""
+        return self.local.is_relayed or self.remote.type == CandidateType.RELAYED
 
     @property
     def retry_at(self) -> float:
@@ -367,15 +374,32 @@ class Checklist:
         return pair
 
     def _make_room(self, pair: CandidatePair) -> bool:
-        """RFC 8445 §6.1.2.5: the pair with the lowest priority gives way, but none that the peer has been heard on."""
-        silent = (other for other in self if not other.heard and not other.valid)
-        worst = min(silent, key=lambda other: other.priority, default=None)
-        if worst is None or worst.priority >= pair.priority:
+        """RFC 8445 §6.1.2.5: the pair with the lowest priority gives way, but none that the peer has been heard on.
+
+        RFC 8838 §10, §11: before them all, whatever its priority, one that has failed. And a part of the list is for
+        relays: they come late, rank last, and are what is needed where all others fail.
+        """
+        silent = [other for other in self if not other.heard and not other.valid]
+        relayed = sum(other.is_relayed for other in self)
+        share = self.max_pairs // _RELAYED_SHARE
+        if failed := [other for other in silent if other.state is PairState.FAILED]:
+            worst = _least(failed)
+        elif pair.is_relayed and relayed < share:
+            worst = _least([other for other in silent if not other.is_relayed])
+        else:
+            worst = _least([other for other in silent if pair.is_relayed or relayed > share or not other.is_relayed])
+            if worst is not None and worst.priority >= pair.priority:
+                return False
+        if worst is None:
             return False
         del self.pairs[worst.key]
         if worst in self.triggered:
             self.triggered.remove(worst)
         return True
+
+
+def _least(pairs: list[CandidatePair]) -> CandidatePair | None:
+    return min(pairs, key=lambda pair: pair.priority, default=None)
 
 
 def _compatible(local: LocalCandidate, remote: Candidate) -> bool:

@@ -17,7 +17,7 @@ END = Explanation(
     "The end of candidates: no more will follow.",
     (
         Fact(
-            "meaning", "end-of-candidates", "a call may fail from now on if no pair of candidates works (RFC 8838 §13)"
+            "meaning", "end-of-candidates", "a call may fail from now on if no pair of candidates works (RFC 8838 §14)"
         ),
     ),
 )

@@ -209,7 +209,7 @@ class IceAgent:
         self._after(now)
 
     def end_of_remote_candidates(self, now: float) -> None:
-        """The peer has no more candidates for this generation (RFC 8838 §13)."""
+        """The peer has no more candidates for this generation (RFC 8838 §14)."""
         self._now_generation.end_of_remote_candidates()
         self._after(now)
 

@@ -108,7 +108,7 @@ class LocalCandidates:
         related: Address | None = None,
     ) -> Candidate | None:
         # RFC 8445 §5.1.3: redundant is what has the same address and the same base. The first stays, although a later
-        # one may have a higher priority: it may have been told to the peer already (RFC 8838 §10).
+        # one may have a higher priority: it may have been told to the peer already (RFC 8838 §9).
         if (address, base, None) in self._known:
             return None
         self._known.add((address, base, None))

@@ -36,7 +36,7 @@ class RemoteCandidate:
 
     @property
     def is_end(self) -> bool:
-        """Whether it is end-of-candidates (RFC 8838 §13)."""
+        """Whether it is end-of-candidates (RFC 8838 §14)."""
         return self.line.removeprefix("a=").strip() in ("", "end-of-candidates")
 
 

@@ -115,7 +115,7 @@ def candidates_of(description: SessionDescription) -> list[Candidate]:
 
 
 def trickles(description: SessionDescription) -> bool:
-    """Whether trickle is announced (RFC 8838 §4)."""
+    """Whether trickle is announced (RFC 8838 §3)."""
     return any("trickle" in options for options in (description.options, *(each.options for each in description.media)))
 
 

@@ -293,6 +293,43 @@ def test_a_full_checklist_keeps_the_best_and_what_was_heard() -> None:
     assert checklist.form_heard(HOST, candidate(Address(REMOTE.host, 50), priority=50)) is None
 
 
+def test_in_a_full_checklist_failed_pairs_give_way_first() -> None:
+    """RFC 8838 §10, §11. A relay comes late and ranks last, and may be the only way where all others have failed."""
+    checklist = Checklist(True, max_pairs=3)
+    checklist.add_local(local())
+    for priority in (10, 20, 30):
+        checklist.add_remote(candidate(Address(REMOTE.host, priority), priority=priority))
+    low, middle, high = checklist
+    relay = local(RELAYED, priority=1, server="203.0.113.10")
+    checklist.add_local(relay)
+    assert relay not in [pair.local for pair in checklist]
+    middle.state = high.state = PairState.FAILED
+    # Its path was open in one direction.
+    high.heard = True
+    late = Checklist(True, max_pairs=3, remotes=checklist.remotes, pairs=checklist.pairs)
+    late.add_local(relay)
+    assert [pair.remote.priority for pair in late if pair.local is relay] == [30]
+    assert [pair for pair in late if pair.local is not relay] == [low, high]
+    late.add_local(local(Address("203.0.113.21", 50000), priority=1, server="203.0.113.10"))
+    assert len([pair for pair in late if pair.local.is_relayed]) == 1
+
+
+def test_a_full_checklist_has_room_for_relays() -> None:
+    checklist = Checklist(True, max_pairs=8)
+    checklist.add_local(local())
+    for priority in range(10, 18):
+        checklist.add_remote(candidate(Address(REMOTE.host, priority), priority=priority))
+    checklist.add_local(local(RELAYED, priority=1, server="203.0.113.10"))
+    # Two of eight: the best of the relay's, in the place of the least of the others, none of which has failed.
+    kept = [(pair.local.is_relayed, pair.remote.priority) for pair in checklist]
+    assert sorted(kept) == [(False, number) for number in range(12, 18)] + [(True, 16), (True, 17)]
+    # They stay when something better comes, but not when they are more than their share.
+    heard = checklist.form_heard(HOST, candidate(Address(REMOTE.host, 5), priority=50))
+    assert heard is not None
+    assert sum(pair.is_relayed for pair in checklist) == 2
+    assert len(checklist.pairs) == 8
+
+
 def test_the_best_valid_pair() -> None:
     checklist = Checklist(True)
     checklist.add_local(local())

@@ -597,6 +597,14 @@ def test_both_may_restart_at_the_same_time() -> None:
     talk(world)
 
 
+def test_relays_connect_hosts_with_many_addresses_that_lead_nowhere() -> None:
+    """There are more pairs than a checklist has room for, and those that work rank last."""
+    world = IceWorld(Network(nats=("symmetric", "symmetric"), turn=True, dead_hosts=12))
+    world.run_until_valid(5.0)
+    assert len(world.a.agent.stats()) == 100
+    assert world.is_relayed()
+
+
 # Sockets and the end.
 
 

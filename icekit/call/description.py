@@ -13,7 +13,7 @@ from icekit.rules_descriptions import credential_findings, misfits
 from icekit.sdp import read_sdp
 
 OPTIONS = "trickle ice2 renomination"
-"""RFC 8838 §4: candidates may come at any time. RFC 8445 §10: nomination is regular. And a better pair may be nominated
+"""RFC 8838 §3: candidates may come at any time. RFC 8445 §10: nomination is regular. And a better pair may be nominated
 later, which counts if both sides say so (draft-thatcher-ice-renomination).
 """
 

@@ -155,7 +155,7 @@ class PeerConnection(StockPeerConnection):
         if self.stock:
             await super().setLocalDescription(sessionDescription)
             return
-        # RFC 8838 §4.1: whoever is not known to take candidates later gets all that there are at once.
+        # RFC 8838 §16: whoever is not known to take candidates later gets all that there are at once.
         trickle, answers = bool(self.listeners("icecandidate")), self.signalingState == "have-remote-offer"
         if answers:
             trickle = trickle and self._peer_trickles is True
