@@ -218,7 +218,8 @@ CAUSES: dict[tuple[str, str], StageText] = {
     ),
     ("TURN-TLS", "tls-issuer"): StageText(
         "its certificate is from an issuer that this host does not know",
-        "Give the server the whole certificate chain of a public issuer.",
+        "Give the server the whole certificate chain of a public issuer. If the issuer is your own, name its "
+        "certificate on this host: SSL_CERT_FILE=issuer.pem icekit …",
     ),
     ("TURN-TLS", "not-tls"): StageText(
         "port {port} does not speak TLS", "Write turn: for this port, or use the server's TLS port (often 5349 or 443)."

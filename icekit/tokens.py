@@ -68,6 +68,8 @@ def check_token(token: str, secrets: Sequence[str], room: str, now: float) -> Ro
     The text does not tell a wrong signature from another room. ``secrets``: any of them may have signed it, so that one
     can be replaced while tokens of the other are still around.
     """
+    if not token:
+        raise TokenError("a token opens this room, and none was given; ask whoever runs the server for one")
     wrong = TokenError("this token does not open this room; ask whoever gave it to you for a new one")
     try:
         grant, signed, signature = _grant(token)

@@ -79,7 +79,9 @@ class Program:
                 async with asyncio.timeout(self._config.ready_within):
                     event = await self.next_event()
             except TimeoutError:
-                raise self._error(f"not ready after {self._config.ready_within:g} s") from None
+                raise self._error(
+                    f'not ready after {self._config.ready_within:g} s: it has written no line {{"type": "ready", …}}'
+                ) from None
             if not isinstance(event, Ready):
                 raise self._error(f"its first event is no ready event but {type(event).__name__}")
         except OSError as error:

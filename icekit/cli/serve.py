@@ -175,6 +175,8 @@ def serve(
     STUN and TURN are for development and tests; use coturn in production. There is no WHIP here: a server for WHIP and
     WHEP is icekit.signaling.whip_server of the library (extra whip).
     """
+    if key is not None and certificate is None:
+        raise ConfigError("--key needs --certificate: without both there is no TLS")
     if coturn_config and json:
         raise ConfigError("--coturn-config prints a configuration, --json what is served; give one of them")
     listen = _listen_on(hosts)
@@ -422,6 +424,6 @@ def _ssl_context(certificate: Path, key: Path | None) -> ssl.SSLContext:
     except (OSError, ssl.SSLError) as error:
         names = f"--certificate {certificate}" + ("" if key is None else f", --key {key}")
         raise ConfigError(
-            f"{names}: {error.strerror or error}; write PEM files of a certificate and of its private key"
+            f"{names}: {error.strerror or error}; write PEM files of a certificate and (--key) of its private key"
         ) from None
     return context

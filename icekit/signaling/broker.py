@@ -96,6 +96,11 @@ def reason(error: OSError) -> str:
     # that is there and refuses has words of its own.
     if error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return "nothing listens there; start the server, or correct host and port"
+    # A port without TLS cuts the connection, or answers in its own words; one with TLS may cut it, too.
+    if isinstance(error, ssl.SSLError):
+        return f"TLS fails ({error.reason or error}); if that port has none, write the scheme without (ws: for wss:)"
+    if isinstance(error, ConnectionResetError):
+        return "the server cut the connection; see whether its port speaks TLS, and the scheme says so (wss: or ws:)"
     if isinstance(error, socket.gaierror):
         return f"the name of the host is not found ({error.strerror}); check its spelling"
     if isinstance(error, TimeoutError):

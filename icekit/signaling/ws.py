@@ -89,7 +89,9 @@ class WsTransport:
             raise ConfigError(f"ws URL: {error.msg}") from None
         except InvalidHandshake as error:
             if isinstance(error.__cause__, EOFError):
-                raise ConnectionError("the server closed the connection before it answered") from None
+                raise ConnectionError(
+                    "the server closed the connection before it answered; if its port speaks TLS, write wss: for ws:"
+                ) from None
             raise SignalingError(
                 f"this is no WebSocket server ({error}); icekit serve prints the URL of its rooms as signaling"
             ) from None

@@ -123,7 +123,7 @@ async def test_rooms_behind_a_secret(tmp_path: Path) -> None:
         ready = json.loads(process.stdout.readline())
         assert (ready["urls"], ready["udp"], ready["realm"]) == ([], [], None)
         async with connect(f"{ready['signaling']}lobby", token=token):
-            for given, reason in ((None, "does not open this room"), (token, "room is full")):
+            for given, reason in ((None, "and none was given"), (token, "room is full")):
                 with pytest.raises(SignalingError, match=reason):
                     await connect(f"{ready['signaling']}lobby", token=given).__aenter__()
         process.send_signal(signal.SIGINT)
@@ -182,6 +182,7 @@ def test_coturn_config(tmp_path: Path) -> None:
         (("--tls-port", "0"), "--certificate and --key"),
         (("--tls-port", "0", "--certificate", "/nonexistent", "--key", "/nonexistent"), "--certificate /nonexistent"),
         (("--certificate", "/nonexistent"), "--certificate /nonexistent: No such file or directory; write PEM files"),
+        (("--key", "key.pem"), "--key needs --certificate"),
         (("--coturn-config", "--json"), "--coturn-config prints a configuration, --json what is served"),
         (("--coturn-config", "--secret", "a b"), "coturn's file cannot hold this secret"),
         (("--room-secret", "short"), "the secret for room tokens has 5 bytes"),

@@ -86,4 +86,6 @@ def test_why_there_is_no_connection() -> None:
         "the name of the host is not found (Name or service not known); check its spelling"
     )
     assert reason(TimeoutError()).startswith("no answer in time")
-    assert reason(ConnectionResetError(104, "Connection reset by peer")) == "Connection reset by peer"
+    assert reason(ConnectionResetError(104, "Connection reset by peer")).endswith("the scheme says so (wss: or ws:)")
+    assert reason(ConnectionResetError()) == reason(ConnectionResetError(104, "Connection reset by peer"))
+    assert reason(ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")).startswith("TLS fails (")
