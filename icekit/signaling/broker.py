@@ -98,7 +98,7 @@ def reason(error: OSError) -> str:
         return "nothing listens there; start the server, or correct host and port"
     # A port without TLS cuts the connection, or answers in its own words; one with TLS may cut it, too.
     if isinstance(error, ssl.SSLError):
-        return f"TLS fails ({error.reason or error}); if that port has none, write the scheme without (ws: for wss:)"
+        return f"TLS fails ({error.strerror or error}); if that port has none, write the scheme without (ws: for wss:)"
     if isinstance(error, ConnectionResetError):
         return "the server cut the connection; see whether its port speaks TLS, and the scheme says so (wss: or ws:)"
     if isinstance(error, socket.gaierror):
