@@ -1,7 +1,7 @@
 """What a browser may conclude and the words for it, out of the tables and rules that ``icekit probe`` uses.
 
 The page computes no verdict of its own: it puts what it has seen into one of a few hundred cases, and each case was
-judged here, by ``icekit.outlook``.
+judged here, by ``icekit.outlook`` and ``icekit.verdict``.
 """
 
 from __future__ import annotations
