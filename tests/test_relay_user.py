@@ -31,7 +31,7 @@ def test_an_allocation_is_asked_of_the_target_from_the_own_address() -> None:
 
 def test_the_next_one_is_asked_where_the_first_one_had_been_sent() -> None:
     first = user().allocation(100)
-    first.server, first.server_name = OTHER, "two.example"
+    first._connection.server, first._connection.server_name = OTHER, "two.example"
     event = wanted(user().allocation(104, after=first))
     assert (event.id, event.remote, event.server_name) == (104, OTHER, "two.example")
 

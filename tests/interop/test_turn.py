@@ -77,7 +77,7 @@ class Client:
     async def start(self) -> None:
         if self.core.transport is Transport.UDP:
             # The core is made before its socket, because the driver is made with the core.
-            self.core._local = await self.driver.bind(Address("127.0.0.1", 0))
+            self.core._connection._local = await self.driver.bind(Address("127.0.0.1", 0))
         self.core.allocate(self.driver.now())
         self.driver.wake()
 
@@ -220,7 +220,7 @@ async def test_closed_between_the_signed_request_and_its_answer(start_coturn: Ca
 async def test_a_second_allocation_on_the_same_five_tuple(coturn: Coturn) -> None:
     async with client(coturn, Transport.UDP) as turn:
         await turn.until(AllocationCreated)
-        local = turn.core._local
+        local = turn.core._connection._local
         second = TurnAllocation(
             coturn.address,
             Transport.UDP,
