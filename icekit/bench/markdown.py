@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
 from icekit.bench.plots import overviews
@@ -45,7 +45,7 @@ def measured(results: Results, *, versions: bool = True) -> str:
     settings = [sample.setting for sample in results.samples]
     failed = [sample.setting.engine for sample in results.samples if sample.failure is not None]
     conditions, engines = {setting.condition for setting in settings}, {setting.engine for setting in settings}
-    calls = f"{len(settings):,} calls of {len(engines)} engines in {len(conditions)} conditions"
+    calls = f"{_count(settings, 'call')} of {_count(engines, 'engine')} in {_count(conditions, 'condition')}"
     ours = sum(map(is_ours, failed))
     failures = f"{len(failed)} failed, {ours or 'none'} of them icekit's" if failed else "none failed"
     used = ", ".join(f"{name} {version}" for name, version in header.versions.items())
@@ -53,6 +53,10 @@ def measured(results: Results, *, versions: bool = True) -> str:
         f"`{header.command}`, commit {header.commit}, {header.date[:10]}, {header.machine}, {header.cores} cores, "
         f"Python {header.python}: {calls}, {failures}" + (f" ({used})." if versions and used else ".")
     )
+
+
+def _count(items: Collection[object], thing: str) -> str:
+    return f"{len(items):,} {thing}" if len(items) == 1 else f"{len(items):,} {thing}s"
 
 
 def medians(header: Header, group: Sequence[Block], phases: Sequence[Phase] = SHOWN) -> str:

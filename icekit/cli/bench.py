@@ -16,7 +16,7 @@ import typer
 from icekit.cli.command import INTERRUPTED
 from icekit.cli.completion import bench_engines, bench_networks
 from icekit.cli.lab import read_seconds, read_share
-from icekit.cli.options import read_file
+from icekit.cli.options import read_file, require_writable
 from icekit.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -206,6 +206,8 @@ def _measure(
     from icekit.bench.plan import estimate
     from icekit.bench.record import Recorder, make_header
 
+    if out is not None:
+        require_writable("--out", out)
     real = [setting for share in shares for setting in share.settings if setting.medium == "lab"]
     if real:
         laboratory.check(real, own)
@@ -213,7 +215,7 @@ def _measure(
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, _end)
     calls = sum(len(share.settings) * share.runs for share in shares)
-    typer.echo(f"{calls} calls at most, about {_duration(estimate(shares))}.", err=True)
+    typer.echo(f"{calls} {'call' if calls == 1 else 'calls'} at most, about {_duration(estimate(shares))}.", err=True)
     command = shlex.join(["icekit", *sys.argv[1:]])
     recorder = Recorder(make_header(seed, command), out)
     try:
@@ -350,8 +352,8 @@ class _Showing:
             require()
         if self.plots is not None and self.plots.exists() and not self.plots.is_dir():
             raise ConfigError(f"--plots: {self.plots} is a file; name a folder")
-        if self.html is not None and (self.html.is_dir() or not self.html.parent.is_dir()):
-            raise ConfigError(f"--html: {self.html} cannot be written; name a file in a folder that exists")
+        if self.html is not None:
+            require_writable("--html", self.html)
 
     def __call__(self, results: Results) -> bool:
         """Print and write; whether something got slower."""

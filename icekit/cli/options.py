@@ -81,6 +81,12 @@ def read_file(option: str, path: Path) -> str:
         raise ConfigError(f"{option}: {path} is not UTF-8 text") from None
 
 
+def require_writable(option: str, path: Path) -> None:
+    """ConfigError where no file of that name can be written; before anything is done for it."""
+    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"{option}: {path} cannot be written; name a file in a folder that exists")
+
+
 def read_servers(
     urls: Sequence[str] | None, file: Path | None, username: str | None, credential: str | None
 ) -> tuple[IceServer, ...]:

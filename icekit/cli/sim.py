@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from icekit.cli.completion import preset_pairs, scenario_settings
-from icekit.cli.options import JsonOutput, read_file
+from icekit.cli.options import JsonOutput, read_file, require_writable
 from icekit.cli.sweep import Dask, Jobs, Out, SweepFile, run_sweep
 from icekit.errors import ConfigError
 
@@ -71,17 +71,15 @@ def sim(
         raise ConfigError(f"one scenario at a time; two presets are one word: {'x'.join(targets[:2])[:120]}")
     if out is not None or jobs is not None or dask is not None:
         raise ConfigError("--out, --jobs and --dask belong to --sweep FILE")
+    if capture is not None:
+        require_writable("--capture", capture)
     scenario = _read(targets[0]).changed(dict(_setting(text) for text in settings or ()))
 
     from icekit.cli import render
     from icekit.report import PathKind
     from icekit.sim.runner import run
 
-    try:
-        outcome = run(scenario, timeline=timeline, capture=capture)
-    except OSError as error:
-        # In the simulator nothing else touches this machine.
-        raise ConfigError(f"--capture: {error.filename}: {error.strerror}") from None
+    outcome = run(scenario, timeline=timeline, capture=capture)
     if json:
         render.print_json(outcome)
     else:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from icekit.cli.options import read_file
+from icekit.cli.options import read_file, require_writable
 from icekit.errors import ConfigError
 
 SweepFile = Annotated[
@@ -39,6 +39,7 @@ def run_sweep(file: Path, out: Path | None, jobs: int | None, dask: str | None) 
         raise ConfigError("--jobs and --dask exclude each other: the workers of a cluster are its own")
     scenario, vary = read_sweep(read_file("--sweep", file))
     out = file.with_suffix(".jsonl") if out is None else out
+    require_writable("--out", out)
     with _executor(jobs, dask) as executor:
         total, ran = sweep(scenario, vary, out=out, executor=executor)
     typer.echo(f"{total} runs, {total - ran} of them were there before: {out}", err=True)

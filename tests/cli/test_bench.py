@@ -174,6 +174,7 @@ def test_ctrl_c_shows_what_there_is(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     ("options", "said"),
     [
         (["--plots", "pyproject.toml"], "--plots: pyproject.toml is a file; name a folder"),
+        (["--out", "no/such/folder/now.jsonl"], "--out: no/such/folder/now.jsonl cannot be written; name a file"),
         (["--html", "tests"], "--html: tests cannot be written; name a file in a folder that exists"),
         (["--html", "no/such/folder/page.html"], "--html: no/such/folder/page.html cannot be written"),
     ],

@@ -70,7 +70,7 @@ def test_the_timeline_follows() -> None:
         (["symmetricxnone"], "'none' is no NAT preset; for no NAT write open"),
         (["fixed.toml"], "'fixed.toml': there is no such file"),
         (["open", "symmetric"], "one scenario at a time; two presets are one word: openxsymmetric"),
-        (["openxopen", "--capture", "nowhere/a.pcapng"], "--capture: nowhere/a.pcapng: No such file or directory"),
+        (["openxopen", "--capture", "nowhere/a.pcapng"], "--capture: nowhere/a.pcapng cannot be written; name a file"),
         (["open"], "'open': there is no such file"),
         (["openxopenxopen"], "'openxopenxopen': there is no such file"),
         (["\0"], "there is no such file"),

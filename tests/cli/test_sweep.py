@@ -58,6 +58,10 @@ def test_jobs_write_the_same(file: Path, tmp_path: Path) -> None:
         (["--sweep", "FILE", "--jobs", "2", "--dask", "tcp://127.0.0.1:1"], "--jobs and --dask exclude each other"),
         (["--sweep", "FILE", "--dask", "nonsense://1"], "there is no Dask scheduler at nonsense://1"),
         (["--sweep", "missing.toml"], "--sweep: missing.toml: No such file or directory"),
+        (
+            ["--sweep", "FILE", "--out", "no/folder/runs.jsonl"],
+            "--out: no/folder/runs.jsonl cannot be written; name a file",
+        ),
         (["openxopen", "--jobs", "2"], "--out, --jobs and --dask belong to --sweep FILE"),
         ([], "name a scenario file or two presets"),
     ],
