@@ -15,7 +15,7 @@ BROKEN = b"\xff"
 
 
 @given(st.ip_addresses(v=4), st.integers(0, 65535))
-def test_usable(address: object, port: int) -> None:
+def test_which_addresses_can_be_sent_to(address: object, port: int) -> None:
     host = str(address)
     first = int(host.partition(".")[0])
     assert is_usable(Address(host, port)) == (port != 0 and first != 0 and not 224 <= first < 240)

@@ -74,7 +74,7 @@ def test_real_lines_are_read_and_written_back(line: str) -> None:
     assert Candidate.parse(line, strict=False) == candidate
 
 
-def test_fields() -> None:
+def test_every_field_of_a_line() -> None:
     line = REAL_LINES["chrome relay"]
     assert dataclasses.asdict(Candidate.parse(line)) == {
         "foundation": "3098175849",

@@ -22,7 +22,7 @@ def test_stun_only() -> None:
     assert text == HEAD + "listening-port=3478\nno-tcp\nno-tls\nno-dtls\nstun-only\n"
 
 
-def test_turn() -> None:
+def test_users_relays_and_peers_are_written() -> None:
     turn = TurnServerConfig(
         users={"alice": "secret", "bob": "a:b"},
         realm="example.org",

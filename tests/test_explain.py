@@ -154,7 +154,7 @@ def test_every_sort_reaches_whoever_knows_it(text: str, kind: Kind) -> None:
     assert explanation.understood
 
 
-def test_versions() -> None:
+def test_broken_versions_are_found() -> None:
     old, new = explain("aioice==0.9.0\naiortc<1.16"), explain("aioice==0.13.0")
     assert [finding.code for finding in old.findings] == ["ICE017", "ICE017"]
     assert facts(old) == {"aioice": ("0.9.0", ""), "aiortc": ("below 1.16", "")}

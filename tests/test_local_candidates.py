@@ -39,7 +39,7 @@ def test_redundant_is_what_has_the_same_address_and_the_same_base() -> None:
     assert gathered.server_reflexive(WIFI, wifi, mapped, UDP) is not None
 
 
-def test_foundations() -> None:
+def test_which_candidates_have_one_foundation() -> None:
     """RFC 8445 §5.1.1.3: the same for the same type, base, server and transport to it."""
     gathered = LocalCandidates([ETHERNET, WIFI], 32)
     base, mapped = Address(ETHERNET, 5000), "198.51.100.1"

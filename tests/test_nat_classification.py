@@ -267,7 +267,7 @@ def test_parity(parities: list[int], expected: bool | None) -> None:
     assert ("parity" in report.reason) == (expected is None)
 
 
-def test_pooling() -> None:
+def test_several_public_addresses_are_arbitrary_pooling() -> None:
     assert classify(burst([1, 2, 3])).address_pooling is Pooling.PAIRED
     assert classify(burst([1, 2, 3], (MAPPED.host, "198.51.100.3"))).address_pooling is Pooling.ARBITRARY
     few = classify(burst([1, 2]))
@@ -308,7 +308,7 @@ def test_hairpinning(trial: HairpinTrial | None, hairpinning: bool | None, reaso
     assert (report.hairpinning, report.reason.get("hairpinning")) == (hairpinning, reason)
 
 
-def test_alg() -> None:
+def test_a_rewritten_address_is_an_alg() -> None:
     assert classify(seen(sample(plain=MAPPED))).alg is False
     assert classify(seen(sample(plain=Address(LOCAL, 40_000)))).alg is True
     assert classify(replace(seen(), rewritten=True)).alg is True

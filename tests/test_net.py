@@ -209,5 +209,5 @@ def test_canonical_host_refuses_names() -> None:
         canonical_host("example.org")
 
 
-def test_streams() -> None:
+def test_which_transports_are_streams() -> None:
     assert [transport for transport in Transport if transport.is_stream] == [Transport.TCP, Transport.TLS]

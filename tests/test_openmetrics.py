@@ -20,7 +20,7 @@ SOME = (
 )
 
 
-def test_text() -> None:
+def test_a_metric_has_type_help_and_value() -> None:
     assert render(SOME[:1]) == "# TYPE rooms gauge\n# HELP rooms Rooms now.\nrooms 3\n# EOF\n"
 
 

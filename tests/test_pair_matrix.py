@@ -77,7 +77,7 @@ def test_every_reach_has_a_meaning() -> None:
     assert set(MEANINGS) == set(Reach)
 
 
-def test_families() -> None:
+def test_the_family_of_a_name_is_not_known() -> None:
     assert [family_of(item) for item in (host("8.8.8.8"), host("2a00::1"), MDNS)] == [4, 6, None]
 
 

@@ -84,7 +84,7 @@ def test_ipv6_and_its_extension_headers() -> None:
     assert reading.skipped == 1
 
 
-def test_tcp() -> None:
+def test_the_payload_of_tcp_is_read() -> None:
     opening = packet_bytes(Segment(ONE, OTHER, b"", flags=2))
     data = packet_bytes(Segment(ONE, OTHER, b"stream", sequence=1, acknowledgment=1))
     [first, second] = read_capture(pcap(opening, data)).packets

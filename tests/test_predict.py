@@ -279,7 +279,7 @@ def test_the_best_change(a: Side, b: Side, expected: tuple[str, ...] | None) -> 
 # --- as data ---------------------------------------------------------------------------------------------------------
 
 
-def test_json() -> None:
+def test_the_document_of_json() -> None:
     document = to_dict(predict(relayed(SYMMETRIC), side(HOME), signaling_rtt=0.0))
     assert list(document) == [
         "schema", "path", "possible", "local", "remote", "relays", "family", "peer_rtt", "setup", "best_change", "why",

@@ -115,7 +115,7 @@ def test_without_srv(text: str, expected: list[tuple[str, str]]) -> None:
     assert endpoints(run(text, ADDRESSES)[0]) == expected
 
 
-def test_srv() -> None:
+def test_srv_records_by_priority() -> None:
     zone = ADDRESSES | {
         ("_turn._udp.x.example", SRV): (SrvRecord(20, 0, 4000, "a.example."), SrvRecord(10, 0, 4001, "b.example.")),
         ("_turn._tcp.x.example", SRV): (SrvRecord(1, 0, 4002, "b.example"), SrvRecord(1, 0, 0, "a.example")),
@@ -141,7 +141,7 @@ def test_srv_that_says_there_is_no_service() -> None:
     assert endpoints(run("turn:a.example?transport=udp", zone)[0]) == []
 
 
-def test_naptr() -> None:
+def test_naptr_records_by_order_and_preference() -> None:
     zone = ADDRESSES | {
         ("x.example", NAPTR): (
             NaptrRecord(200, 10, "s", "RELAY:turn.udp", "_turn._udp.y.example"),

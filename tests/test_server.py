@@ -32,7 +32,7 @@ BINDING = request(Method.BINDING, bytes(12)).encode()
 ALLOCATE = request(Method.ALLOCATE, bytes(12), UDP).encode()
 
 
-def test_binding() -> None:
+def test_a_binding_request_is_answered() -> None:
     world = World()
     (answer,) = world.receive(BINDING)
     assert (answer.source, answer.destination) == (SERVER, CLIENT)
@@ -186,7 +186,7 @@ def test_udp_and_tcp_from_the_same_port_are_two_clients() -> None:
     assert world.server.allocations == 2
 
 
-def test_close() -> None:
+def test_close_gives_everything_back() -> None:
     world = World(turn_server_config())
     client = Client(world)
     client.challenge()

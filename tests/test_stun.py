@@ -459,7 +459,7 @@ def test_first_of_duplicates_counts() -> None:
     assert message.all(attr.PRIORITY) == []
 
 
-def test_answers() -> None:
+def test_an_answer_has_method_and_identifier_of_its_request() -> None:
     asked = stun.request(Method.ALLOCATE, ID)
     answer = stun.success(asked, attr.LIFETIME(600))
     assert (answer.method, answer.message_class, answer.transaction_id) == (Method.ALLOCATE, Class.SUCCESS, ID)

@@ -250,7 +250,7 @@ def test_wrong_credentials() -> None:
     assert (event.error.code, event.signed) == (401, True)
 
 
-def test_silence() -> None:
+def test_a_server_that_never_answers_ends_it_in_time() -> None:
     bench = Bench()
     bench.core.allocate(bench.now)
     # The last datagram tells a server that we cannot hear to forget what it may have made.

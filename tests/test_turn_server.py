@@ -505,7 +505,7 @@ def test_a_permission_lasts_300_seconds_and_a_channel_600() -> None:
     assert code(bind(client, 0x4001, PEER)) == 0
 
 
-def test_limits() -> None:
+def test_allocations_permissions_and_channels_are_bounded() -> None:
     world = World(turn_server_config(max_allocations=3, max_allocations_per_user=2, max_permissions=2, max_channels=2))
     one, two, three, four = (Client(world, source=Address("203.0.113.5", port)) for port in (1, 2, 3, 4))
     one.allocate()

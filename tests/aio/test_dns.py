@@ -108,7 +108,7 @@ async def test_a_name_with_a_port(server: NameServer) -> None:
     ]
 
 
-async def test_srv(server: NameServer) -> None:
+async def test_srv_records_lead_to_hosts_and_ports(server: NameServer) -> None:
     resolver = resolver_at(server)
     result = await resolver.resolve(ServerUri.parse("turn:x.example?transport=udp"))
     assert addresses(result) == ["198.18.0.3:4000"]
@@ -121,7 +121,7 @@ async def test_srv(server: NameServer) -> None:
     ]
 
 
-async def test_naptr(server: NameServer) -> None:
+async def test_naptr_records_lead_to_srv_records(server: NameServer) -> None:
     resolver = resolver_at(server)
     result = await resolver.resolve(ServerUri.parse("turn:y.example"))
     assert addresses(result) == ["198.18.0.3:4000"]
@@ -206,12 +206,12 @@ async def test_cancelling_one_call_leaves_the_other(server: NameServer) -> None:
         await first
 
 
-async def test_sinkhole(server: NameServer) -> None:
+async def test_an_unspecified_address_is_a_sinkhole(server: NameServer) -> None:
     result = await resolver_at(server).resolve(ServerUri.parse("stun:sink.example:3478"))
     assert [str(endpoint.address) for endpoint in result.sinkholes] == ["0.0.0.0:3478"]
 
 
-async def test_nat64(server: NameServer) -> None:
+async def test_the_prefix_of_nat64_is_found_by_its_name(server: NameServer) -> None:
     assert await resolver_at(server).nat64_prefixes() == ("64:ff9b::/96",)
 
 

@@ -13,7 +13,7 @@ def urls(*arguments: object) -> list[str]:
     return [str(url) for server in servers_of(*arguments) for url in server.urls]  # type: ignore[arg-type]
 
 
-def test_servers() -> None:
+def test_the_keywords_of_aioice_are_urls() -> None:
     assert urls(None, None, None, None, False, "udp") == []
     assert urls(("stun.example.org", 3478), None, None, None, False, "udp") == ["stun:stun.example.org:3478"]
     assert urls(("2001:db8::1", 3478), ("192.0.2.1", 443), "a", "b", True, "tcp") == [
@@ -40,7 +40,7 @@ def test_the_policy() -> None:
         is_relay_only("relay")  # type: ignore[arg-type]
 
 
-def test_credentials() -> None:
+def test_what_is_not_given_of_credentials_is_made_up() -> None:
     assert credentials(None, None, bytes) is None
     assert credentials("abcd", "p" * 22, bytes) == ("abcd", "p" * 22)
     assert credentials("a" * 32, "p" * 256, bytes) == ("a" * 32, "p" * 256)

@@ -86,7 +86,7 @@ async def test_every_address_answers_and_is_closed_at_the_end() -> None:
         await ask_stream(server.tcp[0], BINDING, None)
 
 
-async def test_tls() -> None:
+async def test_over_tls() -> None:
     authority = trustme.CA()
     theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     authority.issue_cert("localhost").configure_cert(theirs)
@@ -151,7 +151,7 @@ async def test_a_port_that_is_taken() -> None:
                 pass
 
 
-async def test_ipv6() -> None:
+async def test_over_ipv6() -> None:
     from tests.requirements import require_ipv6_loopback
 
     require_ipv6_loopback()

@@ -219,7 +219,7 @@ def test_what_is_not_released_is_told_and_no_success() -> None:
     assert "8 of 10 allocations are released, the others had ended" in lost.summary
 
 
-def test_interrupted() -> None:
+def test_an_interrupted_test_says_so() -> None:
     assert conclude(PLAN, [], None, Released(0, 0, 0, 0), interrupted=True).code == "INTERRUPTED"
     assert "before the end" in conclude(PLAN, [GOOD], None, ALL_BACK, interrupted=True).summary
 

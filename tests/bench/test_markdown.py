@@ -85,7 +85,7 @@ def test_what_was_measured() -> None:
     assert ": none failed" not in said
 
 
-def test_everything() -> None:
+def test_a_table_for_each_medium_and_sort_of_call() -> None:
     text = markdown(results([*of("icekit", 0.2), *of("aioice", 0.4), *timed([0.3])]))
     assert [line for line in text.splitlines() if line.startswith("#")] == [
         "### All conditions: laboratory, ICE alone",

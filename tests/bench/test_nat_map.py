@@ -31,7 +31,7 @@ def test_conditions_that_differ_in_their_nats_alone_are_a_map() -> None:
     assert list(groups_of_nats(blocks(summarise(some[:2])))) == []
 
 
-def test_cells() -> None:
+def test_a_cell_says_what_became_of_its_calls() -> None:
     relayed = replace(samples("symmetric", 0.4)[0], path="relay", run=1)
     some = [
         *samples("host", 0.2, 0.2),

@@ -119,7 +119,7 @@ def test_the_map_has_only_networks_that_are_two_nats(drawn: Mapping[str, str]) -
     assert {"open", "port-restricted", "symmetric"} <= set(shown)
 
 
-def test_files(tmp_path: Path) -> None:
+def test_each_drawing_is_two_files(tmp_path: Path) -> None:
     (setting,) = {one.setting for one in timed([0.1])}
     written = write_plots(results(timed([0.1, 0.2], setting=setting)), tmp_path / "new" / "folder")
     assert [path.suffix for path in written] == [".svg", ".png"]

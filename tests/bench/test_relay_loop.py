@@ -192,7 +192,7 @@ def test_a_sender_that_is_too_late_leaves_packets_out() -> None:
     assert (tally.unsent, world.loop.take_traffic().sent, tally.late.count) == (4, 3, 7)
 
 
-def test_refused() -> None:
+def test_a_wrong_password_ends_it_with_its_code() -> None:
     world = World(password="guess")
     world.start()
     (failed,) = world.events

@@ -101,7 +101,7 @@ def test_what_is_dead_costs_icekit_nothing() -> None:
     assert milliseconds(found("aioice", dead="stun"), Phase.FIRST_VALID) > 10_000
 
 
-def test_conditions() -> None:
+def test_conditions_take_their_effect() -> None:
     assert milliseconds(found(trickle=False), Phase.OFFER) >= 100
     assert milliseconds(found(signaling=0.05), Phase.ANSWER) >= 50
     before = found(gathered=True)

@@ -82,7 +82,7 @@ async def test_whoever_was_there_first_is_called_by_whoever_comes() -> None:
                 await talk(waiting, coming)
 
 
-async def test_glare() -> None:
+async def test_when_both_offer_the_greater_name_wins() -> None:
     async with two_calls() as (caller, callee):
         for call in (caller, callee):
             call._running.offer()
@@ -435,7 +435,7 @@ async def test_both_hold_at_once() -> None:
         assert caller.findings == callee.findings == ()
 
 
-async def test_restart() -> None:
+async def test_a_restart_changes_both_fragments() -> None:
     async with two_calls() as (caller, callee):
         await both(caller.connected(), callee.connected())
         ufrags = [_ufrag(call) for call in (caller, callee)]
@@ -499,7 +499,7 @@ async def test_a_peer_that_sends_nothing_is_told_of() -> None:
             assert callee.findings == ()
 
 
-async def test_mute() -> None:
+async def test_who_is_muted_is_silent_and_heard_again() -> None:
     async with two_calls() as (caller, callee):
         await both(caller.connected(), callee.connected())
         await callee.first_media()

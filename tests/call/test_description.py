@@ -28,7 +28,7 @@ def test_announce_once() -> None:
     assert "a=ice-pacing:20\r\n" in announce(text, 0.02)
 
 
-def test_read() -> None:
+def test_what_a_description_announces_is_read() -> None:
     assert read_announced(SDP) == Announced(False, False, None, {"0": "abcd"})
     assert read_announced(announce(SDP, 0.05)) == Announced(True, True, 0.05, {"0": "abcd"})
     second = "m=video 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:1\r\na=ice-ufrag:efgh\r\n"

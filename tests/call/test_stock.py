@@ -80,7 +80,7 @@ def test_who_calls_what_in_an_association() -> None:
     assert {"_sent_count", "_sent_time"} <= set(type(chunk).__annotations__), WHY
 
 
-def test_signatures() -> None:
+def test_aiortc_still_has_the_methods_that_are_replaced() -> None:
     expected = {
         RTCIceTransport.start: ["self", "remoteParameters"],
         RTCIceTransport.stop: ["self"],

@@ -47,7 +47,7 @@ def test_every_setting_is_one() -> None:
             assert Scenario().changed(dict([_setting(text)]))
 
 
-def test_words() -> None:
+def test_words_begin_as_what_was_typed() -> None:
     assert engines("a") == ["aioice"]
     assert requirements("u") == ["udp"]
 

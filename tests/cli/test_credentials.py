@@ -37,7 +37,7 @@ def expected_password(username: str) -> str:
     return base64.b64encode(hmac.new(SECRET.encode(), username.encode(), hashlib.sha1).digest()).decode()
 
 
-def test_make() -> None:
+def test_credentials_are_made() -> None:
     result = invoke("make", "bob", "--secret", SECRET, "--ttl", "3600")
     username = f"{NOW + 3600}:bob"
     assert result.exit_code == 0
@@ -130,7 +130,7 @@ def test_decode_json() -> None:
 ROOM_SECRET = "a secret for tests that has at least 32 bytes"
 
 
-def test_token() -> None:
+def test_a_token_opens_its_room() -> None:
     result = invoke("token", "lobby", "--name", "Ana", "--ttl", "60", "--secret", ROOM_SECRET)
     assert (result.exit_code, result.stderr) == (0, "It opens the room lobby until 2025-06-15 15:07:40 UTC.\n")
     token = result.stdout.strip()

@@ -125,7 +125,7 @@ def test_unknown_text_is_a_no(text: str) -> None:
     assert result.stdout.splitlines()[0] == "No known pattern."
 
 
-def test_json() -> None:
+def test_the_document_of_json() -> None:
     result = runner.invoke(app, ["explain", "--json", HOST])
     assert result.exit_code == 0
     document = json.loads(result.stdout)

@@ -56,7 +56,7 @@ def test_the_text_of_a_server_that_holds(server: RunningServer, transport: str) 
     assert server.core.allocations == 0
 
 
-def test_json(server: RunningServer) -> None:
+def test_the_document_of_json(server: RunningServer) -> None:
     result = runner.invoke(app, ["load", url_of(server), *CREDENTIALS, "--yes", "--json", *LITTLE])
     assert (result.exit_code, result.stderr) == (0, "")
     document = json.loads(result.stdout)

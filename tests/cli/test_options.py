@@ -152,7 +152,7 @@ def test_the_annotations_make_a_command() -> None:
     assert PASSWORD not in helped.stdout
 
 
-def test_requirements() -> None:
+def test_requirements_are_read() -> None:
     assert read_requirements(None) == ()
     assert read_requirements(["udp", "relay"]) == (Requirement.UDP, Requirement.RELAY)
     with pytest.raises(ConfigError, match="--require: 'tcp' is not known; write relay, direct, udp or ipv6"):

@@ -94,7 +94,7 @@ def test_maybe_is_no_failure(tmp_path: Path) -> None:
     )
 
 
-def test_json(home: str) -> None:
+def test_the_document_of_json(home: str) -> None:
     result = runner.invoke(app, ["predict", "--json", "open", home])
     assert result.exit_code == 0
     document = json.loads(result.stdout)

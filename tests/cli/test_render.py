@@ -265,7 +265,7 @@ def test_no_line_ends_in_blanks_which_a_narrow_terminal_would_wrap() -> None:
     assert [line for line in narrow.file.getvalue().splitlines() if line.endswith(" ")] == []
 
 
-def test_widths(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_how_wide_the_terminal_is(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("COLUMNS", raising=False)
     assert console().width == PIPE_WIDTH
     assert console(width=33).width == 33

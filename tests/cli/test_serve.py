@@ -99,7 +99,7 @@ def test_text_without_turn_and_tcp() -> None:
             socket.create_connection(Address.parse(url.removeprefix("stun:")), timeout=5)
 
 
-def test_tls(tmp_path: Path) -> None:
+def test_over_tls(tmp_path: Path) -> None:
     issued = trustme.CA().issue_cert("localhost")
     certificate, key = tmp_path / "cert.pem", tmp_path / "key.pem"
     certificate.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
@@ -137,7 +137,7 @@ def test_text_of_signaling() -> None:
         assert re.fullmatch(r"signaling   ws://127\.0\.0\.1:[0-9]+/ROOM\n", process.stdout.readline())
 
 
-def test_page() -> None:
+def test_the_page_gets_the_channels_it_may_choose() -> None:
     broker = "stomp+ws://user:password@127.0.0.1:15674/ws?topic={room}"
     with serving("--page-signaling", broker) as process:
         assert process.stdout is not None

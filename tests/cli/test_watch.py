@@ -36,7 +36,7 @@ def icekit(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
-def test_once(tmp_path: Path) -> None:
+def test_once_prints_a_line_and_exits_as_nagios_wants(tmp_path: Path) -> None:
     with serving(TURN) as server:
         url = f"turn:{server.udp[0]}"
         good = icekit(fleet(tmp_path, url), "--once")
@@ -114,7 +114,7 @@ def test_where_the_metrics_cannot_be(tmp_path: Path) -> None:
     assert done.stderr == f"icekit: --listen {where}: address already in use; choose another address or port\n"
 
 
-def test_states() -> None:
+def test_the_state_is_that_of_the_worst_server() -> None:
     assert nagios(GOOD, 14 * DAY) is Nagios.OK
     assert nagios(BAD, 14 * DAY) is Nagios.CRITICAL
     line = status_line([GOOD, ANSWER, BAD], DAY)

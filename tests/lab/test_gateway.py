@@ -81,7 +81,7 @@ def test_ipv6_is_filtered_and_not_translated() -> None:
     assert back(nat, udp(server, host, b"answer")) is not None
 
 
-def test_hairpinning() -> None:
+def test_who_sends_to_the_nats_own_address_comes_back() -> None:
     nat = gateway()
     second = Address("192.168.77.3", 6000)
     out(nat, udp(INSIDE, SERVER, b""))
@@ -137,7 +137,7 @@ def test_an_error_about_what_was_never_sent_does_not_pass() -> None:
     assert back(nat, icmp_error(OTHER.host, EXTERNAL, bytes(udp(MAPPED, OTHER, b"")))) is None
 
 
-def test_queries() -> None:
+def test_an_echo_of_icmp_is_mapped_like_a_port() -> None:
     nat = gateway()
     left = out(nat, query(8, INSIDE.host, SERVER.host, 5000))
     assert left.source == MAPPED

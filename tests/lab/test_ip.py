@@ -122,7 +122,7 @@ def test_an_error_about_what_somebody_else_sent_is_none() -> None:
     assert parse(icmp_error(B.host, A.host, icmp_error(A.host, B.host, udp(B, A, b"")))) is None
 
 
-def test_fragments() -> None:
+def test_fragments_of_one_packet_belong_together() -> None:
     first = udp(A, B, b"x" * 16)
     first[6:8] = struct.pack("!H", 0x2000)
     last = ip4(17, A.host, B.host, b"y" * 8)

@@ -14,7 +14,7 @@ from tests.conftest import child_processes
 HOSTS = ("203.0.113.10", "203.0.113.11")
 
 
-def test_urls() -> None:
+def test_the_urls_of_the_servers() -> None:
     assert urls("203.0.113.10") == (
         "stun:203.0.113.10",
         "turn:203.0.113.10?transport=udp",

@@ -55,7 +55,7 @@ def test_origins_that_cannot_be(origin: str) -> None:
         require_origins([origin])
 
 
-def test_responses() -> None:
+def test_a_response_has_its_length_and_headers() -> None:
     made = response(404, {"Content-Type": "text/html"}, b"gone")
     assert (made.status_code, made.reason_phrase, made.body) == (404, "Not Found", b"gone")
     assert dict(made.headers.raw_items()) == {

@@ -295,7 +295,7 @@ async def test_garbage_instead_of_http(data: bytes) -> None:
             assert (await take(bob))["type"] == "bye"
 
 
-async def test_tls() -> None:
+async def test_over_tls() -> None:
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("127.0.0.1").configure_cert(server_context)

@@ -123,7 +123,7 @@ async def test_what_speaks_no_websocket() -> None:
         assert "before it answered" in await refusal(url)
 
 
-async def test_tokens(caplog: pytest.LogCaptureFixture) -> None:
+async def test_only_a_good_token_opens_the_room(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     good = make_token(SECRET, RoomGrant(room="r", expires_at=time.time() + 60))
     late = make_token(SECRET, RoomGrant(room="r", expires_at=time.time() - 1))
