@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from icekit.catalogue import describe
-from icekit.explanation import Explanation, Fact, Kind
+from icekit.explanation import Explanation, Fact, Kind, Table
 from icekit.pasted import (
     CandidateText,
     CodeText,
@@ -30,6 +30,7 @@ from icekit.pasted import (
     recognise,
 )
 from icekit.report import Code
+from icekit.stage_texts import CAUSES
 
 if TYPE_CHECKING:
     from icekit.rules_libraries import Pin
@@ -155,4 +156,12 @@ def _explain_code(row: Code) -> Explanation:
     names = {"host": "HOST", "port": "PORT", "transport": "UDP or TCP"}
     facts += [Fact("true", row.meaning.format_map(names)), Fact("fix", row.fix.format_map(names))]
     facts += [Fact("seen in", f"https://github.com/{place.replace('#', '/issues/')}") for place in row.seen]
-    return Explanation(Kind.FINDING, f"{row.code}: {row.name}", tuple(facts))
+    causes = [
+        (cause, text.message.format_map(names), text.fix.format_map(names))
+        for (code, cause), text in CAUSES.items()
+        if code == row.code
+    ]
+    tables = (
+        (Table("Causes that are told apart", ("cause", "it means", "what to do"), tuple(causes)),) if causes else ()
+    )
+    return Explanation(Kind.FINDING, f"{row.code}: {row.name}", tuple(facts), tables=tables)

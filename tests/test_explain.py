@@ -17,6 +17,7 @@ from icekit.findings import diagnose
 from icekit.pasted import MAX_TEXT
 from icekit.redaction import Redactor
 from icekit.report import VerdictCode, to_dict
+from icekit.stage_texts import CAUSES
 from icekit.verdict import VERDICTS
 from tests.cli.reports import REPORT
 from tests.descriptions import ANSWER, OFFER
@@ -77,6 +78,13 @@ def test_every_code_has_a_page(code: str) -> None:
     assert explanation.summary == f"{code}: {CODES[code].name}"
     assert {"severity", "true", "fix"} <= facts(explanation).keys()
     assert "{" not in "".join(fact.meaning + fact.value for fact in explanation.facts)
+
+
+def test_a_code_of_a_stage_has_its_causes() -> None:
+    (causes,) = explain("TURN-401").tables
+    assert [row[0] for row in causes.rows] == [cause for code, cause in CAUSES if code == "TURN-401"]
+    assert "{" not in "".join("".join(row) for row in causes.rows)
+    assert explain("ICE009").tables == ()
 
 
 @pytest.mark.parametrize("text", ["ICE999", "TURN-7", "TURN-299"])
