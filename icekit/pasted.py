@@ -285,7 +285,9 @@ def _is_statistics(values: list[Any]) -> bool:
 def _is_server_list(data: Any) -> bool:
     """Whether JSON looks like a server list: an entry, a list of entries, or an object with one in it."""
     if isinstance(data, dict):
-        return bool({"iceServers", "ice_servers", "urls", "url"} & data.keys()) and "errorCode" not in data
+        names = {"iceServers", "ice_servers", "urls", "url"}
+        # Errors of gathering and reports of icekit have a "url", too.
+        return bool(names & data.keys()) and not {"errorCode", "schema"} & data.keys()
     return (
         isinstance(data, list)
         and bool(data)

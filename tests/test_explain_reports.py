@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 
+from icekit.explain import explain
 from icekit.explain_reports import explain_reports
 from icekit.explanation import Explanation, Kind
 from icekit.findings import diagnose
@@ -60,6 +62,7 @@ def test_a_turn_test() -> None:
     assert explanation.summary == f"A TURN test: {TURN} fails at allocate."
     assert explanation.tables[0].rows == (("allocate", "failed", "401"), ("echo", "not tested", ""))
     assert [finding.code for finding in explanation.findings] == ["TURN-401"]
+    assert explain(json.dumps(turn_document(bad, turn_findings(bad)))) == explanation
     good = explain_reports([turn_document(RELAY_OK, ())])
     assert good.summary == f"A TURN test: {TURN} works and relays as 203.0.113.10:50012."
 

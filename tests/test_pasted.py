@@ -34,6 +34,7 @@ JSON_ANSWER = json.dumps({"type": "answer", "sdp": ANSWER})
 JSON_CANDIDATE = {"candidate": HOST, "sdpMid": "0", "sdpMLineIndex": 0}
 SERVERS = [{"urls": "stun:stun.example.org"}]
 REPORT = {"schema": "icekit/probe/1"}
+TURN_REPORT = {"schema": "icekit/turn/1", "url": "turn:turn.example.org"}
 
 
 @pytest.mark.parametrize(
@@ -61,6 +62,8 @@ REPORT = {"schema": "icekit/probe/1"}
         ('["stun:a.example"]', ServerListText(["stun:a.example"])),
         (json.dumps(REPORT), ReportsText((REPORT,))),
         (json.dumps([REPORT, REPORT]), ReportsText((REPORT, REPORT))),
+        (json.dumps(TURN_REPORT), ReportsText((TURN_REPORT,))),
+        (json.dumps([TURN_REPORT, TURN_REPORT]), ReportsText((TURN_REPORT, TURN_REPORT))),
         (json.dumps(REPORT) + "\n" + json.dumps(REPORT), ReportsText((REPORT, REPORT))),
         ("aioice==0.9.0", PinsText((Pin("aioice", "0.9.0"),))),
         ("numpy==1.0\n- aiortc  1.9.0 # pinned", PinsText((Pin("aiortc", "1.9.0"),))),
