@@ -289,11 +289,11 @@ class RedisBroker:
 
 async def _redis(asked: Awaitable[Any]) -> Any:
     """What Redis answers; every failure of it as an OSError."""
-    from redis.exceptions import RedisError
-
     try:
         return await asked
-    except RedisError as error:
+    except OSError:
+        raise
+    except Exception as error:  # noqa: BLE001  # over half an answer the library stumbles in ways of its own
         raise certificate_error(error) or ConnectionError(str(error)) from None
 
 
@@ -383,14 +383,14 @@ class NatsBroker:
 
     async def _asked(self, asked: Awaitable[T]) -> T:
         """What NATS answers; every failure of it as an OSError, but a message that is too large."""
-        from nats.errors import Error, MaxPayloadError, NoServersError
+        from nats.errors import MaxPayloadError, NoServersError
 
         try:
             return await asked
-        except MaxPayloadError:
+        except (MaxPayloadError, OSError):
             raise
         except NoServersError:
             # It says nothing; the library has reported why.
             raise certificate_error(self._failure) or ConnectionError(str(self._failure)) from None
-        except Error as error:
+        except Exception as error:  # noqa: BLE001  # over half an answer the library stumbles in ways of its own
             raise certificate_error(error) or ConnectionError(str(error) or str(self._failure)) from None

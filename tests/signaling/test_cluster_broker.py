@@ -141,3 +141,21 @@ async def test_what_waits_for_the_broker_is_bounded(monkeypatch: pytest.MonkeyPa
     assert world.link.lost_operations == 2
     await world.until(f"+{SERVERS}", SERVERS, SERVERS, SERVERS)
     await world.link.close()
+
+
+@pytest.mark.parametrize("scheme", ["nats", "redis"])
+@pytest.mark.parametrize("said", [b"", b'INFO {"serv\r\n', b"INFO []\r\n", b"INFO {}\r\n", b"$-7\r\n", b"\xff\xfe\r\n"])
+async def test_whatever_a_dying_broker_says_is_a_lost_connection(scheme: str, said: bytes) -> None:
+    async def dying(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(said)
+        writer.close()
+        await writer.wait_closed()
+
+    server = await asyncio.start_server(dying, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        broker = make_broker(f"{scheme}://127.0.0.1:{port}")()
+        with pytest.raises(OSError):
+            async with asyncio.timeout(10):
+                await broker.open(lambda channel, data: None)
+        await broker.close()
