@@ -8,11 +8,11 @@ from typing import Any
 from icekit.candidate import Candidate
 from icekit.errors import DecodeError
 from icekit.explain_candidates import CLASSES
-from icekit.explanation import Explanation, Fact, Kind, Table
+from icekit.explanation import NOT_JUDGED, Explanation, Fact, Kind, Table
 from icekit.findings import ranked
 from icekit.pair_matrix import distinct
 from icekit.rules_descriptions import told_findings
-from icekit.rules_gathering import gathering_findings
+from icekit.rules_gathering import NOT_REACHED, gathering_findings
 from icekit.sdp import CandidateInit, GatheringError
 
 
@@ -41,10 +41,18 @@ def explain_gathered(items: Sequence[str | dict[str, Any] | None]) -> Explanatio
         *(Fact("not read", text) for text in unread),
     ]
     found = (*gathering_findings(candidates, errors), *told_findings(candidates, more=not ended))
+    if errors and not candidates and not ended and not found:
+        facts.append(
+            Fact(
+                NOT_JUDGED,
+                "1 error" if len(errors) == 1 else f"{len(errors)} errors",
+                "paste the candidates that came, too",
+            )
+        )
     tables = [Table("Candidates", CANDIDATE_COLUMNS, tuple(candidate_row(item) for item in distinct(candidates)))]
     if errors:
-        rows = tuple((error.url, str(error.code), error.text) for error in errors)
-        tables.append(Table("Errors", ("server", "code", "what the browser says"), rows))
+        rows = tuple((error.url, str(error.code), error.text, _meaning(error.code)) for error in errors)
+        tables.append(Table("Errors", ("server", "code", "what the browser says", "what it means"), rows))
     return Explanation(
         Kind.CANDIDATES,
         f"What one side has gathered: {count(distinct(candidates))}.",
@@ -53,6 +61,12 @@ def explain_gathered(items: Sequence[str | dict[str, Any] | None]) -> Explanatio
         findings=ranked(found),
         tables=tuple(table for table in tables if table.rows),
     )
+
+
+def _meaning(code: int) -> str:
+    if code == NOT_REACHED:
+        return "no answer from there on this one path; it matters if no candidate of that server comes"
+    return "the server answered, and refused"
 
 
 def count(candidates: Sequence[Candidate]) -> str:

@@ -28,6 +28,10 @@ class Kind(StrEnum):
     UNKNOWN = "unknown"
 
 
+NOT_JUDGED = "not judged"
+"""The name of a fact where something may be wrong that the text alone does not tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fact:
     """One part of the text: its name, what stands there, and what that means."""

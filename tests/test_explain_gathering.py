@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from icekit.explain_gathering import explain_gathered
-from icekit.explanation import Kind
+from icekit.explanation import NOT_JUDGED, Kind
 from icekit.report import Severity
 from tests.descriptions import CANDIDATES, HOST_LINE, TCP_LINE
 
@@ -32,7 +32,15 @@ def test_causes_come_before_what_is_harmless() -> None:
     ]
     explanation = explain_gathered([*errors, {"candidate": CANDIDATES[1]}, {"candidate": ""}])
     assert [finding.code for finding in explanation.findings] == ["TURN-401", "ICE008"]
-    assert explanation.tables[1].rows[1] == (TURN, "401", "Unauthorized")
+    assert explanation.tables[1].rows[1] == (TURN, "401", "Unauthorized", "the server answered, and refused")
+
+
+def test_an_error_alone_is_not_judged() -> None:
+    alone = {"errorCode": 701, "url": "stun:stun.example.org", "errorText": "timed out"}
+    explanation = explain_gathered([alone])
+    assert (explanation.findings, explanation.facts[-1].name) == ((), NOT_JUDGED)
+    assert NOT_JUDGED not in [fact.name for fact in explain_gathered([alone, {"candidate": CANDIDATES[1]}]).facts]
+    assert NOT_JUDGED not in [fact.name for fact in explain_gathered([{**alone, "url": TURN}]).facts]
 
 
 def test_what_cannot_be_read_is_said() -> None:

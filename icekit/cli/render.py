@@ -13,7 +13,7 @@ from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
-from icekit.explanation import Explanation, Kind
+from icekit.explanation import NOT_JUDGED, Explanation, Kind
 from icekit.explanation import Table as ExplainedTable
 from icekit.page import (
     MARKS,
@@ -138,7 +138,8 @@ def explanation_text(explanation: Explanation) -> RenderableType:
     # A caret is of use only under its place, so these lines are not wrapped.
     parts += [_text(line, no_wrap=True) for line in explanation.pointer]
     if explanation.kind in _RANKED:
-        parts += _causes(explanation.findings, judged=explanation.problem is None)
+        judged = explanation.problem is None and all(fact.name != NOT_JUDGED for fact in explanation.facts)
+        parts += _causes(explanation.findings, judged=judged)
     if explanation.kind is Kind.UNKNOWN:
         parts += _section("What is understood", Group(*(_text(fact.value) for fact in explanation.facts)))
     elif explanation.facts:
