@@ -1,4 +1,4 @@
-"""What a TURN server knows: its configuration, and the state of each allocation (RFC 8656 §2.2, §3.1).
+"""What a TURN server knows: its configuration, and the state of each allocation (RFC 8656 §3.2, §6).
 
 Plain records; ``icekit.turn_server`` has the rules.
 """
@@ -128,7 +128,7 @@ class Channel:
 
 
 class Allocation:
-    """One client's allocation, for its 5-tuple (RFC 8656 §2.2); ``request`` is unanswered while ports are opened."""
+    """One client's allocation, for its 5-tuple (RFC 8656 §3.2); ``request`` is unanswered while ports are opened."""
 
     __slots__ = (
         "by_number",

@@ -215,7 +215,7 @@ class Server:
             self._idle_check = now + self.config.stream_idle
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
-        """That client is gone, and its allocation with it (RFC 8656 §3.1)."""
+        """That client is gone, and its allocation with it: nobody else has that 5-tuple (RFC 8656 §3.2)."""
         stream = self._streams_by_id.get(id)
         if stream is not None:
             self._forget_stream(stream)

@@ -405,6 +405,10 @@ class TurnAllocation:
             case (_, str(host)):
                 self._peers.refused(tag)
                 self._emit(PermissionFailed(host, error, outcome.seconds))
+        # RFC 8656 §5: after 437 to anything but Allocate the client must assume that the allocation is gone.
+        mismatch = isinstance(outcome, Refused) and outcome.error.code == 437 and outcome.authentic
+        if mismatch and self.state is TurnState.ALLOCATED:
+            self._fail(Step.REFRESH, error, now, signed=True)
 
     def _take_farewell(self, outcome: Outcome, now: float) -> None:
         """RELEASING: "release" is open, and "allocate" if we left before its answer."""

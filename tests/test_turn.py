@@ -509,6 +509,29 @@ def test_permissions_and_channels_are_renewed_in_time() -> None:
     assert bench.events() == [AllocationRefreshed(600, 0.0)] * 2
 
 
+@pytest.mark.parametrize("what", [Method.CREATE_PERMISSION, Method.CHANNEL_BIND])
+def test_a_server_that_knows_no_allocation_any_more_has_none(what: Method) -> None:
+    """RFC 8656 §5: a 437 to a request other than Allocate. The server is new, or a NAT gave us another port."""
+    bench = Bench()
+    bench.ready()
+    if what is Method.CREATE_PERMISSION:
+        bench.core.create_permission(PEER.host, bench.now)
+    else:
+        bench.core.bind_channel(PEER, bench.now)
+    asked = bench.sent(what)
+    # Anybody can write what is not signed.
+    bench.answer(failure(asked, 437), None)
+    assert bench.core.state is TurnState.ALLOCATED
+    bench.answer(failure(asked, 437))
+    refused, gone = bench.events()
+    assert isinstance(refused, PermissionFailed | ChannelFailed)
+    assert isinstance(gone, AllocationFailed)
+    assert (gone.step, str(gone.error)) == (Step.REFRESH, "437 Allocation Mismatch")
+    assert bench.core.state is TurnState.CLOSED
+    assert bench.core.get_timer() is None
+    assert bench.out() == []
+
+
 def test_a_permission_that_fails_to_renew_is_told_and_asked_for_again() -> None:
     bench = Bench()
     bench.ready()
