@@ -70,6 +70,7 @@ app = typer.Typer(
     help="Why a call connects or does not: STUN, TURN and ICE, measured and explained.",
     epilog="Exit codes: 0 good, 1 it ran and the answer is no, 2 usage or configuration, 3 it failed, 130 Ctrl-C.",
     no_args_is_help=True,
+    context_settings={"help_option_names": ["--help", "-h"]},
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

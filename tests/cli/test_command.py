@@ -79,6 +79,20 @@ def test_usage_errors_exit_2() -> None:
         assert "Error: " in result.stderr
 
 
+@pytest.mark.parametrize("command", [[], ["gather"], ["lab", "run"]], ids=" ".join)
+def test_help_in_short(command: list[str]) -> None:
+    short, long = (runner.invoke(app, [*command, option]) for option in ("-h", "--help"))
+    assert (short.exit_code, short.stdout) == (0, long.stdout)
+    assert "Show this message and exit." in short.stdout
+
+
+def test_exit_codes_are_in_the_help() -> None:
+    text = " ".join(runner.invoke(app, ["--help"]).stdout.split())
+    assert text.endswith(
+        "Exit codes: 0 good, 1 it ran and the answer is no, 2 usage or configuration, 3 it failed, 130 Ctrl-C."
+    )
+
+
 def test_version() -> None:
     done = program("--version")
     assert (done.returncode, done.stdout, done.stderr) == (0, f"icekit {icekit.__version__}\n", "")
