@@ -24,8 +24,8 @@ _GZIP = b"\x1f\x8b"
 TextOrFile = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="TEXT|FILE|-",
-        help="A text (quotes are not needed), a file, or - for stdin.",
+        metavar="TEXT|FILE…|-",
+        help="A text (quotes are not needed), a file or two (offer and answer, both reports), or - for stdin.",
         autocompletion=codes,
     ),
 ]
@@ -95,10 +95,19 @@ def _read(words: list[str] | None) -> bytes:
         if not data.strip():
             raise ConfigError("nothing to explain: stdin is empty; give a text, or a file")
         return data
-    if len(words) == 1 and (path := _file(words[0])) is not None:
+    paths = [_file(word) for word in words]
+    if any(paths) and all(path is not None or _is_name_of_file(word) for path, word in zip(paths, words, strict=True)):
+        # An offer and its answer, or two reports.
+        return b"\n".join(_content(path or Path(word)) for path, word in zip(paths, words, strict=True))
+    return " ".join(words).encode("utf-8", errors="replace")
+
+
+def _content(path: Path) -> bytes:
+    try:
         with path.open("rb") as file:
             return file.read(MAX_FILE)
-    return " ".join(words).encode("utf-8", errors="replace")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from None
 
 
 _is_name_of_file = re.compile(r"(?:[\w.-]*/)+[\w.-]+|[\w-]+\.[a-z]{1,5}", re.IGNORECASE).fullmatch

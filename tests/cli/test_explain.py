@@ -100,6 +100,18 @@ def test_a_file_that_is_not_there(name: str) -> None:
     assert runner.invoke(app, ["explain", "hello"]).stderr == ""
 
 
+def test_two_files_are_read_together(tmp_path: Path) -> None:
+    media = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=ice-ufrag:abcd\r\na=ice-pwd:" + "p" * 22 + "\r\n"
+    offer, answer = tmp_path / "offer.sdp", tmp_path / "answer.sdp"
+    for path, setup in ((offer, "actpass"), (answer, "active")):
+        path.write_text(f"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n{media}a=setup:{setup}\r\n")
+    both = runner.invoke(app, ["explain", str(offer), str(answer), "--json"])
+    assert (both.exit_code, json.loads(both.stdout)["kind"]) == (0, "exchange")
+    missing = runner.invoke(app, ["explain", str(offer), "missing.sdp"])
+    assert (missing.exit_code, missing.stdout) == (2, "")
+    assert missing.stderr == "icekit: missing.sdp: No such file or directory\n"
+
+
 def test_a_file_that_nobody_knows_is_there_all_the_same(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("buy milk\n")
     unknown = runner.invoke(app, ["explain", str(tmp_path / "notes.txt")])
