@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from icekit.aio.aioice_candidates import from_aioice, to_aioice
 from icekit.aio.connection import IceConnection
-from icekit.aio.convert import from_aioice, to_aioice
 from icekit.aio.gatherer import gather
 from icekit.aio.prober import Prober, ProberConfig
 from icekit.aio.relay_check import RelayCheck

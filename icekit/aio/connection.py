@@ -11,7 +11,7 @@ from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icekit.aio.convert import default_candidate, to_aioice
+from icekit.aio.aioice_candidates import default_candidate, to_aioice
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor

@@ -6,7 +6,7 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from icekit.aio.convert import from_aioice
+from icekit.aio.aioice_candidates import from_aioice
 from icekit.candidate import Candidate, CandidateType
 from icekit.errors import CandidateError
 from icekit.net import AddressClass, classify_host

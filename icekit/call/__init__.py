@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from icekit.call.convert import from_aiortc, to_aiortc
+from icekit.call.aiortc_candidates import from_aiortc, to_aiortc
 
 if TYPE_CHECKING:
     from icekit.call.call import Call

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 from aiortc import RTCDataChannel, RTCIceCandidate, RTCRtpTransceiver, RTCSessionDescription, RTCStatsReport
 from aiortc.mediastreams import MediaStreamTrack
 
+from icekit.call.aiortc_candidates import from_aiortc, to_aiortc
 from icekit.call.config import CallConfig
-from icekit.call.convert import from_aiortc, to_aiortc
 from icekit.call.description import judged, read_fingerprints
 from icekit.call.handshake import DtlsTransport
 from icekit.call.peer_connection import IceCandidateError, PeerConnection

@@ -23,7 +23,7 @@ from aiortc import (
 from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from icekit.aio.connection import IceConnection
-from icekit.call.convert import to_aiortc
+from icekit.call.aiortc_candidates import to_aiortc
 from icekit.call.description import announce, read_announced
 from icekit.call.stats import ice_stats
 from icekit.call.stock import IceTransport, StockPeerConnection

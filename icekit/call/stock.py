@@ -31,7 +31,7 @@ from aiortc.rtcicetransport import RTCIceCandidate, RTCIceParameters
 
 from icekit.aio.connection import IceConnection
 from icekit.call import association, handshake
-from icekit.call.convert import to_aiortc
+from icekit.call.aiortc_candidates import to_aiortc
 from icekit.call.handshake import Certificate, DtlsTransport, Handshake
 from icekit.call.states import connection_state, ice_state
 from icekit.errors import ConfigError, IceFailed

@@ -15,7 +15,7 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from icekit.aio.gatherer import local_addresses
 from icekit.call import Call, CallConfig
-from icekit.call.convert import to_aiortc
+from icekit.call.aiortc_candidates import to_aiortc
 from icekit.candidate import Candidate
 from icekit.signaling import Answer, Bye, Offer, TrickledCandidate, connect, decode, encode, make_transport
 from tests.call.calls import until

@@ -59,7 +59,7 @@ def test_what_is_no_candidate_is_told_what_would_be(wrong: Any) -> None:
 
 
 def test_the_default_candidate_is_the_most_reachable_one() -> None:
-    from icekit.aio.convert import default_candidate
+    from icekit.aio.aioice_candidates import default_candidate
 
     lines = (
         "1 1 udp 5 2001:db8::1 1 typ relay raddr :: rport 0",
