@@ -1,13 +1,16 @@
-"""What ``icekit explain`` says of icekit's own reports when they are pasted back: of a probe, of two, of a TURN one."""
+"""What ``icekit explain`` says of icekit's own reports that are pasted back: of probes, a TURN test, a gathering."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from icekit.errors import DecodeError
-from icekit.explanation import Explanation, Fact, Kind, Table
+from icekit.explain_gathering import explain_gathered
+from icekit.explanation import NOT_JUDGED, Explanation, Fact, Kind, Table
 from icekit.findings import ranked
+from icekit.gathering_events import GatherReport, ServerOutcome
 from icekit.outlook import PEER_WORDS
 from icekit.probe_observations import families
 from icekit.report import Behavior, Finding, NatReport, ProbeReport, TurnReport, from_dict
@@ -25,6 +28,8 @@ def explain_reports(documents: Sequence[dict[str, Any]]) -> Explanation:
                 found = documents[0].get("findings", [])
                 findings = [from_dict(Finding, item) for item in found] if isinstance(found, list) else []
                 return _turn(from_dict(TurnReport, documents[0]), findings)
+            case ["icekit/gather/1"]:
+                return _gathering(from_dict(GatherReport, documents[0]))
             case ["icekit/probe-with/1"]:
                 return _both_sides(documents[0])
             case ["icekit/probe/1", "icekit/probe/1"]:
@@ -32,7 +37,7 @@ def explain_reports(documents: Sequence[dict[str, Any]]) -> Explanation:
     except DecodeError as error:
         return Explanation(Kind.REPORT, "A report of icekit, with a mistake.", problem=str(error))
     shown = " and ".join(name[:40] for name in names)
-    known = "icekit/probe/1, two of them, icekit/probe-with/1 and icekit/turn/1"
+    known = "icekit/probe/1, two of them, icekit/probe-with/1, icekit/turn/1 and icekit/gather/1"
     problem = f"explained are {known}; upgrade icekit if it is a newer one"
     return Explanation(Kind.REPORT, f"A document of icekit: {shown}.", problem=problem)
 
@@ -100,6 +105,31 @@ def _turn(report: TurnReport, findings: Sequence[Finding]) -> Explanation:
     rows += [(name, "not tested", "") for name in report.not_tested]
     table = Table("Stages", (), tuple(rows))
     return Explanation(Kind.REPORT, summary, findings=ranked(findings), tables=(table,) if rows else ())
+
+
+def _gathering(report: GatherReport) -> Explanation:
+    lines = [item.candidate for item in report.candidates]
+    gathered = explain_gathered([*lines, None] if report.complete else lines)
+    rows = [
+        (
+            item.url,
+            item.outcome.value,
+            item.error or ", ".join((*filter(None, (item.mapped_address,)), *item.relayed_addresses)),
+        )
+        for item in report.servers
+    ]
+    rows += [(item.address, "no candidate", item.error) for item in report.unusable_addresses]
+    answered = sum(item.outcome is ServerOutcome.ANSWERED for item in report.servers)
+    facts = gathered.facts
+    if failed := len(report.servers) - answered:
+        facts += (Fact(NOT_JUDGED, f"why {failed} did not", "icekit probe URL… finds out"),)
+    return replace(
+        gathered,
+        kind=Kind.REPORT,
+        facts=facts,
+        summary=f"A gathering. {gathered.summary} {answered} of {len(report.servers)} servers answered.",
+        tables=(*gathered.tables, Table("Servers", (), tuple(rows))) if rows else gathered.tables,
+    )
 
 
 def _two_probes(a: ProbeReport, b: ProbeReport) -> Explanation:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from icekit.explain import explain
 from icekit.explain_reports import explain_reports
-from icekit.explanation import Explanation, Kind
+from icekit.explanation import NOT_JUDGED, Explanation, Kind
 from icekit.findings import diagnose
+from icekit.gathering_events import AskedServer, GatheredCandidate, GatherReport, ServerOutcome, UnusableAddress
 from icekit.report import NatReport, ProbeReport, StageName, StageResult, TurnReport, from_dict, to_dict, turn_document
 from icekit.rules_stages import turn_findings
 from icekit.two_sided import CheckedPair, EndChecks, merge
@@ -65,6 +67,34 @@ def test_a_turn_test() -> None:
     assert explain(json.dumps(turn_document(bad, turn_findings(bad)))) == explanation
     good = explain_reports([turn_document(RELAY_OK, ())])
     assert good.summary == f"A TURN test: {TURN} works and relays as 203.0.113.10:50012."
+
+
+def test_a_gathering() -> None:
+    host = "candidate:1 1 udp 2130706431 192.168.1.2 5000 typ host"
+    srflx = "candidate:2 1 udp 1694498815 198.51.100.2 6001 typ srflx raddr 192.168.1.2 rport 5000"
+    report = GatherReport(
+        duration=0.1,
+        complete=True,
+        candidates=tuple(GatheredCandidate(line, line.split()[7], "public", None, "", 0.1) for line in (host, srflx)),
+        servers=(
+            AskedServer(STUN, "x", "y", ServerOutcome.ANSWERED, None, "198.51.100.2:6001", (), 0.1),
+            AskedServer(TURN, "x", "y", ServerOutcome.FAILED, "no answer", None, (), 0.1),
+        ),
+        unusable_addresses=(UnusableAddress("10.0.0.1", "it is no address of this host"),),
+    )
+    explanation = explain(json.dumps(to_dict(report)))
+    assert explanation.kind is Kind.REPORT
+    assert explanation.summary == (
+        "A gathering. What one side has gathered: 1 host, 1 srflx. 1 of 2 servers answered."
+    )
+    assert facts(explanation)[NOT_JUDGED] == ("why 1 did not", "icekit probe URL… finds out")
+    assert explanation.tables[-1].rows == (
+        (STUN, "answered", "198.51.100.2:6001"),
+        (TURN, "failed", "no answer"),
+        ("10.0.0.1", "no candidate", "it is no address of this host"),
+    )
+    good = replace(report, servers=report.servers[:1], complete=False)
+    assert NOT_JUDGED not in facts(explain_reports([to_dict(good)]))
 
 
 def test_two_probes_are_the_two_sides_of_a_call() -> None:
