@@ -230,6 +230,13 @@ class ConfigError(IcekitError, ValueError):
     exit_code = 2
 
 
+class UnusableCredentials(ConfigError, ConnectionError):
+    """A user name fragment or password of the peer with which no check can be made (RFC 8839 §5.4).
+
+    A ConnectionError, too: whoever connects expects one where there will be no connection.
+    """
+
+
 class MissingCredentials(ConfigError):
     """A TURN server without user name or password; ``missing`` has ``"username"``, ``"credential"`` or both."""
 

@@ -29,7 +29,7 @@ from icekit.checklist import (
     peer_reflexive_priority,
 )
 from icekit.consent import Consent
-from icekit.errors import ConfigError, DecodeError, InvalidState
+from icekit.errors import DecodeError, InvalidState, UnusableCredentials
 from icekit.event_queue import EventQueue
 from icekit.generation import Generation, OpenCheck, credential_flaw
 from icekit.ice_config import IceConfig
@@ -160,14 +160,16 @@ class IceAgent:
         """The peer's credentials are known: checks begin, and what came early is looked at again.
 
         ``lite``: the peer answers checks and sends none (``a=ice-lite``). ``told``: the peer has ours; if it gets them
-        later, call this once more then. Until that the agent does not fail. ConfigError if one of them can be none.
+        later, call this once more then. Until that the agent does not fail. UnusableCredentials if they can be none.
         """
         self._require_open("set_remote_credentials")
         for name, value in (("user name fragment", ufrag), ("password", password)):
             if not isinstance(value, str):
-                raise ConfigError(f"the peer's {name} is a text (str) of its description, not {type(value).__name__}")
+                raise UnusableCredentials(
+                    f"the peer's {name} is a text (str) of its description, not {type(value).__name__}"
+                )
         if (flaw := credential_flaw(ufrag, password)) is not None:
-            raise ConfigError(flaw)
+            raise UnusableCredentials(flaw)
         generation = self._now_generation
         if generation.remote_ufrag is not None:
             # RFC 8839 §4.4.1.1.1: a restart changes both. Who changes one means it, and checks would all be refused.

@@ -676,7 +676,10 @@ async def test_a_password_of_the_peer_that_cannot_be_used_does_not_stop_the_gath
         async with asyncio.timeout(10):
             await one.gather_candidates()
         assert one.gathered
-        with pytest.raises(ConfigError, match="has a tab or a line end"):
+        with pytest.raises(ConnectionError, match="has a tab or a line end"):
+            await one.connect()
+        one.remote_password = "wrong-password"
+        with pytest.raises(ConnectionError, match="the peer's password wants 22 to 256 letters"):
             await one.connect()
 
 
