@@ -84,9 +84,7 @@ def test_a_gathering() -> None:
     )
     explanation = explain(json.dumps(to_dict(report)))
     assert explanation.kind is Kind.REPORT
-    assert explanation.summary == (
-        "A gathering. What one side has gathered: 1 host, 1 srflx. 1 of 2 servers answered."
-    )
+    assert explanation.summary == "A gathering. What one side has gathered: 1 host, 1 srflx. 1 of 2 servers answered."
     assert facts(explanation)[NOT_JUDGED] == ("why 1 did not", "icekit probe URL… finds out")
     assert explanation.tables[-1].rows == (
         (STUN, "answered", "198.51.100.2:6001"),
