@@ -18,10 +18,11 @@
     ├── NegotiationError              offer and answer do not fit; with findings
     ├── ProgramError                  a program that another stack runs in broke its protocol, or ended
     ├── SimulationDeadlock            a simulated program waits for ever
-    ├── SimulationRealClock       it would wait for a clock that is not simulated
+    ├── SimulationRealClock           it would wait for a clock that is not simulated
     ├── SimulationTimeLimit           a simulated program ran past its limit
     └── ConfigError (ValueError)      exit code 2: what the caller asked for cannot be
         ├── MissingCredentials        a TURN server without user name or password
+        ├── UnusableCredentials (ConnectionError)  the peer's, with which no check can be made
         └── MissingExtra              an optional dependency is not installed
 
 Attributes hold data, ``__str__`` builds the sentence; a secret is in neither.
