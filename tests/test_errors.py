@@ -29,6 +29,7 @@ from icekit.errors import (
     SimulationTimeLimit,
     TokenError,
     TransactionTimeout,
+    UnusableCredentials,
     UriError,
 )
 from icekit.report import Finding, Severity
@@ -74,6 +75,7 @@ EVERY = [
     (SimulationTimeLimit(60, ()), 3, "not finished at 60.000000 s of virtual time:"),
     (ConfigError("x"), 2, "x"),
     (MissingCredentials("turn:a", ("username",)), 2, "turn:a needs a username; give username beside its URL"),
+    (UnusableCredentials("ice-pwd"), 2, "ice-pwd"),
     (MissingExtra("DTLS", "dtls"), 2, "DTLS needs an extra: pip install 'icekit[dtls]'"),
 ]
 
