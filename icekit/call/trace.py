@@ -161,6 +161,12 @@ class Trace:
             "later": [{"text": text, "a": _document(a), "b": _document(b)} for text, a, b in self.later],
         }
 
+    @property
+    def sides(self) -> str:
+        """Who A and B are, and whose clock the times are of."""
+        this, other = ("A", "B") if self.offers else ("B", "A")
+        return f"This end is {this}, the other one is {other}; times from when A began."
+
     def to_table(self) -> str:
         """A line for each step; times in milliseconds."""
         rows = [(f"{step.number:>2}", step.text, _shown(step.a), _shown(step.b)) for step in self.steps]

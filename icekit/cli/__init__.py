@@ -5,7 +5,10 @@ Exit codes: 0 good, 1 it ran and the answer is no, 2 usage or configuration, 3 i
 
 from __future__ import annotations
 
+import codecs
+import errno
 import io
+import os
 import sys
 import traceback
 from importlib import import_module
@@ -15,6 +18,7 @@ import typer
 
 import icekit
 from icekit.cli.command import INTERRUPTED, CommandGroup
+from icekit.errors import IcekitError
 
 COMMANDS: Final = {
     "probe": "Diagnose this network and its servers; will calls connect?",
@@ -91,17 +95,53 @@ def _options(
     pass
 
 
+# What a terminal or a file shows that has not these letters. As ? what works would look like what does not.
+_IN_ASCII: Final = {"✓": "+", "✗": "x", "×": "x", "–": "-", "−": "-", "→": ">", "↔": "<>", "…": "..."}
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    return "".join(_IN_ASCII.get(letter, "?") for letter in error.object[error.start : error.end]), error.end
+
+
 def main() -> None:
     """Run the command that ``sys.argv`` names, and exit."""
+    codecs.register_error("icekit", _in_ascii)
     for stream in (sys.stdout, sys.stderr):
-        # A terminal that cannot show a ✓ shows a ? instead of ending the command.
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
+            stream.reconfigure(errors="icekit")
+    code: int | str | None = 0
     try:
         app(prog_name="icekit")
+    except SystemExit as end:
+        code = end.code
     except KeyboardInterrupt:
         # Before a command has begun, or for the second time.
-        sys.exit(INTERRUPTED)
+        code = INTERRUPTED
+    except OSError as error:
+        # Those of commands are told there: this is the help, or the version, that could not be written.
+        code = _unwritten(error)
     except Exception:  # noqa: BLE001 - Python's own exit code would be 1, which means "no" here
         traceback.print_exc()
-        sys.exit(3)
+        code = IcekitError.exit_code
+    sys.exit(_written(code))
+
+
+def _written(code: int | str | None) -> int | str | None:
+    """``code``, or 3 if nobody gets the answer: Python itself would try that after the end, and only grumble."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError as error:
+        # What is left goes nowhere, and Python has nothing to grumble about.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # A reader that has gone away is no failure of ours.
+        if error.errno != errno.EPIPE and code != IcekitError.exit_code:
+            return _unwritten(error)
+    return code
+
+
+def _unwritten(error: OSError) -> int:
+    typer.echo(f"icekit: the answer could not be written: {error.strerror}", err=True)
+    return IcekitError.exit_code

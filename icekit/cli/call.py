@@ -235,7 +235,8 @@ class _Line:
         # Where nobody came there are no steps of two sides.
         if self.call is None or form == "none" or (self.outcome is not None and self.outcome.code == "CALL-PEER"):
             return ""
-        return self.call.trace.to_table() if form == "table" else self.call.trace.to_mermaid()
+        trace = self.call.trace
+        return f"{trace.to_table()}\n{trace.sides}" if form == "table" else trace.to_mermaid()
 
 
 class _Group:

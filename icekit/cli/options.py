@@ -83,8 +83,11 @@ def read_file(option: str, path: Path) -> str:
 
 def require_writable(option: str, path: Path) -> None:
     """ConfigError where no file of that name can be written; before anything is done for it."""
-    if path.is_dir() or not os.access(path if path.exists() else path.parent, os.W_OK):
+    # os.path answers False where Path would raise: in a folder that may not be looked into.
+    if os.path.isdir(path) or not os.path.isdir(path.parent):  # noqa: PTH112
         raise ConfigError(f"{option}: {path} cannot be written; name a file in a folder that exists")
+    if not os.access(path if os.path.exists(path) else path.parent, os.W_OK):  # noqa: PTH110
+        raise ConfigError(f"{option}: {path} cannot be written: permission denied; name a file that you may write")
 
 
 def read_servers(

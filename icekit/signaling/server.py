@@ -211,6 +211,7 @@ class _Service:
             hint = {
                 errno.EADDRINUSE: "; stop what listens there, or choose another port",
                 errno.EADDRNOTAVAIL: "; choose an address of this host",
+                errno.EACCES: "; choose a port above 1023, or run it as root",
             }.get(number, "")
             reason = os.strerror(number).lower()
             raise ConfigError(f"cannot listen on {_in_url(host)}:{port}: {reason}{hint}") from None

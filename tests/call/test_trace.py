@@ -78,6 +78,8 @@ def test_as_a_table() -> None:
     assert lines[12].endswith("1201 to 1251 ms, 2 times  1201 to 1251 ms, 2 times")
     assert lines[14].split()[:4] == ["path", "works", "1400", "ms"]
     assert len(half.splitlines()) == 17
+    assert a.sides == "This end is A, the other one is B; times from when A began."
+    assert b.sides == "This end is B, the other one is A; times from when A began."
 
 
 def test_as_a_diagram() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -148,7 +149,42 @@ def test_a_terminal_without_these_letters_still_gets_an_answer() -> None:
     environment = {"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False, cwd=ROOT, env=environment)
     assert (done.returncode, done.stderr) == (1, "")
-    assert "? Write turn:turn.example.org" in done.stdout
+    assert "> Write turn:turn.example.org" in done.stdout
+
+
+def test_what_works_differs_from_what_does_not_in_ascii() -> None:
+    code = (
+        "import sys\nimport icekit.cli as cli\n"
+        "cli.app.command('boom')(lambda: print('✓ ✗ – a×b → … 한'))\n"
+        "sys.argv = ['icekit', 'boom']\ncli.main()"
+    )
+    environment = {"PYTHONIOENCODING": "ascii", "PATH": "/usr/bin:/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, timeout=30, check=False, cwd=ROOT, env=environment
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"+ x - axb > ... ?\n", b"")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    ["--help", "--version", "explain --help", "explain ICE003", "explain ICE003 --json", "predict --matrix --json"],
+)
+def test_an_answer_that_cannot_be_written_is_a_failure(arguments: str) -> None:
+    # As a full disk does it.
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "icekit", *arguments.split()],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=30,
+            check=False,
+            cwd=ROOT,
+            env={key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"},
+        )
+    assert (done.returncode, done.stderr.count("\n")) == (3, 1)
+    assert done.stderr.startswith("icekit: ")
+    assert done.stderr.endswith("No space left on device\n")
 
 
 INTERRUPTED = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from icekit.cli.options import (
     read_requirements,
     read_servers,
     read_value,
+    require_writable,
 )
 from icekit.errors import ConfigError
 from icekit.servers import DEFAULT_SERVERS, IceServer
@@ -164,3 +166,14 @@ def test_a_range_of_ports() -> None:
     for text in ("", "50000", "-", "1-", "-1", "a-b", "1-2-3", "123456-123457", "\u0661-\u0662"):
         with pytest.raises(ConfigError, match="--ports wants FIRST-LAST, such as 49152-65535"):
             read_port_range(text, "--ports")
+
+
+def test_a_file_that_may_not_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    require_writable("--out", tmp_path / "new")
+    for path in (tmp_path, tmp_path / "none" / "new"):
+        with pytest.raises(ConfigError, match="cannot be written; name a file in a folder that exists"):
+            require_writable("--out", path)
+    # These tests may run as root, who may write everywhere.
+    monkeypatch.setattr(os, "access", lambda path, mode: False)
+    with pytest.raises(ConfigError, match="new cannot be written: permission denied; name a file that you"):
+        require_writable("--out", tmp_path / "new")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import ssl
@@ -374,6 +375,16 @@ async def test_what_cannot_be_listened_on() -> None:
     with pytest.raises(ConfigError, match="choose an address of this host"):
         async with serve(hosts=["192.0.2.1"], port=0):
             pass
+
+    # These tests may run as root, who may listen everywhere.
+    async def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "error while attempting to bind")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(asyncio.get_running_loop(), "create_server", refused)
+        with pytest.raises(ConfigError, match="choose a port above 1023, or run it as root"):
+            async with serve(port=80):
+                pass
     with pytest.raises(ConfigError, match="at least one host"):
         async with serve(hosts=[], port=0):
             pass
