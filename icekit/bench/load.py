@@ -110,7 +110,7 @@ class LoadTest:
             self._finished = True
         finally:
             self._progress("giving everything back")
-            await self._release()
+            await self._release_all()
         return self.report
 
     def _judge(self, step: Step) -> Limit | None:
@@ -243,6 +243,18 @@ class LoadTest:
         return make_step(plan, tally, traffic, lost_allocations=len(lost), busy=busy)
 
     # Give back.
+
+    async def _release_all(self) -> None:
+        """To its end, also for who interrupts just now: what is not given back stays on the server for minutes."""
+        releasing = asyncio.create_task(self._release())
+        interrupted = False
+        while not releasing.done():
+            try:
+                await asyncio.shield(releasing)
+            except asyncio.CancelledError:
+                interrupted = True
+        if interrupted:
+            raise asyncio.CancelledError
 
     async def _release(self) -> None:
         places = asyncio.Semaphore(_LEAVING)

@@ -175,6 +175,18 @@ def test_interrupted_at_any_time_it_gives_everything_back(when: float) -> None:
     assert report.released == report.opened
 
 
+def test_interrupted_while_it_gives_back_it_gives_everything_back() -> None:
+    plan = LoadPlan(allocations=120, duration=1)
+    undisturbed = World(max_allocations_per_user=200)
+    assert undisturbed.run(plan).released == 120
+    end = undisturbed.net.now
+    for before in (0.058, 0.05, 0.03, 0.01):
+        world = World(interrupt_at=end - before, max_allocations_per_user=200)
+        report = world.run(plan)
+        assert world.log[-1] == "giving everything back"
+        assert (report.opened, report.released, world.left) == (120, 120, 0)
+
+
 def test_an_interrupted_ramp_tells_what_was_known() -> None:
     report = World(interrupt_at=3).run(LoadPlan(allocations=2, duration=1, ramp=True))
     assert (report.ok, report.held) == (True, 4)

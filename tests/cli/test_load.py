@@ -153,7 +153,8 @@ def test_a_name_that_does_not_exist_is_no_path() -> None:
     assert "cannot be resolved" in result.stderr
 
 
-def test_ctrl_c_gives_everything_back(server: RunningServer) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_ctrl_c_gives_everything_back(server: RunningServer, number: signal.Signals) -> None:
     command = [sys.executable, "-m", "icekit", "load", url_of(server), *CREDENTIALS, "--yes", "--json", *PATIENT]
     process = subprocess.Popen(
         [*command, "--allocations", "4", "--duration", "600"],
@@ -169,7 +170,7 @@ def test_ctrl_c_gives_everything_back(server: RunningServer) -> None:
         while server.counters.relayed_to_peer < relayed + 20:
             assert process.poll() is None, process.communicate()
             time.sleep(0.01)
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         stdout, stderr = process.communicate(timeout=40)
     finally:
         process.kill()
