@@ -120,6 +120,12 @@ def shown(page: str, test: str) -> str:
     return block.text
 
 
+def like(expected: str, actual: str) -> bool:
+    """Equal, where ``…`` alone on a line stands for any lines."""
+    parts = [re.escape(part.strip("\n")) for part in re.split(r"^ *…$", expected, flags=re.MULTILINE)]
+    return re.fullmatch(r"[\s\S]*".join(parts), actual.strip("\n")) is not None
+
+
 @cache
 def names_of_tests(path: Path) -> frozenset[str]:
     """The names of the tests in a file."""

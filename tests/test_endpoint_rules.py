@@ -6,7 +6,9 @@ Timers progress, garbage never raises, what a stranger can make grow is bounded,
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import pytest
@@ -42,6 +44,7 @@ from icekit.session import IceSession
 from icekit.stages import TurnStages
 from icekit.stun import ChannelData, Class, Message, Method, decode, failure, is_stun, long_term_key, request
 from icekit.turn import TurnAllocation
+from tests.pages import shown
 from tests.turn_client import turn_server_config
 
 HOST = "192.0.2.1"
@@ -312,6 +315,13 @@ def test_silence_to_the_end(name: str) -> None:
     network.drain()
     network.wait(10_000.0)
     network.close()
+
+
+def test_the_surface_is_that_of_the_page() -> None:
+    name = "tests/test_endpoint_rules.py::test_the_surface_is_that_of_the_page"
+    told = re.findall(r"^(\w+)\((.*?)\)  ", shown("docs/architecture.md", name), re.MULTILINE)
+    methods = {name: item for name, item in vars(Endpoint).items() if callable(item) and name[0] != "_"}
+    assert told == [(name, ", ".join([*signature(item).parameters][1:])) for name, item in methods.items()]
 
 
 @pytest.mark.parametrize("name", CORES)

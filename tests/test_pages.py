@@ -17,7 +17,7 @@ import typer
 from typer.testing import CliRunner
 
 from icekit.cli import app
-from tests.pages import PAGES, ROOT, TRANSLATIONS, Block, blocks, names_of_tests
+from tests.pages import PAGES, ROOT, TRANSLATIONS, Block, blocks, like, names_of_tests
 
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 # Translations have the same blocks: once is enough.
@@ -27,7 +27,7 @@ ROOT_COMMAND = typer.main.get_command(app)
 CONSOLES = sorted({block.page for block in RUN if block.language == "console" and block.kind is None})
 
 # These print the same everywhere and at any time, but for the days that have gone by.
-EXACT = {"sim", "predict", "explain", "lab"}
+EXACT = {"sim", "predict", "explain", "lab", "bench"}
 _DAYS = re.compile(r"\b\d+ days\b")
 # Times differ from run to run, and so do ports that the system chooses.
 _NUMBERS = [
@@ -57,6 +57,24 @@ def test_every_test_that_a_block_names_exists() -> None:
         if not (ROOT / path).is_file() or function not in names_of_tests(ROOT / path):
             missing.append(f"{name} names {test}")
     assert missing == []
+
+
+# A line that begins so is a command. Which are icekit's and what they print is tested below.
+_COMMAND = re.compile(r"(sudo |[A-Z_]+=\S+ )*(icekit|scripts/\w+|pip|python3?|pytest|\.|docker|openssl|curl)( |$)")
+
+
+def test_what_is_no_command_is_read_by_the_test_that_is_named() -> None:
+    # What a program prints, or takes, changes with it. A test that does not look at the page cannot tell.
+    unread = []
+    for block in RUN:
+        if block.kind != "test":
+            continue
+        path = ROOT / (block.argument or "").partition("::")[0]
+        lines = block.text.replace("\\\n", " ").splitlines()
+        only_commands = all(_COMMAND.match(line) for line in lines if line.strip())
+        if not only_commands and block.page.name not in path.read_text(encoding="utf-8"):
+            unread.append(f"{block.name}: {block.argument} does not read {block.page.name}")
+    assert unread == []
 
 
 def test_a_drawing_holds_no_code() -> None:
@@ -135,12 +153,6 @@ def without_numbers(text: str) -> str:
         text = pattern.sub(instead, text)
     # Columns are as wide as their longest number.
     return "\n".join(re.sub(r" {2,}", "  ", line).rstrip() for line in text.splitlines())
-
-
-def like(expected: str, actual: str) -> bool:
-    """Equal, where ``…`` alone on a line stands for any lines."""
-    parts = [re.escape(part.strip("\n")) for part in re.split(r"^ *…$", expected, flags=re.MULTILINE)]
-    return re.fullmatch(r"[\s\S]*".join(parts), actual.strip("\n")) is not None
 
 
 def write(page: Path, command: str, expected: str, actual: str) -> None:

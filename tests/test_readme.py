@@ -7,7 +7,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pages import shown
+from icekit.sim.runner import Outcome, run
+from icekit.sim.scenario import Scenario
+from tests.pages import ROOT, shown
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
@@ -24,6 +26,21 @@ def test_the_explained_candidate() -> None:
         check=False,
     )
     assert done.stdout == shown("README.md", "tests/test_readme.py::test_the_explained_candidate")
+
+
+def later(outcome: Outcome) -> str:
+    """When the later side is connected, in milliseconds, as a person reads it."""
+    assert outcome.a.connected_ms is not None
+    assert outcome.b.connected_ms is not None
+    return f"{max(outcome.a.connected_ms, outcome.b.connected_ms):,.0f}"
+
+
+def test_the_figures_of_the_scenarios() -> None:
+    rows = re.findall(r"^\| .*\(`([a-z-]+)`.*\) \| ([\d,]+)\b.* \| (\d+)\b.* \|$", README, re.MULTILINE)
+    assert sorted(name for name, *_ in rows) == sorted(path.stem for path in (ROOT / "benchmarks/scenarios").iterdir())
+    for name, *told in rows:
+        scenario = Scenario.from_toml((ROOT / f"benchmarks/scenarios/{name}.toml").read_text(encoding="utf-8"))
+        assert told == [later(run(scenario.changed({"engine": engine}))) for engine in ("aioice", "icekit")], name
 
 
 def test_every_command_is_in_the_table() -> None:

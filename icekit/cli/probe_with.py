@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from icekit.signaling.channel import Channel
 
 WAIT = 60.0
+"""Seconds until the other end has to be there, where nothing else is asked for."""
+
 # One process, and servers of WHIP: nobody else comes there.
 _NO_ROOM = ("memory", "http", "https")
-"""Seconds until the other end has to be there, where nothing else is asked for."""
 
 
 def probe_with(

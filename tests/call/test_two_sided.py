@@ -11,6 +11,8 @@ import pytest
 
 from icekit.aio.server import serve
 from icekit.call.two_sided import SCHEMA, TwoSidedConfig, TwoSidedProbe
+from icekit.cli.output import Form, Output
+from icekit.cli.probe_with import print_two_sided
 from icekit.errors import ConfigError, ConnectivityError, IcekitError
 from icekit.net import Datagram
 from icekit.report import PathKind, to_dict
@@ -20,6 +22,7 @@ from icekit.signaling import Bye, Offer, Report, connect
 from icekit.signaling.message import Message
 from icekit.sim import Gateway, Host, Internet, Link
 from icekit.two_sided import TwoSidedReport
+from tests.pages import like, shown
 
 SERVER = "203.0.113.10"
 SECRET = "x7Kq9vLmP2rT"
@@ -100,7 +103,9 @@ def test_a_narrow_path_is_measured_in_both_directions(mtu: int, codes: list[str]
         assert [line.partition(":")[0] for line in finding.evidence] == ["from A to B", "from B to A"]
 
 
-def test_a_firewall_that_lets_nothing_of_the_other_end_in(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_firewall_that_lets_nothing_of_the_other_end_in(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     world = World("full-cone", "full-cone", STUN)
     enter = Gateway.enter
 
@@ -115,6 +120,10 @@ def test_a_firewall_that_lets_nothing_of_the_other_end_in(monkeypatch: pytest.Mo
     assert "checks to B's srflx 198.51.100.2:" in told
     assert "B saw none: the firewall or NAT of B dropped them; those of B do arrive at A." in told
     assert "A saw checks of B, but no answer came back to B." in told
+    monkeypatch.delenv("COLUMNS", raising=False)
+    print_two_sided(report, Output(Form.TEXT, redact=False), ())
+    name = "tests/call/test_two_sided.py::test_a_firewall_that_lets_nothing_of_the_other_end_in"
+    assert like(shown("docs/probe.md", name), capsys.readouterr().out)
 
 
 def alone(*messages: Message, wait: float = 30.0) -> tuple[str, float]:

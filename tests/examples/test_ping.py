@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.examples.programs import Running, program, running
+from tests.examples.programs import OURS, STOCK, Running, program, running
+from tests.pages import shown
 
 COUNT = ("--count", "3")
 
@@ -38,6 +39,11 @@ async def test_over_a_unix_socket(engines: tuple[str, str], tmp_path: Path, monk
             await asyncio.sleep(0.01)
         async with running(other, "answer", "--socket", "ping.socket") as callee:
             await check(caller, callee)
+
+
+def test_the_line_that_differs() -> None:
+    text = shown("examples/README.md", "tests/examples/test_ping.py::test_the_line_that_differs")
+    assert [line.partition("#")[0].rstrip() + "\n" for line in text.splitlines()] == [STOCK, OURS]
 
 
 async def carry(source: Running, target: Running) -> None:

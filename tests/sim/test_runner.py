@@ -64,7 +64,8 @@ def test_aioice_waits_ten_seconds_for_an_interface_that_reaches_nobody() -> None
     theirs, ours = both("dead-interface")
     assert (theirs.path, ours.path) == (PathKind.DIRECT, PathKind.DIRECT)
     assert last(theirs) == pytest.approx(10_650, abs=1)
-    assert last(ours) < 250
+    # The slots of the pairs that such an address has; the network is that of the first scenario.
+    assert last(ours) - last(both("aioice-stall")[1]) <= 60
 
 
 def test_aioice_waits_five_seconds_for_stun_where_udp_is_blocked() -> None:
