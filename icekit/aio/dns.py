@@ -14,6 +14,7 @@ import asyncio
 import os
 import secrets
 import socket
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -87,6 +88,8 @@ class Resolver:
         self._system_only = system_only
         self._nameservers = nameservers
         self._tasks: dict[Query, asyncio.Task[_Outcome]] = {}
+        # How many calls wait for an answer.
+        self._awaited: Counter[asyncio.Task[_Outcome]] = Counter()
 
     @cached_property
     def _hosts(self) -> dict[str, list[str]]:
@@ -143,9 +146,25 @@ class Resolver:
             if query not in self._tasks:
                 self._tasks[query] = asyncio.get_running_loop().create_task(self._run(query, deadline))
             waiting[query] = self._tasks[query]
-        # Another call may wait for the same query: who is cancelled here must not take it away.
-        outcomes = await asyncio.gather(*(asyncio.shield(task) for task in waiting.values()))
+        self._awaited.update(waiting.values())
+        try:
+            # Another call may wait for the same query: who is cancelled here must not take it away.
+            outcomes = await asyncio.gather(*(asyncio.shield(task) for task in waiting.values()))
+        finally:
+            for query, task in waiting.items():
+                self._leave(query, task)
         return answers | {query: outcome.answer for query, outcome in zip(waiting, outcomes, strict=True)}
+
+    def _leave(self, query: Query, task: asyncio.Task[_Outcome]) -> None:
+        """An answer that nobody waits for any more is not asked for: it would keep a socket open until it comes."""
+        self._awaited[task] -= 1
+        if self._awaited[task]:
+            return
+        del self._awaited[task]
+        if not task.done():
+            task.cancel()
+            if self._tasks.get(query) is task:
+                del self._tasks[query]
 
     @cached_property
     def _dns(self) -> NameServers | None:

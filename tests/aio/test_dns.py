@@ -47,6 +47,7 @@ class NameServer(asyncio.DatagramProtocol):
 
     def __init__(self) -> None:
         self.queries: Counter[tuple[str, str]] = Counter()
+        self.asked = asyncio.Event()
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
@@ -62,6 +63,7 @@ class NameServer(asyncio.DatagramProtocol):
         question = query.question[0]
         name, kind = question.name.to_text(), dns.rdatatype.to_text(question.rdtype)
         self.queries[name, kind] += 1
+        self.asked.set()
         if f".{name}".endswith(".lost.example.") or (name, kind) == ("half-lost.example.", "AAAA"):
             return None
         if name.startswith("late") and self.queries[name, kind] == 1:
@@ -204,6 +206,32 @@ async def test_cancelling_one_call_leaves_the_other(server: NameServer) -> None:
     assert await second == ("2a00::1", "198.18.0.1", "198.18.0.2")
     with pytest.raises(asyncio.CancelledError):
         await first
+
+
+@pytest.mark.parametrize("forgotten", [False, True])
+async def test_a_query_ends_with_the_last_who_waits_for_it(server: NameServer, forgotten: bool) -> None:
+    """Nothing is left of who is cancelled: no task, and no socket to the name server."""
+    resolver = resolver_at(server)
+    before = asyncio.all_tasks()
+    calls = [asyncio.create_task(resolver.addresses("x.lost.example")) for _ in range(2)]
+    await server.asked.wait()
+    if forgotten:
+        resolver.forget()
+    calls[0].cancel()
+    await asyncio.wait(calls[:1])
+    assert asyncio.all_tasks() - before - {calls[1]}
+    calls[1].cancel()
+    await asyncio.wait(calls)
+    # A cancelled task ends in one of the next turns of the loop.
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert asyncio.all_tasks() == before
+    # Who asks later asks anew.
+    server.asked.clear()
+    again = asyncio.create_task(resolver.addresses("x.lost.example"))
+    await server.asked.wait()
+    again.cancel()
+    await asyncio.wait([again])
 
 
 async def test_an_unspecified_address_is_a_sinkhole(server: NameServer) -> None:
