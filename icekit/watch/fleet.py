@@ -51,7 +51,6 @@ class Fleet:
     def __init__(self, config: FleetConfig, *, ssl_context: ssl.SSLContext | None = None) -> None:
         self._config = config
         self._ssl_context = ssl_context
-        self._resolver = Resolver()
         self._slots = asyncio.Semaphore(config.concurrency)
         # Taken before a relay is asked for, and given back once it is released or the check has ended without.
         self._relays = asyncio.Semaphore(config.max_allocations // ALLOCATIONS_PER_CHECK)
@@ -98,20 +97,22 @@ class Fleet:
                 return await self._within_time(server, self._check_turn)
 
     async def _within_time(
-        self, server: WatchedServer, check: Callable[[WatchedServer], Awaitable[ServerResult]]
+        self, server: WatchedServer, check: Callable[[WatchedServer, Resolver], Awaitable[ServerResult]]
     ) -> ServerResult:
         began = asyncio.get_running_loop().time()
+        # It asks once; the next check must see a server that has moved, and a name server that is back.
+        resolver = Resolver()
         try:
             async with asyncio.timeout(self._config.timeout):
-                return await check(server)
+                return await check(server, resolver)
         except TimeoutError:
             seconds = asyncio.get_running_loop().time() - began
             return ServerResult(server, time.time(), seconds, "TIMEOUT", f"not done in {self._config.timeout:g} s")
 
-    async def _check_turn(self, server: WatchedServer) -> ServerResult:
+    async def _check_turn(self, server: WatchedServer, resolver: Resolver) -> ServerResult:
         began = asyncio.get_running_loop().time()
         username, credential = server.credentials(time.time())
-        check = RelayCheck(server.uri, username, credential, self._resolver, ssl_context=self._ssl_context)
+        check = RelayCheck(server.uri, username, credential, resolver, ssl_context=self._ssl_context)
         report = await check.run()
         expires = decode_username(username).expires_at if server.secret is None else None
         return ServerResult(
@@ -121,13 +122,13 @@ class Fleet:
             "OK" if report.ok else report.code or "UNKNOWN",
             report.cause or "",
             turn=report,
-            certificate_expires=await self._certificate(server),
+            certificate_expires=await self._certificate(server, resolver),
             credentials_expire=expires,
         )
 
-    async def _check_stun(self, server: WatchedServer) -> ServerResult:
+    async def _check_stun(self, server: WatchedServer, resolver: Resolver) -> ServerResult:
         began = asyncio.get_running_loop().time()
-        report = await self._ask(server)
+        report = await self._ask(server, resolver)
         cause = (report.error or "").partition(":")[0]
         return ServerResult(
             server,
@@ -136,12 +137,12 @@ class Fleet:
             "OK" if report.reachable else "NO-ANSWER",
             cause,
             stun=report,
-            certificate_expires=await self._certificate(server),
+            certificate_expires=await self._certificate(server, resolver),
         )
 
-    async def _ask(self, server: WatchedServer) -> ServerReport:
+    async def _ask(self, server: WatchedServer, resolver: Resolver) -> ServerReport:
         url = str(server.uri)
-        endpoint = await self._endpoint(server)
+        endpoint = await _endpoint(server, resolver)
         if endpoint is None:
             return ServerReport(url, None, server.uri.require_transport(), False, error="nxdomain")
         host = await source_address(endpoint.address)
@@ -157,12 +158,13 @@ class Fleet:
         await drive(ServerCheck(target, host, os.urandom), ServerChecked, take, ssl_context=self._ssl_context)
         return reports[0]
 
-    async def _endpoint(self, server: WatchedServer) -> ServerEndpoint | None:
-        resolution = await self._resolver.resolve(server.uri)
-        return next(iter(resolution.endpoints), None)
-
-    async def _certificate(self, server: WatchedServer) -> float | None:
+    async def _certificate(self, server: WatchedServer, resolver: Resolver) -> float | None:
         if server.uri.require_transport() is not Transport.TLS:
             return None
-        endpoint = await self._endpoint(server)
+        endpoint = await _endpoint(server, resolver)
         return None if endpoint is None else await certificate_expiry(endpoint.address, endpoint.server_name)
+
+
+async def _endpoint(server: WatchedServer, resolver: Resolver) -> ServerEndpoint | None:
+    resolution = await resolver.resolve(server.uri)
+    return next(iter(resolution.endpoints), None)

@@ -108,6 +108,26 @@ async def test_a_check_that_hangs_is_given_up() -> None:
     assert (result.code, result.cause, result.turn) == ("TIMEOUT", "not done in 0.05 s", None)
 
 
+@pytest.mark.parametrize("scheme", ["stun", "turn"])
+async def test_each_check_asks_for_the_name_anew(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name server that was away for one check is not the end of a server, and one that moves is followed."""
+    answers: list[list[str]] = [[], ["127.0.0.1"]]
+
+    async def getaddrinfo(host: str, port: None, *, family: int, type: int) -> list[object]:
+        found = answers[0] if host == "watched" and family == socket.AF_INET else []
+        if not found:
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return [(family, type, 17, "", (item, 0)) for item in found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", getaddrinfo)
+    async with serve(ServerConfig(turn=TURN), hosts=["127.0.0.1"], ports=(0,)) as running:
+        server = watched(f"{scheme}:watched:{running.udp[0].port}")
+        fleet = Fleet(FleetConfig(servers=(server,)))
+        assert not (await fleet.check(server)).ok
+        del answers[0]
+        assert (await fleet.check(server)).ok
+
+
 async def test_for_ever_and_stopped_in_the_middle() -> None:
     relays = Relays()
     async with serve(ServerConfig(turn=TURN), hosts=["127.0.0.1"], ports=(0,), on_event=relays.take) as running:
