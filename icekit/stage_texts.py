@@ -179,7 +179,8 @@ CAUSES: dict[tuple[str, str], StageText] = {
         "no DNS server answered the question for {host}", "Check which DNS servers this host uses."
     ),
     ("TURN-RESOLVE", "the name server failed"): StageText(
-        "the DNS server could not answer for {host}", "Ask another DNS server; the zone of {host} may be broken."
+        "the DNS server could not answer for {host}",
+        "Check this host's network, or ask another DNS server; the zone of {host} may be broken.",
     ),
     ("TURN-RESOLVE", "sinkhole"): StageText(
         "{host} resolves to an address that leads nowhere",

@@ -94,13 +94,18 @@ def reason(error: OSError) -> str:
         return f"the certificate of the server is not accepted ({error.verify_message.rstrip('.')}): {fix}"
     # Of several addresses asyncio makes one error, and client libraries wrap it: the text has the number then. A broker
     # that is there and refuses has words of its own.
-    if error.errno == errno.ECONNREFUSED or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    numbers = {error.errno, *(int(number) for number in re.findall(r"\[Errno (\d{1,9})\]", str(error)))}
+    if errno.ECONNREFUSED in numbers:
         return "nothing listens there; start the server, or correct host and port"
+    if numbers & {errno.ENETUNREACH, errno.EHOSTUNREACH}:
+        return "there is no route to it; check this host's network, and whether the address is right"
     # A port without TLS cuts the connection, or answers in its own words; one with TLS may cut it, too.
     if isinstance(error, ssl.SSLError):
         return f"TLS fails ({error.strerror or error}); if that port has none, write the scheme without (ws: for wss:)"
     if isinstance(error, ConnectionResetError):
         return "the server cut the connection; see whether its port speaks TLS, and the scheme says so (wss: or ws:)"
+    if isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN:
+        return f"nobody could be asked for the name of the host ({error.strerror}); check this host's network and DNS"
     if isinstance(error, socket.gaierror):
         return f"the name of the host is not found ({error.strerror}); check its spelling"
     if isinstance(error, TimeoutError):

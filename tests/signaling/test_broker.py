@@ -85,6 +85,12 @@ def test_why_there_is_no_connection() -> None:
     assert reason(socket.gaierror(-2, "Name or service not known")) == (
         "the name of the host is not found (Name or service not known); check its spelling"
     )
+    # Not the fault of the name.
+    again = socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+    assert reason(again).endswith("(Temporary failure in name resolution); check this host's network and DNS")
+    for number in (101, 113):
+        for error in (OSError(number, "Network is unreachable"), OSError(f"Multiple exceptions: [Errno {number}] x")):
+            assert reason(error).startswith("there is no route to it; check this host's network")
     assert reason(TimeoutError()).startswith("no answer in time")
     assert reason(ConnectionResetError(104, "Connection reset by peer")).endswith("the scheme says so (wss: or ws:)")
     assert reason(ConnectionResetError()) == reason(ConnectionResetError(104, "Connection reset by peer"))
