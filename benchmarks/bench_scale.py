@@ -1,6 +1,6 @@
 """1,000 agents in one process on one core: memory, CPU, and what they cost the next pair. icekit beside stock aioice.
 
-    python benchmarks/bench_scale.py [--agents 1000] [--arrivals 200] [--engine icekit|aioice] [--profile]
+    python benchmarks/bench_scale.py [--agents 1000] [--arrivals 200] [--engine icekit|aioice] [--profile] [--json]
 
 Real sockets on 127.0.0.1; each engine is a process of its own, pinned to one core. A pair is two agents that are made,
 gather, exchange everything through memory and connect; its setup time ends when both sides have a valid pair.
@@ -202,6 +202,9 @@ def main() -> int:
     options = parser.parse_args()
     if options.engine is None:
         found = {engine: run(engine, options) for engine in ("icekit", "aioice")}
+        if options.json:
+            print(json.dumps(found))
+            return 0
         return show(found, options.agents, options.arrivals)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = 2 * options.agents + 1000

@@ -1,6 +1,6 @@
 """The embedded STUN and TURN server beside coturn, in one run: what one second of the server's processor buys (Linux).
 
-    PYTHONPATH=. python benchmarks/bench_servers.py [--rounds 5]
+    PYTHONPATH=. python benchmarks/bench_servers.py [--rounds 5] [--json]
 
 Both servers are processes of their own on 127.0.0.1, with one user, and with no limit of requests; the load comes from
 this process and is the same for both, round by round in turns. Counted is the processor time of the server alone, of
@@ -212,6 +212,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--serve", action="store_true")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     if options.serve:
         asyncio.run(serve())
@@ -219,12 +220,17 @@ def main() -> None:
     with icekit() as ours, coturn() as theirs:
         for server in (ours, theirs):
             binding(server.address, 4 * WINDOW)
-        print(f"{'for each CPU second':20}{'icekit':>10}{'coturn':>10}{'icekit / coturn':>18}")
+        found = {}
         for work in WORK:
             pairs = [(measure(ours, work), measure(theirs, work)) for _ in range(options.rounds)]
             mine, other = (statistics.median(column) for column in zip(*pairs, strict=True))
-            ratio = statistics.median(left / right for left, right in pairs)
-            print(f"{work:20}{mine:10,.0f}{other:10,.0f}{ratio:18.3f}")
+            found[work] = (mine, other, statistics.median(left / right for left, right in pairs))
+    if options.json:
+        print(json.dumps(found))
+        return
+    print(f"{'for each CPU second':20}{'icekit':>10}{'coturn':>10}{'icekit / coturn':>18}")
+    for work, (mine, other, ratio) in found.items():
+        print(f"{work:20}{mine:10,.0f}{other:10,.0f}{ratio:18.3f}")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""How long icekit takes to start, beside asyncio and aioice in the same run. ``python benchmarks/bench_start.py``
+"""How long icekit takes to start, beside asyncio and aioice in the same run.
+
+    python benchmarks/bench_start.py [--json]
 
 Each row is a new interpreter with compiled sources, wall-clock time from start to end less that of an interpreter that
 does nothing; the best of ten, because every other process on the machine only adds.
@@ -6,6 +8,7 @@ does nothing; the best of ten, because every other process on the machine only a
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from time import perf_counter
@@ -34,6 +37,9 @@ def main() -> int:
         best["nothing"] = min(best["nothing"], seconds(["-c", ""]))
         for name, (arguments, _) in ROWS.items():
             best[name] = min(best[name], seconds(arguments))
+    if "--json" in sys.argv:
+        print(json.dumps({name: best[name] - best["nothing"] for name in ROWS}))
+        return 0
     reference = best["import asyncio"] - best["nothing"]
     kept = True
     print(f"an interpreter that does nothing: {best['nothing'] * 1000:.0f} ms")

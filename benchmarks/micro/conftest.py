@@ -75,7 +75,7 @@ def beside(request: pytest.FixtureRequest, benchmark: BenchmarkFixture) -> Besid
         ours_us, theirs_us = (1e6 * statistics.median(column) / units for column in (mine, other))
         name = request.node.name.removeprefix("test_").replace("_", " ")
         found = Comparison(name, rival, unit, ours_us, theirs_us, ratio, min(mine) / min(other), bar)
-        benchmark.extra_info.update(rival=rival, unit=unit, ours_us=ours_us, rival_us=theirs_us, ratio=ratio)
+        benchmark.extra_info.update(rival=rival, unit=unit, ours_us=ours_us, rival_us=theirs_us, ratio=ratio, bar=bar)
         _compared.append(found)
         return found
 

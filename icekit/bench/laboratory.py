@@ -160,8 +160,7 @@ class _Bench:
     async def _take_turns(self, settings: Sequence[Setting], pairs: Mapping[str, _Pair], until: float) -> None:
         failed = dict.fromkeys(settings, 0)
         for number in range(self._orders.runs):
-            now = time.monotonic()
-            if now > until and number >= (_LEAST_RUNS if now <= self._orders.until else 1):
+            if time.monotonic() > until and number >= _LEAST_RUNS:
                 return
             for setting in settings:
                 if failed[setting] < _GIVES_UP_AFTER:

@@ -1,0 +1,226 @@
+"""Every bar that icekit has set itself, beside what is measured now: one command, one table.
+
+    python benchmarks/bars.py --calls FILE
+
+FILE is of ``icekit bench --all --out FILE`` (root, twelve minutes); the rest is measured here, on a machine that does
+nothing else: codecs beside aioice and the start of commands (a minute), the server beside coturn (40 s), 1,000 agents
+(3 min; ``chrt -r 1`` before the command keeps other work out). Calls are medians of the laboratory, whole calls.
+The exit code is 1 when a bar is missed; what is known of a miss stands below the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from icekit.bench.markdown import condition
+from icekit.bench.samples import Phase, Results, Sample, Setting, read_results
+from icekit.bench.summary import OURS, ratios, summarise
+
+ROOT = Path(__file__).resolve().parents[1]
+AGENTS = 1000
+HERE = Setting(engine=OURS, network="port-restricted", rtt=0.05, medium="lab")
+COMPARED = (0.0, 0.05)
+RELAYED = ("symmetric--port-restricted", "relay-only", "udp-blocked--open")
+
+PACE = (
+    "RFC 8445 §14.2 lets all transactions of a process start 5 ms apart, gathering included; libwebrtc sends its first "
+    "ones at once. docs/ice.md has the measurement."
+)
+DEAD = (
+    "Whom nobody has asked yet may be the dead one, and §14.2 keeps the next request 5 ms away: 0 cannot be reached "
+    "where the dead server comes first. docs/decisions.md has the rest."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A figure and what is asked of it; ``at_most`` and ``at_least`` ``None``: it is stated, nothing is asked."""
+
+    what: str
+    measured: float | None
+    unit: str
+    at_most: float | None = None
+    at_least: float | None = None
+    known: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """As it is printed: with two digits behind the point for ratios, none for milliseconds."""
+        if self.at_most is None and self.at_least is None:
+            return True
+        if self.measured is None:
+            return False
+        shown = round(self.measured, self.digits)
+        return (self.at_most is None or shown <= self.at_most) and (self.at_least is None or shown >= self.at_least)
+
+    @property
+    def digits(self) -> int:
+        """Behind the point."""
+        return {"×": 2, "s": 1}.get(self.unit, 0)
+
+    def row(self) -> tuple[str, str, str, str]:
+        """What it is, what was measured, what is asked, and the verdict."""
+        measured = "not measured" if self.measured is None else f"{self.measured:,.{self.digits}f} {self.unit}"
+        asked = next(
+            (
+                f"{word} {value:,.{self.digits}f}"
+                for word, value in (("at most", self.at_most), ("at least", self.at_least))
+                if value is not None
+            ),
+            "",
+        )
+        return self.what, measured, asked, ("holds" if self.holds else "MISSED") if asked else ""
+
+
+def of_codecs(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Bar]:
+    """``extra_info`` of the micro-benchmarks by the name of their tests."""
+    for name, info in found.items():
+        what = f"{name.removeprefix('test_').replace('_', ' ')}, beside {info['rival']}"
+        yield Bar(what, info["ratio"], "×", at_most=info["bar"])
+
+
+def of_start(seconds: Mapping[str, float]) -> Iterator[Bar]:
+    for what, most in (("import icekit", 60), ("icekit --help", 300), ("icekit explain CANDIDATE", 300)):
+        yield Bar(what, 1e3 * seconds[what], "ms", at_most=most)
+
+
+def of_servers(found: Mapping[str, tuple[float, float, float]]) -> Iterator[Bar]:
+    for work, (ours, theirs, ratio) in found.items():
+        yield Bar(f"server, {work}: icekit, for each second of its processor", ours, "")
+        yield Bar(f"server, {work}: coturn", theirs, "")
+        yield Bar(f"server, {work}: icekit / coturn", ratio, "×")
+
+
+def of_scale(found: Mapping[str, Mapping[str, Any]]) -> Iterator[Bar]:
+    ours = found["icekit"]
+    yield Bar("a pair beside 1,000 agents, p99 / alone", ours["company"]["p99"] / ours["alone"]["p99"], "×", at_most=2)
+    yield Bar("of 1,000 agents, connected to the end", ours["kept"], "", at_least=AGENTS)
+    for engine, figures in found.items():
+        yield Bar(f"1,000 agents started at once, all connected: {engine}", figures["at_once"], "s")
+        yield Bar(f"memory of an agent: {engine}", figures["memory"] / 1e3, "kB")
+        yield Bar(f"processor of an agent, each second: {engine}", 1e6 * figures["cpu"], "µs")
+
+
+def of_calls(results: Results) -> Iterator[Bar]:
+    """The bars for calls on real sockets."""
+    for ratio in ratios(summarise(sample for sample in results.samples if is_compared(sample.setting))):
+        if ratio.phase in (Phase.FIRST_VALID, Phase.SELECTED):
+            what = f"{phase_name(ratio.phase)}, {condition(ratio.label)}: {ratio.other} / icekit"
+            known = PACE if ratio.label.startswith("host,") else ""
+            yield Bar(what, ratio.ratio, "×", at_least=1.0, known=known)
+    median = _Medians(results.samples)
+    where = condition(HERE.label)
+    yield Bar(f"{phase_name(Phase.FIRST_VALID)}, {where}", median.of(HERE, Phase.FIRST_VALID), "ms", at_most=150)
+    yield Bar(f"channel open, {where}", median.of(HERE, Phase.OPEN), "ms", at_most=370)
+    for network in RELAYED:
+        setting = replace(HERE, network=network, relay_only=network == "relay-only")
+        what = f"{phase_name(Phase.FIRST_VALID)}, {condition(setting.label)}"
+        yield Bar(what, median.of(setting, Phase.FIRST_VALID), "ms", at_most=280)
+    alive, dead = (median.of(setting, Phase.FIRST_VALID) for setting in (HERE, replace(HERE, dead="stun")))
+    more = None if alive is None or dead is None else dead - alive
+    yield Bar("what the only STUN server costs when it is dead", more, "ms", at_most=0, known=DEAD)
+    yield Bar(f"from the valid pair to the open channel, {where}", median.between(HERE), "ms", at_most=160)
+
+
+def phase_name(phase: Phase) -> str:
+    return {Phase.FIRST_VALID: "valid pair on both sides", Phase.SELECTED: "both sides selected"}[phase]
+
+
+def is_compared(setting: Setting) -> bool:
+    """Any network of the laboratory at 0 and 50 ms, and nothing else that is special."""
+    plain = replace(HERE, engine=setting.engine, network=setting.network, rtt=setting.rtt)
+    return setting.rtt in COMPARED and replace(setting, relay_only=False) == plain
+
+
+class _Medians:
+    """Milliseconds of the runs of a setting that got there."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples: dict[Setting, list[Sample]] = {}
+        for sample in samples:
+            self._samples.setdefault(sample.setting, []).append(sample)
+
+    def of(self, setting: Setting, phase: Phase) -> float | None:
+        return _median(sample.phases.get(phase) for sample in self._samples.get(setting, ()))
+
+    def between(self, setting: Setting) -> float | None:
+        """What DTLS and SCTP take after ICE."""
+        return _median(
+            end - begin
+            for sample in self._samples.get(setting, ())
+            if (begin := sample.phases.get(Phase.FIRST_VALID)) is not None
+            and (end := sample.phases.get(Phase.OPEN)) is not None
+        )
+
+
+def _median(seconds: Iterable[float | None]) -> float | None:
+    times = [1e3 * time for time in seconds if time is not None]
+    return statistics.median(times) if times else None
+
+
+def measured(script: str) -> Any:
+    """What a benchmark prints as JSON."""
+    print(f"{script} …", file=sys.stderr)
+    command = [sys.executable, str(ROOT / "benchmarks" / script), "--json"]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout)
+
+
+def codecs() -> dict[str, dict[str, Any]]:
+    print("micro …", file=sys.stderr)
+    with tempfile.TemporaryDirectory() as folder:
+        out = Path(folder) / "micro.json"
+        command = [sys.executable, "-m", "pytest", "-q", "benchmarks/micro", "--benchmark-only"]
+        # 1: a bar is missed, which the table says.
+        done = subprocess.run(
+            [*command, f"--benchmark-json={out}"], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if done.returncode > 1 or not out.exists():
+            raise SystemExit(f"the micro-benchmarks did not run:\n{done.stdout}")
+        return {item["name"]: item["extra_info"] for item in json.loads(out.read_text("utf-8"))["benchmarks"]}
+
+
+def show(bars: list[Bar]) -> str:
+    rows = [("", "measured", "asked", ""), *(bar.row() for bar in bars)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    lines = [
+        f"{what:{widths[0]}}  {figure:>{widths[1]}}  {asked:{widths[2]}}  {verdict}".rstrip()
+        for what, figure, asked, verdict in rows
+    ]
+    missed = [bar for bar in bars if not bar.holds]
+    asked = sum(bar.at_most is not None or bar.at_least is not None for bar in bars)
+    lines += ["", f"{asked - len(missed)} of {asked} bars hold."]
+    lines += [f"{bar.what}: {bar.known or 'not explained.'}" for bar in missed]
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=Path, metavar="FILE", required=True)
+    options = parser.parse_args()
+    calls = read_results(options.calls.read_text(encoding="utf-8"))
+    bars = [
+        *of_codecs(codecs()),
+        *of_start(measured("bench_start.py")),
+        *of_servers(measured("bench_servers.py")),
+        *of_scale(measured("bench_scale.py")),
+        *of_calls(calls),
+    ]
+    print(f"calls: commit {calls.header.commit}\n\n{show(bars)}")
+    return 0 if all(bar.holds for bar in bars) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
