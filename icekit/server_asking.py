@@ -5,6 +5,9 @@ side by side and each with its own deadline. A STUN server is asked with a Bindi
 Allocate, and over UDP with a Binding request beside it: its answer has the mapped address a round trip before a relay
 that is challenged first (RFC 8656 §7.1), which counts where no STUN server answers. It takes a slot behind all others,
 is forgotten when any server has told the mapped address of that socket, and its failure is nobody's.
+
+Over TCP and TLS the request takes its slot when the connection is there. The connection itself takes none, as it is no
+STUN transaction (RFC 8445 §14.2); several begin Ta apart.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from icekit.local_candidates import LocalCandidates
 from icekit.local_sockets import LocalSocket
 from icekit.long_term_credential import LongTermCredential
 from icekit.net import Address, Datagram, StreamFailure, StreamReleased, StreamWanted, Transport
-from icekit.pacing import Pacer
+from icekit.pacing import AT_ONCE, Pacer
 from icekit.resolution import ServerEndpoint
 from icekit.server_answers import AskingEvent, ServerAnswers
 from icekit.server_leg import ServerLeg
@@ -62,6 +65,8 @@ class ServerAsking:
         self._queue: list[ServerLeg] = []
         self._by_path: dict[Path, ServerLeg] = {}
         self._by_attempt: dict[int, ServerLeg] = {}
+        # When the next connection may begin.
+        self._connect_at = AT_ONCE
         # Sockets whose mapped address is known.
         self._mapped: set[LocalSocket] = set()
         # Stream identifiers of an allocation: one, and one more for each redirect.
@@ -188,6 +193,8 @@ class ServerAsking:
         due = [self._bindings.get_timer()]
         if (leg := self._next()) is not None:
             due.append(self._pacer.slot_at(beside=leg.beside))
+        if self._next_to_connect() is not None:
+            due.append(self._connect_at)
         for leg in self.legs:
             due.append(leg.deadline)
             if leg.allocation is not None:
@@ -217,7 +224,8 @@ class ServerAsking:
         if (leg := self._leg_of(id)) is not None:
             leg.local = local
             self._by_path[Path(local, remote, leg.endpoint.transport)] = leg
-        self._to_stream(id, now, lambda allocation: allocation.stream_opened(id, local, remote, now))
+            leg.opened = (id, local, remote)
+            self._queue.append(leg)
 
     def stream_closed(self, id: int, failure: StreamFailure, now: float, detail: str = "") -> None:
         """The stream failed, or the server hung up."""
@@ -239,8 +247,11 @@ class ServerAsking:
 
     def _next(self) -> ServerLeg | None:
         """Who is asked in the next slot: a Binding request beside an Allocate delays nobody else."""
-        ready = (leg for leg in self._queue if leg.base.local is not None)
+        ready = (leg for leg in self._queue if leg.base.local is not None and not leg.connects)
         return min(ready, key=lambda leg: leg.beside, default=None)
+
+    def _next_to_connect(self) -> ServerLeg | None:
+        return next((leg for leg in self._queue if leg.base.local is not None and leg.connects), None)
 
     def _ask_next(self, now: float) -> None:
         # RFC 8445 §14.2: new transactions are at least Ta apart.
@@ -248,7 +259,21 @@ class ServerAsking:
         if leg is not None and self._pacer.may_start(now, beside=leg.beside):
             self._pacer.take(now, beside=leg.beside)
             self._queue.remove(leg)
+            if leg.opened is None:
+                self._ask(leg, now)
+            else:
+                opened, leg.opened = leg.opened, None
+                self._to_stream(opened[0], now, lambda allocation: allocation.stream_opened(*opened, now))
+        leg = self._next_to_connect()
+        if leg is not None and self._connect_at <= now:
+            self._connect_at = now + self._pacer.ta
+            self._queue.remove(leg)
             self._ask(leg, now)
+
+    def _dequeue(self, leg: ServerLeg) -> None:
+        leg.opened = None
+        if leg in self._queue:
+            self._queue.remove(leg)
 
     def _ask(self, leg: ServerLeg, now: float) -> None:
         """Ask the next address of a server."""
@@ -306,8 +331,7 @@ class ServerAsking:
         """Its answer is not wanted any more."""
         leg.deadline, leg.done = None, True
         self._bindings.cancel(leg)
-        if leg in self._queue:
-            self._queue.remove(leg)
+        self._dequeue(leg)
 
     def _learned(self, base: LocalSocket) -> None:
         """Some server has told the mapped address of a socket: no TURN server needs to."""
@@ -388,6 +412,7 @@ class ServerAsking:
                 self._try_next(leg, error, now)
 
     def _try_next(self, leg: ServerLeg, error: str, now: float) -> None:
+        self._dequeue(leg)
         if not leg.endpoints:
             self._fail(leg, error, now)
             return
@@ -397,8 +422,7 @@ class ServerAsking:
         self._queue.append(leg)
 
     def _give_up(self, leg: ServerLeg, now: float) -> None:
-        if leg in self._queue:
-            self._queue.remove(leg)
+        self._dequeue(leg)
         self._end_asking(leg, now)
         if (again := leg.again(now)) is not None:
             leg.deadline, leg.done = None, True

@@ -23,8 +23,9 @@ class ServerLeg:
     """One server asked from one local address; ``place`` is the server's in the list.
 
     ``endpoints`` are those still to be tried. ``patience``: seconds for all, ``share`` for one of them. ``deadline`` is
-    set while it is asked. ``until``: when the last address is given up, over whatever connection. ``binding``: the
-    Binding request that the server of an allocation gets, too; ``beside``: it is such a one.
+    set while it is asked. ``until``: when the last address is given up, over whatever connection. ``opened``: the
+    connection that is there, until the first request over it leaves. ``binding``: the Binding request that the server
+    of an allocation gets, too; ``beside``: it is such a one.
     """
 
     url: str
@@ -40,6 +41,7 @@ class ServerLeg:
     allocation: TurnAllocation | None = None
     deadline: float | None = None
     until: float | None = None
+    opened: tuple[int, Address, Address] | None = None
     done: bool = False
     binding: ServerLeg | None = None
     beside: bool = False
@@ -76,6 +78,11 @@ class ServerLeg:
     def is_binding_to(self, address: Address) -> bool:
         """Whether it asks this address for the mapped address."""
         return self.credential is None and self.endpoint.address == address
+
+    @property
+    def connects(self) -> bool:
+        """Whether the next step is a connection, and not a request."""
+        return self.opened is None and self.endpoints[0].transport.is_stream
 
     @property
     def source(self) -> Source:

@@ -258,6 +258,52 @@ def test_starts_are_paced() -> None:
     assert [round(when - 100, 6) for when, _ in world.sent] == [round(0.02 * step, 6) for step in range(16)]
 
 
+def connecting() -> World:
+    """Two connections that begin Ta apart and are there at nearly the same time, after 25 and 26 ms."""
+    world = World([HOME], [server(STUN_URL), server(TCP_URL, USER), server(TLS_URL, USER)])
+    world.add(turn_server(), 0.0125, TURN)
+    world.add(turn_server(), 0.0105, STUN)
+    world.start()
+    world.resolve(0, endpoint(STUN_URL, STUN))
+    world.resolve(1, endpoint(TCP_URL, TURN))
+    world.resolve(2, endpoint(TLS_URL, STUN))
+    return world
+
+
+def test_a_connection_waits_for_no_slot_but_the_first_request_over_it_does() -> None:
+    world = connecting()
+    world.run()
+    first = {}
+    for when, item in world.sent:
+        first.setdefault(item.transport, round(1000 * (when - 100), 6))
+    assert first == {Transport.UDP: 0.0, Transport.TCP: 25.0, Transport.TLS: 30.0}
+    assert failures(world) == []
+
+
+def test_a_connection_that_ends_before_its_slot_is_not_asked_over() -> None:
+    world = connecting()
+    world.run(0.0265)
+    waiting = world.opened[1]
+    assert waiting.transport is Transport.TLS
+    world.core.stream_closed(waiting.id, StreamFailure.REFUSED, world.now, "gone")
+    world.pump()
+    world.run()
+    assert {item.transport for _, item in world.sent} == {Transport.UDP, Transport.TCP}
+    [(url, host, error, _)] = failures(world)
+    assert (url, host) == (TLS_URL, HOME)
+    assert error.endswith("gone")
+
+
+def test_a_gatherer_closed_before_the_slot_of_a_connection() -> None:
+    world = connecting()
+    world.run(0.0265)
+    world.core.close(world.now)
+    world.pump()
+    world.run(1.0)
+    assert Transport.TLS not in {item.transport for _, item in world.sent}
+    assert sorted(world.released_streams) == sorted(item.id for item in world.opened)
+
+
 def test_a_wrong_password_is_told_and_other_addresses_are_not_tried() -> None:
     world = World([HOME], [server(TURN_URL, WRONG)])
     world.add(turn_server(), 0.010, TURN, STUN)
