@@ -454,7 +454,9 @@ class _Stream(asyncio.Protocol):
             self.transport.write(data)
 
     def close(self) -> None:
-        self.transport.close()
+        # After a second close() the TLS of asyncio does not know its connection any more, and abort() cannot end it.
+        if not self.transport.is_closing():
+            self.transport.close()
 
     def abandon(self) -> None:
         """Drop the connection with what it has to send."""

@@ -8,7 +8,7 @@ import gc
 import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -425,6 +425,30 @@ async def test_a_released_stream_that_is_still_opening(authority: trustme.CA) ->
         driver.wake()
         await asyncio.wait_for(ended.wait(), 5)
         assert [call for call in core.calls if call[0] in ("stream_closed", "stream_opened")] == []
+
+
+async def test_a_released_stream_whose_server_does_not_answer_the_end_of_tls(authority: trustme.CA) -> None:
+    ended = asyncio.Event()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        tls = server_context(authority, "turn.example.org").wrap_bio(incoming, outgoing, server_side=True)
+        with suppress(ConnectionResetError):
+            while data := await reader.read(4096):
+                incoming.write(data)
+                with suppress(ssl.SSLWantReadError):
+                    tls.do_handshake()
+                writer.write(outgoing.read())
+        ended.set()
+        writer.close()
+
+    async with plain_server(handle) as address:
+        async with driven(client_context(authority)) as (core, driver):
+            await wanted(core, driver, address, Transport.TLS, "turn.example.org")
+            await core.call("stream_opened")
+            core.events = [StreamReleased(1)]
+            driver.wake()
+        await asyncio.wait_for(ended.wait(), 5)
 
 
 async def test_dtls_to_a_closed_port() -> None:

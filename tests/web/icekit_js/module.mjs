@@ -4,7 +4,7 @@ import {webcrypto} from "node:crypto";
 
 globalThis.crypto ??= webcrypto;
 globalThis.CustomEvent ??= class extends Event {
-  constructor(type, {detail}) {
+  constructor(type, {detail = null} = {}) {
     super(type);
     this.detail = detail;
   }
