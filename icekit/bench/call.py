@@ -22,6 +22,7 @@ from icekit.bench.lines import (
     Request,
     Selected,
     Send,
+    Sounded,
     Start,
     StateChanged,
     TrickledCandidate,
@@ -39,7 +40,7 @@ _MAX_RELAYS = 256
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallConfig:
-    """What both sides are told, and deadlines in seconds.
+    """What both sides are told, and deadlines in seconds. ``media``: sound of the offering side is waited for, too.
 
     ``signaling_delay`` is what a line is under way. ``checks_again``: a second text must come back after the pairs have
     settled (ICE alone does not repeat one that is lost). ``settles_within``: how long to wait after the echo for pairs
@@ -49,6 +50,7 @@ class CallConfig:
     ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     trickle: bool = True
     relay_only: bool = False
+    media: bool = False
     signaling_delay: float = 0.0
     checks_again: bool = True
     fails_after: float = 20.0
@@ -81,6 +83,7 @@ class SideReport:
 
     ``told``: when its first candidate of each type was. ``selected``: when it sent on the pair that it stayed with.
     ``secured``: when DTLS was connected. ``heard``: when the first text had come to it (of the offering side: back).
+    ``sounded``: when the first sound had.
     ``relays``: the addresses that it has called its relayed candidates.
     """
 
@@ -93,6 +96,7 @@ class SideReport:
     secured: float | None
     opened: float | None
     heard: float | None
+    sounded: float | None
     local: PairEnd | None
     remote: PairEnd | None
     relays: frozenset[Address]
@@ -100,7 +104,7 @@ class SideReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CallReport:
-    """``began``: on the clock of all, when both were told to start. ``failure`` is ``None`` when data flowed."""
+    """``began``: on the clock of all, when both were told to start. ``failure``: what did not flow, if anything."""
 
     offerer: SideReport
     answerer: SideReport
@@ -183,25 +187,37 @@ def _later(one: float | None, other: float | None) -> float | None:
 
 
 async def call(offerer: Speaker, answerer: Speaker, config: CallConfig) -> CallReport:
-    """``offerer`` calls ``answerer``. What goes wrong between them is in the report; ProgramError if a program breaks.
+    """``offerer`` calls ``answerer``. What goes wrong between them is in the report; ProgramError if a program breaks,
+    or has no sound and is to send it.
 
     After a report both may be used again.
     """
     sides = (_Side(offerer), _Side(answerer))
     went_wrong: str | None = None
-    echo = sides[0].echo
+    echo, sound = sides[0].echo, sides[1].sound
+    if config.media:
+        for side in sides:
+            if not side.program.ready.media:
+                raise ProgramError(side.program.name, 'it has no sound: its ready event does not say "media": true')
     carrying = [asyncio.create_task(_carry(one, other, config)) for one, other in (sides, tuple(reversed(sides)))]
     try:
         began = _now()
         for side, role in ((sides[1], "answer"), (sides[0], "offer")):
-            await side.program.send(
-                Start(role=role, ice_servers=config.ice_servers, trickle=config.trickle, relay_only=config.relay_only)
+            start = Start(
+                role=role,
+                ice_servers=config.ice_servers,
+                trickle=config.trickle,
+                relay_only=config.relay_only,
+                media=config.media,
             )
+            await side.program.send(start)
+        wanted = (*(side.opened for side in sides), echo, *((sound,) if config.media else ()))
         try:
             async with asyncio.timeout(config.fails_after):
-                await _first(carrying, *(side.opened for side in sides), echo)
+                await _first(carrying, *wanted)
         except TimeoutError:
-            went_wrong = f"no echo after {config.fails_after:g} s"
+            missing = "sound" if all(item.done() for item in wanted if item is not sound) else "echo"
+            went_wrong = f"no {missing} after {config.fails_after:g} s"
         else:
             await _settle(carrying, sides, config)
             if config.checks_again and not await _echoes_again(carrying, sides[0], config):
@@ -332,6 +348,7 @@ class _Side:
     opened: asyncio.Future[float] = field(default_factory=_future)
     echo: asyncio.Future[float] = field(default_factory=_future)
     second_echo: asyncio.Future[float] = field(default_factory=_future)
+    sound: asyncio.Future[float] = field(default_factory=_future)
     pair: asyncio.Future[float] = field(default_factory=_future)
     ended: asyncio.Future[float] = field(default_factory=_future)
 
@@ -358,6 +375,8 @@ class _Side:
                 _set(self.opened, event.time)
             case Echoed(text=text):
                 _set(self.second_echo if text == _SECOND_TEXT else self.echo, event.time)
+            case Sounded():
+                _set(self.sound, event.time)
             case PairTold(local=local, remote=remote):
                 self.ends = (local, remote)
                 _set(self.pair, event.time)
@@ -385,6 +404,7 @@ class _Side:
             secured=since(self.secured),
             opened=since(self.opened.result() if self.opened.done() else None),
             heard=since(self.echo.result() if self.echo.done() else None),
+            sounded=since(self.sound.result() if self.sound.done() else None),
             local=self.ends[0],
             remote=self.ends[1],
             relays=frozenset(self.relays),

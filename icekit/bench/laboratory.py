@@ -13,7 +13,7 @@ from typing import Final
 
 from icekit.bench.call import CallConfig, call
 from icekit.bench.engines import OwnEngine, engine_of
-from icekit.bench.measure import Observed, Orders, by_condition, call_config, sample
+from icekit.bench.measure import ICE_ONLY, Observed, Orders, by_condition, call_config, sample
 from icekit.bench.networks import Network, read_network
 from icekit.bench.packets import Watch
 from icekit.bench.program import Program
@@ -38,6 +38,8 @@ def check(settings: Iterable[Setting], own: Mapping[str, OwnEngine] | None = Non
         engine_of(setting.engine, own or {}).command()
         if setting.gathered:
             raise ConfigError("--gathered: programs gather when a call begins; the simulator can do it before")
+        if setting.media and setting.engine in ICE_ONLY:
+            raise ConfigError(f"--media: {setting.engine} is ICE only and has no sound; leave it out, or --media")
 
 
 def measure_all(settings: Sequence[Setting], orders: Orders) -> None:
@@ -148,10 +150,15 @@ class _Bench:
             # Most of it is loading the stacks, for which there are as many cores as there are.
             await asyncio.gather(*(pair.start() for pair in pairs.values()), return_exceptions=True)
             for pair in pairs.values():
-                await self._warm_up(pair, conditions[0][0][0])
+                await self._warm_up(pair, replace(conditions[0][0][0], media=False))
             versions = {name: pair.programs[0].ready.version for name, pair in pairs.items() if pair.programs}
             self._orders.told(versions)
+            knows_sound = False
             for settings, until in conditions:
+                if settings[0].media and not knows_sound:
+                    knows_sound = True
+                    for setting in settings:
+                        await self._warm_up(pairs[setting.engine], setting)
                 self._orders.begins(settings[0])
                 await self._take_turns(settings, pairs, until)
         finally:

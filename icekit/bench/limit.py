@@ -279,7 +279,8 @@ def limits(setting: Setting, *, ice_only: bool = False) -> Mapping[Phase, float]
 
     Of engines with DTLS: DTLS 1.3 (RFC 9147: one round trip until the client has ended the handshake) from the side
     that is ready first, then SCTP (RFC 9260 §5.1), whose COOKIE ECHO takes the OPEN message of the channel (RFC 8832)
-    and the first data along. ICE over TCP is not considered. Empty where no path exists.
+    and the first data along. Sound needs no SCTP: the client of DTLS sends it behind its Finished, the server when it
+    knows the client by that. ICE over TCP is not considered. Empty where no path exists.
     """
     network = read_network(setting.network)
     relay_only = setting.relay_only or network.relay_only
@@ -293,6 +294,7 @@ def limits(setting: Setting, *, ice_only: bool = False) -> Mapping[Phase, float]
         setting.trickle,
         setting.gathered,
         ice_only,
+        setting.media,
     )
 
 
@@ -307,6 +309,7 @@ def _limits(
     trickle: bool,
     gathered: bool,
     ice_only: bool,
+    media: bool,
 ) -> Mapping[Phase, float]:
     oracle = Oracle(
         2 * signaling,
@@ -336,12 +339,14 @@ def _limits(
     # Through a relay, or two of one server: to the server and on, and back again.
     path = 2 * rtt if oracle.relayed else rtt
     if ice_only:
-        found[Phase.MEDIA] = offerer + path / 2
+        found[Phase.DATA] = offerer + path / 2
     else:
         # Both ways: who is the client is free (a=setup:actpass); the offering side opens the channel.
         from_offerer, from_answerer = max(offerer + path / 2, answerer), max(answerer + path / 2, offerer)
         found[Phase.DTLS] = min(from_offerer, from_answerer) + path
-        found[Phase.OPEN] = found[Phase.MEDIA] = min(from_offerer + 2 * path, from_answerer + 2.5 * path)
+        found[Phase.OPEN] = found[Phase.DATA] = min(from_offerer + 2 * path, from_answerer + 2.5 * path)
+        if media:
+            found[Phase.MEDIA] = min(from_offerer + path, from_answerer + 1.5 * path)
     return {phase: round(value, 9) for phase, value in found.items() if not math.isinf(value)}
 
 

@@ -27,12 +27,16 @@ _ROLES = ("offer", "answer")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Start:
-    """Begin a connection. ``ice_servers`` as in a browser's configuration; ``trickle``: do not wait for candidates."""
+    """Begin a connection. ``ice_servers`` as in a browser's configuration; ``trickle``: do not wait for candidates.
+
+    ``media``: the offering side sends sound, beside the data channel and on the same transport.
+    """
 
     role: str
     ice_servers: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     trickle: bool = True
     relay_only: bool = False
+    media: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,12 +58,16 @@ class End:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Ready:
-    """The first event. ``clock`` is ``"monotonic"`` if times are CLOCK_MONOTONIC's, which all processes share."""
+    """The first event. ``clock`` is ``"monotonic"`` if times are CLOCK_MONOTONIC's, which all processes share.
+
+    ``media``: it can send sound and tells when sound comes.
+    """
 
     engine: str
     version: str
     clock: str
     time: float
+    media: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,6 +122,13 @@ class Echoed:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Sounded:
+    """The first RTP packet of the other side has come out of SRTP (the answering side)."""
+
+    time: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PairEnd:
     """One end of a pair as its own side sees it. ``address`` may be hidden (libwebrtc: peer-reflexive ones)."""
 
@@ -147,7 +162,19 @@ class Failed:
 
 
 Request = Start | Send | AskPair | End | Description | TrickledCandidate
-Event = Ready | Description | TrickledCandidate | StateChanged | Selected | Opened | Echoed | PairTold | Ended | Failed
+Event = (
+    Ready
+    | Description
+    | TrickledCandidate
+    | StateChanged
+    | Selected
+    | Opened
+    | Echoed
+    | Sounded
+    | PairTold
+    | Ended
+    | Failed
+)
 
 
 def encode(item: Request | Event) -> bytes:
@@ -164,8 +191,8 @@ def decode_request(line: bytes) -> Request:
             servers = fields.get("iceServers", [])
             if not isinstance(servers, list) or not all(isinstance(item, dict) for item in servers):
                 raise DecodeError("iceServers: a list of objects is wanted")
-            trickle, relay_only = (_flag(fields, name, default) for name, default in _FLAGS)
-            return Start(role=role, ice_servers=tuple(servers), trickle=trickle, relay_only=relay_only)
+            trickle, relay_only, media = (_flag(fields, name, default) for name, default in _FLAGS)
+            return Start(role=role, ice_servers=tuple(servers), trickle=trickle, relay_only=relay_only, media=media)
         case "send":
             return Send(text=_text(fields, "text"))
         case "pair":
@@ -187,7 +214,8 @@ def decode_event(line: bytes) -> Event | None:
             if fields.get("protocol") != PROTOCOL:
                 raise DecodeError(f"protocol: {PROTOCOL} is wanted, not {str(fields.get('protocol'))[:60]}")
             engine, version, clock = (_text(fields, name) for name in ("engine", "version", "clock"))
-            return Ready(engine=engine, version=version, clock=clock, time=time)
+            media = _flag(fields, "media", default=False)
+            return Ready(engine=engine, version=version, clock=clock, time=time, media=media)
         case "state":
             return StateChanged(of=_text(fields, "of"), state=_text(fields, "state"), time=time)
         case "selected":
@@ -196,6 +224,8 @@ def decode_event(line: bytes) -> Event | None:
             return Opened(time=time)
         case "echo":
             return Echoed(text=_text(fields, "text"), time=time)
+        case "media":
+            return Sounded(time=time)
         case "pair":
             return PairTold(local=_end(fields, "local"), remote=_end(fields, "remote"), time=time)
         case "ended":
@@ -205,14 +235,15 @@ def decode_event(line: bytes) -> Event | None:
     return _signaled(kind, fields)
 
 
-_FLAGS = (("trickle", True), ("relayOnly", False))
+_FLAGS = (("trickle", True), ("relayOnly", False), ("media", False))
 
 
 def _to_json(item: Request | Event) -> dict[str, Any]:
     match item:
         case Start():
             fields: dict[str, Any] = {"type": "start", "role": item.role, "iceServers": list(item.ice_servers)}
-            return fields | {"trickle": item.trickle, "relayOnly": item.relay_only}
+            fields |= {"trickle": item.trickle, "relayOnly": item.relay_only}
+            return fields | ({"media": True} if item.media else {})
         case Send():
             return {"type": "send", "text": item.text}
         case AskPair():
@@ -227,7 +258,8 @@ def _to_json(item: Request | Event) -> dict[str, Any]:
             return _timed({name: value for name, value in fields.items() if value is not None}, item.time)
         case Ready():
             fields = {"type": "ready", "protocol": PROTOCOL, "engine": item.engine, "version": item.version}
-            return _timed(fields | {"clock": item.clock}, item.time)
+            fields |= {"clock": item.clock} | ({"media": True} if item.media else {})
+            return _timed(fields, item.time)
         case StateChanged():
             return _timed({"type": "state", "of": item.of, "state": item.state}, item.time)
         case Selected():
@@ -236,6 +268,8 @@ def _to_json(item: Request | Event) -> dict[str, Any]:
             return _timed({"type": "open"}, item.time)
         case Echoed():
             return _timed({"type": "echo", "text": item.text}, item.time)
+        case Sounded():
+            return _timed({"type": "media"}, item.time)
         case PairTold():
             return _timed(
                 {"type": "pair", "local": _end_to_json(item.local), "remote": _end_to_json(item.remote)}, item.time

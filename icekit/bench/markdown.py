@@ -11,8 +11,10 @@ from icekit.bench.samples import Header, Phase, Results
 from icekit.bench.summary import Block, Entry, Ratio, blocks, is_ours, ours_first, ratios, summarise
 from icekit.page import UNKNOWN
 
-SHOWN: Final = (Phase.FIRST_VALID, Phase.MEDIA)
+SHOWN: Final = (Phase.FIRST_VALID, Phase.DATA)
 """The phases of each cell."""
+SHOWN_WITH_SOUND: Final = (*SHOWN, Phase.MEDIA)
+"""Those of calls with sound."""
 
 _BEHIND = 0.98
 _STACKS: Final = {"wrtc": "wrtc (libwebrtc)", "icekit_ice": "icekit's ICE"}
@@ -35,8 +37,13 @@ def markdown(results: Results) -> str:
         own = {block.entries[0].setting.label for block in group}
         kinds = {block.kind for block in group}
         told = standing([ratio for ratio in compared if ratio.label in own and ratio.kind in ("", *kinds)])
-        parts += [f"### {title}\n", medians(results.header, group), f"{told}\n"]
+        parts += [f"### {title}\n", medians(results.header, group, shown(group)), f"{told}\n"]
     return "\n".join(parts)
+
+
+def shown(group: Sequence[Block]) -> Sequence[Phase]:
+    """What is shown of such conditions."""
+    return SHOWN_WITH_SOUND if any(block.entries[0].setting.media for block in group) else SHOWN
 
 
 def measured(results: Results, *, versions: bool = True) -> str:

@@ -71,6 +71,7 @@ def call_config(
         ),
         trickle=setting.trickle,
         relay_only=setting.relay_only or network.relay_only,
+        media=setting.media,
         signaling_delay=setting.signaling,
     )
 
@@ -129,7 +130,8 @@ def _told(report: CallReport, *, ice_only: bool) -> dict[Phase, float | None]:
         Phase.DTLS: report.secured,
         # What the programs without a call on top open is the ICE connection.
         Phase.OPEN: None if ice_only else report.opened,
-        Phase.MEDIA: report.answerer.heard,
+        Phase.DATA: report.answerer.heard,
+        Phase.MEDIA: report.answerer.sounded,
     }
 
 
@@ -139,6 +141,8 @@ def _seen(watch: Watch, began: float) -> dict[Phase, float | None]:
 
 
 def _reason(phase: Phase, setting: Setting, *, failed: bool, ice_only: bool) -> str:
+    if phase is Phase.MEDIA and not setting.media:
+        return "no sound was asked for (--media)"
     if ice_only and phase in (Phase.DTLS, Phase.OPEN):
         return f"{setting.engine} is ICE only"
     if phase is Phase.RESOLVE and setting.gathered:

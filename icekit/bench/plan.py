@@ -50,6 +50,7 @@ def combine(
     losses: Sequence[float] = (0.0,),
     signaling: Sequence[float] = (0.0,),
     gathered: bool = False,
+    media: bool = False,
     own: Collection[str] = (),
 ) -> tuple[Setting, ...]:
     """All combinations, those of one condition together. No engines: those that can; no networks: all with a name.
@@ -73,9 +74,11 @@ def combine(
             loss=loss,
             signaling=delay,
             gathered=gathered,
+            media=media,
         )
-        all_engines = [replace(condition, engine=engine) for engine in engines or default_engines(medium)]
-        if medium == "sim" and not engines:
+        names = engines or default_engines(medium, whole=media)
+        all_engines = [replace(condition, engine=engine) for engine in names]
+        if medium == "sim" and not engines and not media:
             all_engines = [setting for setting in all_engines if simulated.reason_against(setting) is None]
         found += all_engines
     if medium == "sim":
@@ -91,11 +94,10 @@ def check_engines(names: Iterable[str]) -> None:
             raise ConfigError(f"there is no engine {name[:60]!r}; there are {', '.join(ENGINES)}, and NAME=COMMAND")
 
 
-def default_engines(medium: Medium) -> tuple[str, ...]:
-    """All that this machine has."""
-    if medium == "sim":
-        return tuple(simulated.ENGINES)
-    return tuple(name for name in ENGINES if why_not(name) is None)
+def default_engines(medium: Medium, *, whole: bool = False) -> tuple[str, ...]:
+    """All that this machine has; ``whole``: that make whole calls."""
+    names = simulated.ENGINES if medium == "sim" else [name for name in ENGINES if why_not(name) is None]
+    return tuple(name for name in names if not whole or name not in ICE_ONLY)
 
 
 def why_not(engine: str) -> str | None:
@@ -129,7 +131,7 @@ def _simulated() -> Iterator[Share]:
 
 def _laboratory(runs: int, seconds: float) -> Share:
     """What the simulator cannot tell: all engines on real sockets, and whole calls of them under loss."""
-    calls = [engine for engine in default_engines("lab") if engine not in ICE_ONLY]
+    calls = default_engines("lab", whole=True)
     behind = "port-restricted"
     others = [name for name in NETWORKS if name not in (behind, *_ONLY_SIMULATED, *_SLOW)]
     return Share(
@@ -139,6 +141,7 @@ def _laboratory(runs: int, seconds: float) -> Share:
             *combine(medium="lab", networks=[behind], rtts=[RTTS[-1]]),
             *combine(medium="lab", networks=[behind], engines=calls, losses=_LOSSES[:1]),
             *combine(medium="lab", networks=[behind], engines=calls, dead=["stun"]),
+            *combine(medium="lab", networks=[behind], engines=calls, losses=(0.0, *_LOSSES), media=True),
             *combine(medium="lab", networks=[behind], engines=calls, losses=_LOSSES[1:]),
             *combine(medium="lab", networks=_SLOW),
             *combine(medium="lab", networks=[behind], engines=calls, dead=["interface"]),

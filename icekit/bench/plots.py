@@ -160,6 +160,8 @@ def overviews(found: Sequence[Block], least: int = 2) -> Iterator[tuple[str, lis
     groups: dict[str, list[Block]] = {}
     for block in found:
         kind = WHOLE_CALLS if any(map(is_whole, block.entries)) else ICE_ALONE
+        if block.entries[0].setting.media:
+            kind = f"{kind} with sound"
         groups.setdefault(f"All conditions: {_MEDIA[block.entries[0].setting.medium]}, {kind}", []).append(block)
     yield from ((title, group) for title, group in groups.items() if len(group) >= least)
 

@@ -24,7 +24,8 @@ HEADS: Final[Mapping[Phase, str]] = {
     Phase.SELECTED: "selected",
     Phase.DTLS: "DTLS",
     Phase.OPEN: "open",
-    Phase.MEDIA: "data",
+    Phase.DATA: "data",
+    Phase.MEDIA: "media",
 }
 """Phases in a column's head."""
 WORDS: Final[Mapping[Phase, str]] = {
@@ -39,7 +40,8 @@ WORDS: Final[Mapping[Phase, str]] = {
     Phase.SELECTED: "pair selected on both sides",
     Phase.DTLS: "DTLS done",
     Phase.OPEN: "data channel open",
-    Phase.MEDIA: "first data",
+    Phase.DATA: "first data",
+    Phase.MEDIA: "first media",
 }
 """Phases in a sentence."""
 RATIOS: Final = "The best other engine's median, divided by icekit's"
@@ -58,7 +60,8 @@ With fewer than 100 runs p99 lies between the two slowest.
 over: median of what the runs took above the limit. lost at: the phases with which it grew and was not made up later.
 relayed: ended on a relay though the NATs let packets through. two pairs: the sides ended on different pairs.
 cand.: the first candidate of any kind; srflx, relay: of this kind. check: the first check leaves. valid, selected, \
-DTLS, open: both sides are so far. data: the first data of the offering side arrived.""".splitlines()
+DTLS, open: both sides are so far. data, media: the first text, the first sound of the offering side \
+arrived.""".splitlines()
 
 
 def milliseconds(seconds: float | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 from icekit.errors import DecodeError
 
-SCHEMA: Final = "icekit/bench/1"
+SCHEMA: Final = "icekit/bench/2"
 MAX_LINE: Final = 65_536
 """Characters of a line."""
 
@@ -20,11 +20,13 @@ Medium = Literal["sim", "lab"]
 Dead = Literal["stun", "turn", "interface"]
 Path = Literal["direct", "relay", "none", "unknown"]
 
-MEDIA: Final[tuple[Medium, ...]] = ("sim", "lab")
+MEDIUMS: Final[tuple[Medium, ...]] = ("sim", "lab")
 DEAD: Final[tuple[Dead, ...]] = ("stun", "turn", "interface")
 PATHS: Final[tuple[Path, ...]] = ("direct", "relay", "none", "unknown")
 
 _MAX_TEXT = 4096
+# What it called media was the first data.
+_BEFORE = "icekit/bench/1"
 _MAX_ENGINES = 256
 
 
@@ -39,7 +41,9 @@ class Phase(StrEnum):
     ``FIRST_VALID``      both sides have a pair over which data may flow (RFC 8445 §12.1)
     ``SELECTED``         both sides send on the pair that they stay with
     ``DTLS``             the handshake is done on both sides, ``OPEN``: the data channel is open on both sides
-    ``MEDIA``            the first data of the offering side has come to the other one
+    ``DATA``             the first data of the offering side has come to the other one, over the data channel
+    ``MEDIA``            the first sound of the offering side has come to the other one: an RTP packet, out of SRTP and
+                         not yet in a jitter buffer
     """
 
     RESOLVE = "resolve"
@@ -53,6 +57,7 @@ class Phase(StrEnum):
     SELECTED = "selected"
     DTLS = "dtls"
     OPEN = "open"
+    DATA = "data"
     MEDIA = "media"
 
 
@@ -68,6 +73,7 @@ class Setting:
     ``loss``        probability that a packet is lost on its way, each way
     ``signaling``   seconds that a message is on its way
     ``gathered``    both sides had gathered before the call
+    ``media``       the offering side sends sound from the beginning, beside the data channel
     """
 
     engine: str
@@ -80,6 +86,7 @@ class Setting:
     loss: float = 0.0
     signaling: float = 0.0
     gathered: bool = False
+    media: bool = False
 
     @property
     def label(self) -> str:
@@ -97,6 +104,8 @@ class Setting:
             words.append(f"signaling {1000 * self.signaling:g} ms")
         if self.gathered:
             words.append("gathered before")
+        if self.media:
+            words.append("with sound")
         return ", ".join([*words, {"sim": "simulator", "lab": "laboratory"}[self.medium]])
 
     @property
@@ -114,7 +123,7 @@ class Sample:
     ``limits``           what nothing could be faster than, for the phases that have one
     ``direct_possible``  whether these NATs let packets through without a relay
     ``same_pair``        whether both sides ended on one pair; ``None``: one side did not tell
-    ``failure``          ``None`` when data flowed
+    ``failure``          ``None`` when data flowed, and sound where it was asked for
     """
 
     setting: Setting
@@ -192,6 +201,8 @@ def _numbered(item: tuple[int, str], read: Callable[[_Fields], T]) -> T:
 
 def _header(line: _Fields) -> Header:
     schema = line.text("schema")
+    if schema == _BEFORE:
+        raise DecodeError(f"schema: {_BEFORE!r} is an older icekit's, {SCHEMA!r} is wanted: measure again")
     if schema != SCHEMA:
         raise DecodeError(f"schema: {SCHEMA!r} is wanted, not {schema[:60]!r}")
     versions = line.object("versions")
@@ -215,13 +226,14 @@ def _sample(line: _Fields) -> Sample:
             engine=setting.text("engine"),
             network=setting.text("network"),
             rtt=setting.seconds("rtt"),
-            medium=cast(Medium, setting.one_of("medium", MEDIA)),
+            medium=cast(Medium, setting.one_of("medium", MEDIUMS)),
             trickle=setting.flag("trickle"),
             relay_only=setting.flag("relay_only"),
             dead=None if setting.is_null("dead") else cast(Dead, setting.one_of("dead", DEAD)),
             loss=setting.share("loss"),
             signaling=setting.seconds("signaling"),
             gathered=setting.flag("gathered"),
+            media=setting.flag("media"),
         ),
         run=line.whole("run"),
         seed=line.whole("seed"),

@@ -45,6 +45,8 @@ def reason_against(setting: Setting) -> str | None:
     """Why the simulator cannot do this, in a sentence; ``None``: it can."""
     if setting.engine not in ENGINES:
         return f"{setting.engine} is no engine of the simulator, which has {', '.join(ENGINES)}; --lab has all"
+    if setting.media:
+        return "--media: sound is sent by the real clock, which the simulator has not; add --lab"
     if _is_ice_only(setting.engine):
         return None
     if setting.loss:

@@ -15,14 +15,20 @@ from typing import Final
 from icekit.bench.samples import Phase, Sample, Setting
 
 OURS: Final = "icekit"
-OUTCOMES: Final[tuple[Phase, ...]] = (Phase.FIRST_VALID, Phase.SELECTED, Phase.OPEN, Phase.MEDIA)
+OUTCOMES: Final[tuple[Phase, ...]] = (
+    Phase.FIRST_VALID,
+    Phase.SELECTED,
+    Phase.OPEN,
+    Phase.DATA,
+    Phase.MEDIA,
+)
 """The phases that a user waits for: ``ratios`` compares engines by them."""
 
 WHOLE_CALLS: Final = "whole calls"
 ICE_ALONE: Final = "ICE alone"
 
-# Each needs the one before it; candidates come beside them.
-_CHAIN: Final = (Phase.OFFER, Phase.ANSWER, Phase.FIRST_CHECK, *OUTCOMES[:2], Phase.DTLS, *OUTCOMES[2:])
+# Each needs the one before it; candidates come beside them. Sound needs no data channel.
+_UNTIL_DTLS: Final = (Phase.OFFER, Phase.ANSWER, Phase.FIRST_CHECK, *OUTCOMES[:2], Phase.DTLS)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -216,7 +222,7 @@ def losses(entry: Entry, goal: Phase) -> tuple[Loss, ...]:
     is what that grows by.
     """
     found: list[tuple[Phase, float]] = []
-    for phase in _CHAIN:
+    for phase in (*_UNTIL_DTLS, *((Phase.MEDIA,) if goal is Phase.MEDIA else (Phase.OPEN, Phase.DATA))):
         if (over := entry.rows[phase].over) is not None:
             found.append((phase, over))
         if phase is goal:

@@ -55,9 +55,10 @@ Signaling = Annotated[
     list[str] | None, typer.Option("--signaling", metavar="TIME", help="What a message is on its way: 50ms.")
 ]
 Gathered = Annotated[bool, typer.Option("--gathered", help="Both sides had gathered before (ICE only, simulator).")]
+Media = Annotated[bool, typer.Option("--media", help="With sound of the offering side (whole calls, --lab).")]
 Everything = Annotated[
     bool,
-    typer.Option("--all", help="The full comparison: all engines, networks and conditions; about ten minutes."),
+    typer.Option("--all", help="The full comparison: all engines, networks and conditions; about twelve minutes."),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, max=2**31, help="Of what chance decides (1).")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Raw samples, as JSON lines.")]
@@ -74,8 +75,8 @@ Markdown = Annotated[bool, typer.Option("--markdown", help="Medians as Markdown 
 Percentiles = Annotated[bool, typer.Option("--percentiles", help="p50, p90 and p99 of every phase.")]
 ListAll = Annotated[bool, typer.Option("--list", help="The engines and networks there are.")]
 
-# Seconds that the laboratory has of the ten minutes of --all.
-_LAB_SECONDS = 500.0
+# Seconds that the laboratory has of the time of --all.
+_LAB_SECONDS = 560.0
 _RUNS, _RUNS_OF_ALL = 3, 5
 
 
@@ -93,6 +94,7 @@ def bench(
     loss: Losses = None,
     signaling: Signaling = None,
     gathered: Gathered = False,
+    media: Media = False,
     everything: Everything = False,
     seed: Seed = 1,
     out: Out = None,
@@ -119,7 +121,7 @@ def bench(
     old = None if compare is None else _read(compare, "--compare")
     show = _Showing(json=json, markdown=markdown, percentiles=percentiles, plots=plots, html=html, old=old)
     if read is not None:
-        conditions = (trickle, full, relay_only, dead, loss, signaling, gathered)
+        conditions = (trickle, full, relay_only, dead, loss, signaling, gathered, media)
         _refuse_with_read(engine, network, rtt, runs, sim, lab, everything, out, *conditions)
         if show(_read(read, "--read")):
             raise typer.Exit(1)
@@ -134,13 +136,14 @@ def bench(
             networks=network or (),
             rtts=[read_seconds("--rtt", text) for text in rtt or ("50ms",)],
             runs=runs or _RUNS,
-            media=(["sim"] if sim or not lab else []) + (["lab"] if lab else []),
+            mediums=(["sim"] if sim or not lab else []) + (["lab"] if lab else []),
             trickle=([True] if trickle or not full else []) + ([False] if full else []),
             relay_only=relay_only,
             dead=[_read_dead(text) for text in dead or ("none",)],
             losses=[read_share("--loss", text) for text in loss or ("0%",)],
             signaling=[read_seconds("--signaling", text) for text in signaling or ("0ms",)],
             gathered=gathered,
+            media=media,
         )
     results = _measure(shares, own, seed, out, show)
     slower = show(results)
@@ -159,12 +162,12 @@ def _own_engines(given: Sequence[str]) -> dict[str, OwnEngine]:
     return own
 
 
-def _shares(*, media: Sequence[Any], runs: int, **options: Any) -> list[Share]:
+def _shares(*, mediums: Sequence[Any], runs: int, **options: Any) -> list[Share]:
     from icekit.bench.plan import Share, combine
 
-    if "lab" in media and not options["engines"]:
+    if "lab" in mediums and not options["engines"]:
         _say_who_is_missing()
-    return [Share(settings=combine(medium=medium, **options), runs=runs) for medium in media]
+    return [Share(settings=combine(medium=medium, **options), runs=runs) for medium in mediums]
 
 
 def _say_who_is_missing() -> None:

@@ -30,9 +30,10 @@ class TestPeer:
         self.behaviour = behaviour
         self.role = ""
         self.polls = 0
+        self.media = False
 
     async def start(self, start: Start) -> None:
-        self.role = start.role
+        self.role, self.media = start.role, start.media
         if self.behaviour == "raises":
             raise ValueError(f"no such server: {start.ice_servers}")
         if self.behaviour == "dies":
@@ -51,6 +52,8 @@ class TestPeer:
         self.voice.opened()
         if self.role == "offer":
             self.send(GREETING)
+        elif self.media and self.behaviour != "hears nothing":
+            self.voice.sounded()
 
     async def add_candidate(self, item: TrickledCandidate) -> None:
         if item.candidate.startswith("text:"):
@@ -85,4 +88,4 @@ class TestPeer:
 
 
 if __name__ == "__main__":
-    run("test", "1.0", lambda voice: TestPeer(voice, sys.argv[1]))
+    run("test", "1.0", lambda voice: TestPeer(voice, sys.argv[1]), media=sys.argv[1] != "no sound")

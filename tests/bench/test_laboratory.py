@@ -37,6 +37,9 @@ def test_what_it_cannot_do(monkeypatch: pytest.MonkeyPatch) -> None:
         check([replace(SETTING, gathered=True)])
     with pytest.raises(ConfigError, match="there is no engine 'x'; there are icekit, "):
         check([replace(SETTING, engine="x")])
+    check([replace(SETTING, media=True)])
+    with pytest.raises(ConfigError, match="--media: aioice is ICE only and has no sound; leave it out, or --media"):
+        check([replace(SETTING, engine="aioice", media=True)])
     monkeypatch.setenv("PATH", "/nowhere")
     with pytest.raises(ConfigError, match="apt-get install chromium"):
         check([replace(SETTING, engine="chromium")])

@@ -72,11 +72,13 @@ def test_both_port_restricted() -> None:
         Phase.SELECTED: 100,
         Phase.DTLS: 175,
         Phase.OPEN: 225,
-        Phase.MEDIA: 225,
+        Phase.DATA: 225,
     }
+    # Sound waits for DTLS, and not for SCTP.
+    assert limits(replace(SETTING, media=True)) == {**limits(SETTING), Phase.MEDIA: pytest.approx(0.175)}
     alone = limits(SETTING, ice_only=True)
     assert Phase.DTLS not in alone
-    assert alone[Phase.MEDIA] == pytest.approx(0.125)
+    assert alone[Phase.DATA] == pytest.approx(0.125)
 
 
 def first_valid(**change: Any) -> float:

@@ -25,6 +25,7 @@ from icekit.bench.lines import (
     Request,
     Selected,
     Send,
+    Sounded,
     Start,
     StateChanged,
     TrickledCandidate,
@@ -44,6 +45,7 @@ SIGNALED = [
 REQUESTS: list[Request] = [
     Start(role="offer"),
     Start(role="answer", ice_servers=({"urls": ["stun:192.0.2.1"]},), trickle=False, relay_only=True),
+    Start(role="offer", media=True),
     Send(text="a\nb"),
     AskPair(),
     End(),
@@ -51,12 +53,14 @@ REQUESTS: list[Request] = [
 ]
 EVENTS: list[Event] = [
     Ready(engine="wrtc", version="0.1.0", clock="monotonic", time=1.5),
+    Ready(engine="wrtc", version="0.1.0", clock="monotonic", time=1.5, media=True),
     TrickledCandidate(candidate="", sdp_mid="0", time=2.5),
     Description(kind="offer", sdp="v=0\r\n", time=2.0),
     StateChanged(of="ice", state="connected", time=0.0),
     Selected(time=3.125),
     Opened(time=3.25),
     Echoed(text="ä", time=3.0),
+    Sounded(time=3.5),
     PairTold(local=None, remote=None, time=1.0),
     PairTold(
         local=PairEnd(kind="host", address="192.0.2.1", port=5000), remote=PairEnd(kind="prflx"), time=123456.123456
@@ -92,7 +96,10 @@ def test_candidates_and_descriptions_look_as_in_a_browser() -> None:
 
 
 def test_start_has_defaults() -> None:
-    assert decode_request(b'{"type":"start","role":"offer"}') == Start(role="offer", trickle=True, relay_only=False)
+    start = Start(role="offer", trickle=True, relay_only=False, media=False)
+    assert decode_request(b'{"type":"start","role":"offer"}') == start
+    # What a program of before is told is what it was told before.
+    assert "media" not in json.loads(encode(start))
 
 
 def test_credentials_are_not_shown() -> None:

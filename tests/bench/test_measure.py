@@ -23,12 +23,14 @@ SIDE = SideReport(
     secured=0.2,
     opened=0.3,
     heard=0.35,
+    sounded=None,
     local=HOST,
     remote=HOST,
     relays=frozenset(),
 )
 OTHER = replace(SIDE, described=0.02, told={"srflx": 0.06, "relay": 0.12}, connected=0.12, selected=0.11, heard=0.31)
 REPORT = CallReport(offerer=SIDE, answerer=OTHER, began=100.0, failure=None)
+NO_SOUND = {Phase.MEDIA: "no sound was asked for (--media)"}
 WATCH = Watch(servers=(), to_server=100.005, first_check=100.03)
 
 
@@ -46,11 +48,23 @@ def test_the_phases_of_a_call() -> None:
         Phase.SELECTED: 0.11,
         Phase.DTLS: 0.2,
         Phase.OPEN: 0.3,
-        Phase.MEDIA: 0.31,
+        Phase.DATA: 0.31,
+        Phase.MEDIA: None,
     }
     assert (found.run, found.seed, found.path, found.same_pair) == (2, 7, "direct", True)
-    assert (found.direct_possible, found.failure, found.reasons) == (True, None, {})
+    assert (found.direct_possible, found.failure, found.reasons) == (True, None, NO_SOUND)
     assert found.limits[Phase.FIRST_VALID] == pytest.approx(0.1)
+
+
+def test_a_call_with_sound() -> None:
+    setting = replace(SETTING, media=True)
+    found = sample(setting, 0, 1, Observed(replace(REPORT, answerer=replace(OTHER, sounded=0.25)), WATCH))
+    assert (found.phases[Phase.DATA], found.phases[Phase.MEDIA], found.reasons) == (0.31, 0.25, {})
+    assert found.limits[Phase.MEDIA] < found.limits[Phase.DATA]
+    # What the offering side hears is not what the answering one does.
+    deaf = replace(REPORT, offerer=replace(SIDE, sounded=0.2), failure="no sound after 8 s")
+    found = sample(setting, 0, 1, Observed(deaf, WATCH))
+    assert (found.phases[Phase.MEDIA], found.reasons) == (None, {Phase.MEDIA: "not reached"})
 
 
 def test_what_is_not_told_has_a_reason() -> None:
@@ -64,6 +78,7 @@ def test_what_is_not_told_has_a_reason() -> None:
         Phase.FIRST_CHECK: "icekit does not tell it",
         Phase.SELECTED: "icekit does not tell it",
         Phase.DTLS: "icekit does not tell it",
+        **NO_SOUND,
     }
 
 
@@ -72,7 +87,7 @@ def test_a_call_that_fails() -> None:
         found = sample(SETTING, 0, 1, Observed(failed, WATCH))
         assert found.failure in ("no echo after 8 s", "it has ended")
         assert found.path == "none"
-        assert (found.phases[Phase.MEDIA], found.reasons[Phase.MEDIA]) == (None, "not reached")
+        assert (found.phases[Phase.DATA], found.reasons[Phase.DATA]) == (None, "not reached")
 
 
 def test_ice_alone_has_no_dtls() -> None:
@@ -85,6 +100,7 @@ def test_ice_alone_has_no_dtls() -> None:
         Phase.RELAY: "none was told",
         Phase.DTLS: "aioice is ICE only",
         Phase.OPEN: "aioice is ICE only",
+        **NO_SOUND,
     }
     assert Phase.OPEN not in found.limits
 
@@ -106,6 +122,8 @@ def test_what_both_sides_are_told() -> None:
     assert told(dead="stun", trickle=False)[:2] == ([stun.replace(".1:", ".9:"), turn], False)
     assert told(dead="turn", signaling=0.1)[::3] == ([stun, turn.replace(".1:", ".9:")], 0.1)
     assert told(network="udp-blocked--open")[0] == [stun, turn, tcp]
+    assert not call_config(SETTING, read_network("host"), "", "", "", "").media
+    assert call_config(replace(SETTING, media=True), read_network("host"), "", "", "", "").media
     assert told(network="relay-only")[2] is told(relay_only=True)[2] is True
 
 

@@ -46,6 +46,8 @@ def test_a_network_of_relays() -> None:
         ({"networks": ("home",)}, "'home' is no network; there are host, "),
         ({"engines": ("chromium",)}, "chromium is no engine of the simulator"),
         ({"engines": ("icekit",), "losses": (0.05,)}, "OpenSSL"),
+        ({"engines": ("icekit",), "media": True}, "--media: sound is sent by the real clock, .*; add --lab"),
+        ({"media": True}, "--media: .*; add --lab"),
     ],
 )
 def test_what_there_is_not(options: dict[str, Any], said: str) -> None:
@@ -72,6 +74,10 @@ def test_the_full_comparison() -> None:
         assert {item.rtt for item in measured} == {0.0, 0.05, 0.3}
     for name in ("trickle", "relay_only", "gathered"):
         assert {getattr(item, name) for item in settings} == {True, False}
+    sound = [item for item in settings if item.media]
+    assert {item.engine for item in sound} == {"icekit", "aiortc", "wrtc", "libdatachannel", "chromium"}
+    assert {(item.medium, item.network, item.rtt) for item in sound} == {("lab", "port-restricted", 0.05)}
+    assert sorted(item.loss for item in sound if item.engine == "icekit") == [0.0, 0.05, 0.2]
     # A relay that never answers is left out where no call could be.
     assert {item.network for item in settings if item.dead == "turn"} == {"host", "port-restricted"}
     alone = comparison(runs=5, laboratory=False, seconds=500)
@@ -91,3 +97,5 @@ def test_how_long_each_condition_takes() -> None:
 def test_default_engines_can_run_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "why_not", lambda name: None if name in ("icekit", "aioice") else "it is missing")
     assert default_engines("lab") == ("icekit", "aioice")
+    assert default_engines("lab", whole=True) == ("icekit",)
+    assert [item.engine for item in combine(medium="lab", networks=("host",), media=True)] == ["icekit"]

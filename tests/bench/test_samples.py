@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from icekit.bench.samples import (
     DEAD,
-    MEDIA,
+    MEDIUMS,
     PATHS,
     SCHEMA,
     Header,
@@ -59,13 +59,14 @@ settings = st.builds(
     engine=texts,
     network=texts,
     rtt=seconds,
-    medium=st.sampled_from(MEDIA),
+    medium=st.sampled_from(MEDIUMS),
     trickle=st.booleans(),
     relay_only=st.booleans(),
     dead=st.none() | st.sampled_from(DEAD),
     loss=st.floats(0, 1),
     signaling=seconds,
     gathered=st.booleans(),
+    media=st.booleans(),
 )
 samples = st.builds(
     Sample,
@@ -170,7 +171,11 @@ def test_what_is_said(path: tuple[str, ...], value: Any, said: str) -> None:
         ("", "line 1: a header is wanted, there is nothing"),
         ("[]", "line 1: a JSON object is wanted"),
         ("{", "line 1: no JSON: "),
-        ('{"schema": "icekit/probe/1"}', "line 1: schema: 'icekit/bench/1' is wanted, not 'icekit/probe/1'"),
+        ('{"schema": "icekit/probe/1"}', "line 1: schema: 'icekit/bench/2' is wanted, not 'icekit/probe/1'"),
+        (
+            _with(write_header(HEADER), ("schema",), "icekit/bench/1"),
+            "line 1: schema: 'icekit/bench/1' is an older icekit's",
+        ),
         (f'{{"schema": "{"x" * 70_000}"}}', "line 1: a line of 70014 characters; 65536 are allowed"),
         (_with(write_header(HEADER), ("versions",), {"a\nb": 1}), "line 1: versions.a\\nb: a text"),
         (_with(write_header(HEADER), ("versions",), {str(n): "" for n in range(300)}), "line 1: versions: at most 256"),
@@ -202,14 +207,17 @@ def test_engines_of_one_condition_compare() -> None:
             "loss": 0.05,
             "signaling": 0.1,
             "gathered": True,
+            "media": True,
         }.items()
     ]
     assert (
-        len({setting.condition for setting in [SETTING, *changed]}) == len({item.label for item in changed}) + 1 == 10
+        len({setting.condition for setting in [SETTING, *changed]}) == len({item.label for item in changed}) + 1 == 11
     )
     assert SETTING.label == "port-restricted, RTT 50 ms, simulator"
-    full = replace(SETTING, trickle=False, relay_only=True, dead="stun", loss=0.2, signaling=0.05, gathered=True)
+    full = replace(
+        SETTING, trickle=False, relay_only=True, dead="stun", loss=0.2, signaling=0.05, gathered=True, media=True
+    )
     assert full.label == (
         "port-restricted, RTT 50 ms, full gathering, relay only, dead STUN server, 20 % loss, signaling 50 ms, "
-        "gathered before, simulator"
+        "gathered before, with sound, simulator"
     )

@@ -157,8 +157,8 @@ def test_who_makes_calls_of_ice_alone_is_ours_too() -> None:
 
 def test_whole_calls_and_ice_alone_have_their_own_goals() -> None:
     """Both have a pair to select; what follows takes those longer that encrypt it."""
-    raw = {Phase.SELECTED: 0.1, Phase.MEDIA: 0.1}
-    whole = {Phase.SELECTED: 0.1, Phase.DTLS: 0.2, Phase.MEDIA: 0.3}
+    raw = {Phase.SELECTED: 0.1, Phase.DATA: 0.1}
+    whole = {Phase.SELECTED: 0.1, Phase.DTLS: 0.2, Phase.DATA: 0.3}
     engines = {"icekit": whole, "aiortc": whole, "icekit_ice": raw, "aioice": raw}
     late = {"icekit": 0.01, "aiortc": 0.2, "icekit_ice": 0.01, "aioice": 0.1}
     runs = [
@@ -172,14 +172,14 @@ def test_whole_calls_and_ice_alone_have_their_own_goals() -> None:
     rows = summarise(runs)
     calls, ice = blocks(rows)
     assert [calls.label, ice.label] == [f"{SETTING.label}, whole calls", f"{SETTING.label}, ICE alone"]
-    assert calls.goal is ice.goal is Phase.MEDIA
-    assert (calls.limit(Phase.MEDIA), ice.limit(Phase.MEDIA)) == (0.3, 0.1)
+    assert calls.goal is ice.goal is Phase.DATA
+    assert (calls.limit(Phase.DATA), ice.limit(Phase.DATA)) == (0.3, 0.1)
     assert [entry.setting.engine for entry in calls.entries] == ["icekit", "aiortc"]
     found = [(ratio.kind, ratio.phase, ratio.other, round(ratio.ratio or 0, 2)) for ratio in ratios(rows)]
     assert found == [
         ("", Phase.SELECTED, "aioice", 1.82),
-        ("whole calls", Phase.MEDIA, "aiortc", 1.61),
-        ("ICE alone", Phase.MEDIA, "aioice", 1.82),
+        ("whole calls", Phase.DATA, "aiortc", 1.61),
+        ("ICE alone", Phase.DATA, "aioice", 1.82),
     ]
 
 

@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import aiortc
-from aiortc.rtcconfiguration import RTCIceTransportPolicy
+from aiortc.rtcconfiguration import RTCBundlePolicy, RTCIceTransportPolicy
 from aiortc.sdp import candidate_from_sdp, candidate_to_sdp
 
 from icekit.bench.lines import PairEnd, Start, TrickledCandidate
@@ -39,7 +39,11 @@ class AiortcPeer:
             aiortc.RTCIceServer(item["urls"], item.get("username"), item.get("credential"))
             for item in start.ice_servers
         ]
-        connection = self.make_connection(aiortc.RTCConfiguration(iceServers=servers, iceTransportPolicy=policy))
+        # Stock aiortc would gather for the sound and for the channel, each with servers of its own.
+        bundle = RTCBundlePolicy.MAX_BUNDLE if start.media else RTCBundlePolicy.BALANCED
+        connection = self.make_connection(
+            aiortc.RTCConfiguration(iceServers=servers, iceTransportPolicy=policy, bundlePolicy=bundle)
+        )
         self.connection, self.trickle = connection, start.trickle
         for of, name in (("ice", "iceConnectionState"), ("connection", "connectionState")):
             connection.on(name.lower() + "change", self._teller(of, name))
@@ -49,6 +53,8 @@ class AiortcPeer:
         if start.role == "answer":
             connection.on("datachannel", self._accept)
             return
+        if start.media:
+            connection.addTrack(aiortc.AudioStreamTrack())
         self.channel = connection.createDataChannel(LABEL)
         self.channel.on("open", self._greet)
         self.channel.on("message", self.voice.echoed)
@@ -61,6 +67,8 @@ class AiortcPeer:
         """The other side's description; an offer is answered."""
         await self.connection.setRemoteDescription(aiortc.RTCSessionDescription(sdp=sdp, type=kind))
         if kind == "offer":
+            for receiver in self.connection.getReceivers():
+                self._watch_sound(receiver)
             # Gathering may take its time, in which candidates of the other side come.
             self._answering = asyncio.create_task(self._answer())
 
@@ -98,6 +106,16 @@ class AiortcPeer:
             return
         self.voice.described("answer", self.connection.localDescription.sdp)
 
+    def _watch_sound(self, receiver: Any) -> None:
+        # Its statistics would have to be asked all the time, and its track is behind the jitter buffer.
+        handle = receiver._handle_rtp_packet
+
+        async def hear(packet: Any, arrival_time_ms: int) -> None:
+            self.voice.sounded()
+            await handle(packet, arrival_time_ms)
+
+        receiver._handle_rtp_packet = hear
+
     def _teller(self, of: str, name: str) -> Any:
         return lambda: self.voice.state(of, getattr(self.connection, name))
 
@@ -128,4 +146,4 @@ def _end(candidate: Any) -> PairEnd:
 
 
 if __name__ == "__main__":
-    run("aiortc", aiortc.__version__, AiortcPeer)
+    run("aiortc", aiortc.__version__, AiortcPeer, media=True)

@@ -3,6 +3,7 @@
   let connection = null;
   let channel = null;
   let told = () => {};
+  let context = null;
 
   const event = (fields) => tell({...fields, at: performance.now()});
 
@@ -32,8 +33,39 @@
     told();
   };
 
-  globalThis.start = async ({role, configuration, trickle, label, greeting}) => {
-    connection = new RTCPeerConnection(configuration);
+  // A tone, which goes on from call to call as a microphone that was opened before.
+  const addSound = () => {
+    if (context === null) {
+      context = new AudioContext();
+      context.tone = context.createMediaStreamDestination();
+      const oscillator = context.createOscillator();
+      oscillator.connect(context.tone);
+      oscillator.start();
+    }
+    for (const track of context.tone.stream.getTracks()) connection.addTrack(track, context.tone.stream);
+  };
+
+  const noSound = () => {
+    context?.close();
+    context = null;
+  };
+
+  // What a receiver hands out is out of SRTP and not yet in the jitter buffer.
+  const watchSound = ({receiver}) => {
+    const {readable, writable} = receiver.createEncodedStreams();
+    let silent = true;
+    const transform = (frame, controller) => {
+      if (silent) event({type: "media"});
+      silent = false;
+      controller.enqueue(frame);
+    };
+    // Its end is that of the connection.
+    readable.pipeThrough(new TransformStream({transform})).pipeTo(writable).catch(() => {});
+  };
+
+  globalThis.start = async ({role, configuration, trickle, label, greeting, media}) => {
+    const withSound = {bundlePolicy: "max-bundle", encodedInsertableStreams: role === "answer"};
+    connection = new RTCPeerConnection(media ? {...configuration, ...withSound} : configuration);
     connection.trickle = trickle;
     watch("iceConnectionState", "ice");
     watch("connectionState", "connection");
@@ -47,7 +79,9 @@
         tell({type: "candidate", ...fields, at});
       };
     }
+    if (!media) noSound();
     if (role === "answer") {
+      connection.ontrack = watchSound;
       connection.ondatachannel = (announced) => {
         channel = announced.channel;
         channel.onopen = () => event({type: "open"});
@@ -58,6 +92,7 @@
       };
       return;
     }
+    if (media) addSound();
     channel = connection.createDataChannel(label);
     channel.onopen = () => {
       event({type: "open"});

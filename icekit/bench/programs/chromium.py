@@ -20,6 +20,8 @@ from icekit.bench.programs.stdio import GREETING, LABEL, Pair, Voice, Write, run
 _ARGUMENTS = (
     "--disable-gpu",
     "--disable-quic",
+    # Sound without anybody who clicks.
+    "--autoplay-policy=no-user-gesture-required",
     # A host candidate is an address and not a name that only multicast would resolve.
     "--disable-features=WebRtcHideLocalIpsWithMdns",
 )
@@ -65,6 +67,7 @@ class ChromiumPeer:
                 "trickle": start.trickle,
                 "label": LABEL,
                 "greeting": GREETING,
+                "media": start.media,
             },
         )
 
@@ -106,6 +109,8 @@ def _hear(voice: Voice, clock: Clock, fields: dict[str, Any]) -> None:
             voice.opened(at)
         case "echo":
             voice.echoed(fields["text"], at)
+        case "media":
+            voice.sounded(at)
         case "candidate":
             voice.candidate(fields["candidate"], fields.get("sdpMid"), fields.get("sdpMLineIndex"), at)
         case "error":
@@ -138,7 +143,7 @@ async def main(write: Write) -> None:
                 voices[:] = [voice]
                 return ChromiumPeer(page)
 
-            await serve(write, "chromium", browser.version, make_peer)
+            await serve(write, "chromium", browser.version, make_peer, media=True)
         finally:
             await browser.close()
 

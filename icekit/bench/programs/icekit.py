@@ -69,4 +69,4 @@ def _end(candidate: Candidate) -> PairEnd:
 
 
 if __name__ == "__main__":
-    run("icekit", __version__, IcekitPeer)
+    run("icekit", __version__, IcekitPeer, media=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import threading
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +21,10 @@ _KINDS = {
     rtc.Candidate.Type.Relayed: "relay",
 }
 
+_PAYLOAD_TYPE, _SSRC = 111, 1
+# 20 ms at 48 kHz (RFC 7587 §4.1), and silence for as long: a CELT frame of 20 ms.
+_SECONDS, _SAMPLES, _SILENCE = 0.02, 960, b"\xf8\xff\xfe"
+
 
 class LibdatachannelPeer:
     """A peer connection of libdatachannel; its callbacks come from threads of its own."""
@@ -29,6 +35,8 @@ class LibdatachannelPeer:
         self.channel: Any = None
         self._trickle = False
         self._used: Pair | None = None
+        self._track: Any = None
+        self._ended = threading.Event()
 
     async def start(self, start: Start) -> None:
         """Make it; if it offers, open the channel, which makes the offer."""
@@ -50,7 +58,10 @@ class LibdatachannelPeer:
             connection.on_local_candidate(lambda item: self.voice.candidate(str(item.candidate()), item.mid(), 0))
         if start.role == "answer":
             connection.on_data_channel(self._accept)
+            connection.on_track(self._accept_sound)
             return
+        if start.media:
+            self._add_sound()
         self.channel = connection.create_data_channel(LABEL)
         self.channel.on_open(self._greet)
         self.channel.on_message(self.voice.echoed)
@@ -80,7 +91,28 @@ class LibdatachannelPeer:
 
     async def close(self) -> None:
         """End it."""
+        self._ended.set()
         self.connection.close()
+
+    def _add_sound(self) -> None:
+        audio = rtc.Description.Audio("audio", rtc.Description.Direction.SendOnly)
+        audio.add_opus_codec(_PAYLOAD_TYPE)
+        audio.add_ssrc(_SSRC, LABEL)
+        self._track = self.connection.add_track(audio)
+        self._track.on_open(lambda: threading.Thread(target=self._sound, daemon=True).start())
+
+    def _sound(self) -> None:
+        # It leaves RTP to its user.
+        number = 0
+        while not self._ended.is_set():
+            header = struct.pack("!BBHII", 0x80, _PAYLOAD_TYPE, number & 0xFFFF, number * _SAMPLES, _SSRC)
+            self._track.send(header + _SILENCE)
+            number += 1
+            self._ended.wait(_SECONDS)
+
+    def _accept_sound(self, track: Any) -> None:
+        self._track = track
+        track.on_message(lambda _: self.voice.sounded())
 
     def _ice_changed(self, state: Any) -> None:
         self.voice.state("ice", _word(state))
@@ -135,4 +167,4 @@ def _end(candidate: Any) -> PairEnd:
 
 
 if __name__ == "__main__":
-    run("libdatachannel", version("libdatachannel-py"), LibdatachannelPeer)
+    run("libdatachannel", version("libdatachannel-py"), LibdatachannelPeer, media=True)

@@ -30,6 +30,7 @@ from icekit.bench.lines import (
     Request,
     Selected,
     Send,
+    Sounded,
     Start,
     StateChanged,
     TrickledCandidate,
@@ -54,6 +55,7 @@ class Voice:
         self._clock = clock
         self._lock = threading.Lock()
         self._early: list[TrickledCandidate] | None = []
+        self._sounded = False
 
     def tell(self, event: Event) -> None:
         """Write one event as a line."""
@@ -98,6 +100,12 @@ class Voice:
         """A text has come."""
         self.tell(Echoed(text=text, time=self._moment(at)))
 
+    def sounded(self, at: float | None = None) -> None:
+        """Sound has come; what comes after the first packet is passed over."""
+        if not self._sounded:
+            self._sounded = True
+            self.tell(Sounded(time=self._moment(at)))
+
     def failed(self, message: str) -> None:
         """Something went wrong."""
         self.tell(Failed(message=message, time=self._clock()))
@@ -110,8 +118,8 @@ Pair = tuple[PairEnd, PairEnd]
 
 
 class Peer(Protocol):
-    """One peer connection with a data channel. The offering side describes itself in ``start``, the other one when it
-    is described to; both tell their events as they happen.
+    """One peer connection with a data channel, and with sound of the offering side if ``start`` wants it. The offering
+    side describes itself in ``start``, the other one when it is described to; both tell their events as they happen.
     """
 
     async def start(self, start: Start) -> None:
@@ -136,9 +144,9 @@ class Peer(Protocol):
 Write = Callable[[bytes], None]
 
 
-def run(engine: str, version: str, make_peer: Callable[[Voice], Peer]) -> None:
-    """Serve the driver until it closes stdin."""
-    run_main(lambda write: serve(write, engine, version, make_peer))
+def run(engine: str, version: str, make_peer: Callable[[Voice], Peer], *, media: bool = False) -> None:
+    """Serve the driver until it closes stdin. ``media``: the peer has sound."""
+    run_main(lambda write: serve(write, engine, version, make_peer, media=media))
 
 
 def run_main(main: Callable[[Write], Coroutine[Any, Any, None]]) -> None:
@@ -211,12 +219,15 @@ class Attendant:
                 self._voice.tell(PairTold(local=local, remote=remote, time=self._clock()))
 
 
-async def serve(write: Write, engine: str, version: str, make_peer: Callable[[Voice], Peer]) -> None:
+async def serve(
+    write: Write, engine: str, version: str, make_peer: Callable[[Voice], Peer], *, media: bool = False
+) -> None:
     """Tell that it is ready, and do what the driver says until it closes stdin."""
     reader = asyncio.StreamReader(limit=MAX_LINE)
     loop = asyncio.get_running_loop()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
-    Voice(write).tell(Ready(engine=engine, version=version, clock="monotonic", time=time.monotonic()))
+    ready = Ready(engine=engine, version=version, clock="monotonic", time=time.monotonic(), media=media)
+    Voice(write).tell(ready)
     attendant = Attendant(write, make_peer)
     while line := await reader.readline():
         await attendant.heed(line)

@@ -21,6 +21,7 @@ class WrtcPeer:
         self.channel: Any = None
         self._trickle = False
         self._gathered = asyncio.Event()
+        self._sound: Any = None
 
     async def start(self, start: Start) -> None:
         """Make it; if it offers, open the channel and tell the offer."""
@@ -31,7 +32,10 @@ class WrtcPeer:
             for item in start.ice_servers
         ]
         policy = "relay" if start.relay_only else "all"
-        connection = webrtc.RTCPeerConnection(webrtc.RTCConfiguration(ice_servers=servers, ice_transport_policy=policy))
+        configuration = webrtc.RTCConfiguration(ice_servers=servers, ice_transport_policy=policy)
+        if start.media:
+            configuration.bundle_policy = webrtc.RTCBundlePolicy.max_bundle
+        connection = webrtc.RTCPeerConnection(configuration)
         self.connection, self._trickle = connection, start.trickle
         connection.on("iceconnectionstatechange", lambda _: self._tell_state("ice", connection.ice_connection_state))
         connection.on("connectionstatechange", lambda _: self._tell_state("connection", connection.connection_state))
@@ -40,7 +44,12 @@ class WrtcPeer:
             connection.on("icecandidate", self._tell_candidate)
         if start.role == "answer":
             connection.on("datachannel", self._accept)
+            connection.on("track", self._watch_sound)
             return
+        if start.media:
+            stream = await webrtc.media_devices.get_user_media(webrtc.MediaStreamConstraints(audio=True))
+            (self._sound,) = stream.get_audio_tracks()
+            connection.add_track(self._sound)
         self.channel = connection.create_data_channel(LABEL)
         self.channel.on("open", self._greet)
         self.channel.on("message", lambda event: self.voice.echoed(event.data))
@@ -78,6 +87,8 @@ class WrtcPeer:
     async def close(self) -> None:
         """End it."""
         self.connection.close()
+        if self._sound is not None:
+            self._sound.stop()
 
     async def _tell_description(self) -> None:
         await self.connection.set_local_description()
@@ -88,6 +99,16 @@ class WrtcPeer:
             await self._gathered.wait()
         description = self.connection.local_description
         self.voice.described(str(description.type.value), description.sdp)
+
+    def _watch_sound(self, event: Any) -> None:
+        # What it hands out is out of SRTP and not yet in the jitter buffer.
+        event.receiver.transform = webrtc.RTCRtpScriptTransform(self._hear)
+
+    async def _hear(self, event: Any) -> None:
+        writer = event.transformer.writable.get_writer()
+        async for frame in event.transformer.readable:
+            self.voice.sounded()
+            await writer.write(frame)
 
     def _tell_state(self, of: str, state: Any) -> None:
         self.voice.state(of, str(state.value))
@@ -128,4 +149,4 @@ def _end(stats: Any) -> PairEnd:
 
 
 if __name__ == "__main__":
-    run("wrtc", version("wrtc"), WrtcPeer)
+    run("wrtc", version("wrtc"), WrtcPeer, media=True)

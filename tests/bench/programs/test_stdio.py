@@ -95,6 +95,14 @@ def test_an_exception_of_the_peer_is_told() -> None:
     assert failed.message == "ValueError: I do not like it"
 
 
+def test_the_first_sound_is_told() -> None:
+    written: list[bytes] = []
+    voice = Voice(written.append)
+    for moment in (1.0, 1.02):
+        voice.sounded(at=moment)
+    assert [json.loads(line) for line in written] == [{"type": "media", "time": 1.0}]
+
+
 def test_candidates_come_after_their_description() -> None:
     written: list[bytes] = []
     voice = Voice(written.append)
