@@ -17,7 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from icekit.bench.markdown import measured, medians, standing
+from icekit.bench.markdown import measured, medians, shown, standing
 from icekit.bench.plots import overviews
 from icekit.bench.samples import Phase, Results, Setting, read_results
 from icekit.bench.summary import Block, blocks, ratios, summarise
@@ -67,7 +67,7 @@ def after_ice(results: Results) -> str:
 
 def table(results: Results, found: Iterable[Block]) -> str:
     listed = list(found)
-    return medians(results.header, listed) if listed else "Not in the file.\n"
+    return medians(results.header, listed, shown(listed)) if listed else "Not in the file.\n"
 
 
 def written(name: str, results: Results) -> str:
@@ -79,6 +79,8 @@ def written(name: str, results: Results) -> str:
             return f"{measured(results, versions=False)}\n\n{table(results, rows)}"
         case "laboratory-whole-calls":
             return table(results, group(results, "laboratory, whole calls"))
+        case "laboratory-sound":
+            return table(results, group(results, "laboratory, whole calls with sound"))
         case "laboratory-ice-alone":
             return table(results, group(results, "laboratory, ICE alone"))
         case "laboratory-standing":

@@ -9,7 +9,7 @@ import pytest
 from icekit.bench.markdown import condition, markdown, measured, medians, standing
 from icekit.bench.samples import Phase, Sample
 from icekit.bench.summary import Ratio, blocks, summarise
-from tests.bench.made import HEADER, SETTING, results, timed
+from tests.bench.made import HEADER, SETTING, results, sample, timed
 
 LAB = replace(SETTING, medium="lab")
 
@@ -38,6 +38,15 @@ def test_who_looks_the_same_is_as_good_and_alone_nobody_is_best() -> None:
     assert "| **200** | **200** |" in found[2]
     assert found[3] == "| no NAT, 50 ms | 175 | 200 |  |"
     assert found[-1].startswith("Medians in ms of one call each")
+
+
+def test_calls_with_sound_have_a_table_of_their_own() -> None:
+    times = {Phase.FIRST_VALID: 0.1, Phase.DTLS: 0.2, Phase.DATA: 0.3, Phase.MEDIA: 0.25}
+    some = [sample(replace(LAB, media=media), phases=times, limits={}) for media in (False, True)]
+    silent, sound = markdown(results(some)).partition("### All conditions: laboratory, whole calls with sound\n")[::2]
+    assert "| both port-restricted, 50 ms | – / – | 100 / 300 |" in silent
+    assert "| both port-restricted, 50 ms, with sound | – / – / – | 100 / 300 / 250 |" in sound
+    assert "each: valid pair on both sides / first data / first media." in sound
 
 
 @pytest.mark.parametrize(

@@ -46,6 +46,19 @@ def test_few_runs_have_no_distribution() -> None:
     assert names == ["phases-port-restricted-rtt-50-ms-simulator"]
 
 
+def test_calls_with_sound_are_at_a_glance_of_their_own() -> None:
+    phases = {Phase.SELECTED: 0.1, Phase.DTLS: 0.2, Phase.DATA: 0.3}
+    sound = phases | {Phase.MEDIA: 0.25}
+    places = [replace(SETTING, medium="lab", loss=loss) for loss in (0.0, 0.05)]
+    some = [sample(place, phases=phases, limits=phases) for place in places]
+    some += [sample(replace(place, media=True), phases=sound, limits=sound) for place in places]
+    found = [drawing for drawing in drawings(results(some)) if drawing.name.startswith("all")]
+    name = "all-conditions-laboratory-whole-calls"
+    assert [drawing.name for drawing in found] == [name, f"{name}-with-sound"]
+    titles = [texts(svg(drawing))[0] for drawing in found]
+    assert [title.rpartition(" until ")[2] for title in titles] == ["first data", "first media"]
+
+
 def test_all_conditions_at_a_glance(drawn: Mapping[str, str]) -> None:
     drawing = drawn["all-conditions-simulator-ice-alone"]
     shown = texts(drawing)

@@ -183,6 +183,19 @@ def test_whole_calls_and_ice_alone_have_their_own_goals() -> None:
     ]
 
 
+def test_sound_waits_for_no_data_channel() -> None:
+    limits = {Phase.SELECTED: 0.1, Phase.DTLS: 0.2, Phase.OPEN: 0.3, Phase.DATA: 0.3, Phase.MEDIA: 0.2}
+    over = {Phase.SELECTED: 0.0, Phase.DTLS: 0.01, Phase.OPEN: 0.4, Phase.DATA: 0.5, Phase.MEDIA: 0.03}
+    setting = replace(SETTING, media=True, medium="lab")
+    times = {phase: limit + over[phase] for phase, limit in limits.items()}
+    (block,) = blocks(summarise([sample(setting, phases=times, limits=limits)]))
+    assert block.goal is Phase.MEDIA
+    (entry,) = block.entries
+    found = {goal: [(loss.phase, round(loss.seconds, 6)) for loss in losses(entry, goal)] for goal in limits}
+    assert found[Phase.MEDIA] == [(Phase.DTLS, 0.01), (Phase.MEDIA, 0.02)]
+    assert found[Phase.DATA] == [(Phase.DTLS, 0.01), (Phase.OPEN, 0.39), (Phase.DATA, 0.1)]
+
+
 def test_no_time_has_no_ratio() -> None:
     other = timed([0.0], setting=replace(SETTING, engine="aioice"))
     (found,) = ratios(summarise([*timed([0.0]), *other]))

@@ -134,10 +134,13 @@ def test_the_list() -> None:
         (["--network", "none"], "'none' is no network; for no NAT write open"),
         (["--loss", "5 percent"], "--loss: '5 percent' is no share"),
         (["--engine", "icekit", "--loss", "5%"], "OpenSSL"),
+        (["--media"], "--media: sound is sent by the real clock, which the simulator has not; add --lab"),
+        (["--media", "--engine", "icekit_ice"], "--media: sound is sent by the real clock"),
         (["--all", "--engine", "icekit"], "--all takes every engine"),
         (["--read", "nothing.jsonl"], "--read: nothing.jsonl"),
         (["--read", "pyproject.toml"], "--read: pyproject.toml: line 1: no JSON"),
         (["--json", "--markdown"], "--json and --markdown are two forms"),
+        (["--read", "x", "--media"], "--read shows what was measured before"),
         (["--read", "x", "--lab"], "--read shows what was measured before"),
     ],
 )

@@ -24,20 +24,28 @@ SETTINGS = [
     for rtt in (0.0, 0.05)
     for engine in ("icekit", "aioice")
 ]
+# From SRTP to the program it is another way in each.
+WITH_SOUND = [
+    Setting(engine=engine, network="port-restricted", rtt=0.05, medium="lab", media=True)
+    for engine in ("icekit", "aiortc", "wrtc")
+]
 
 
-def test_two_engines_take_turns_behind_nats() -> None:
-    check(SETTINGS)
+def test_engines_take_turns_behind_nats_and_sound_comes() -> None:
+    settings = [*SETTINGS, *WITH_SOUND]
+    check(settings)
     taken: list[Sample] = []
     versions: dict[str, str] = {}
-    measure_all(SETTINGS, Orders(runs=1, seed=1, take=taken.append, told=versions.update))
-    assert [item.setting for item in taken] == SETTINGS
-    assert set(versions) == {"icekit", "aioice"}
+    measure_all(settings, Orders(runs=1, seed=1, take=taken.append, told=versions.update))
+    assert [item.setting for item in taken] == settings
+    assert set(versions) == {"icekit", "aioice", "aiortc", "wrtc"}
     for sample in taken:
         assert sample.failure is None, sample
         alone = sample.setting.engine == "aioice"
         missing = {phase for phase in Phase if sample.phases[phase] is None}
-        assert missing == ({Phase.DTLS, Phase.OPEN} if alone else set()), sample
+        silent = set() if sample.setting.media else {Phase.MEDIA}
+        assert missing == silent | ({Phase.DTLS, Phase.OPEN} if alone else set()), sample
+        assert sample.reasons.get(Phase.MEDIA) == ("no sound was asked for (--media)" if silent else None)
         for phase, limit in sample.limits.items():
             assert (sample.phases[phase] or limit) >= limit - 0.001, (phase, sample)
 
