@@ -113,6 +113,9 @@ class Namespace:
 
     def remove(self) -> None:
         """Kill what runs inside and remove it; harmless when it is not there."""
+        for process in self._started:
+            # One that is still on its way in would find the door closed, or come in behind our back.
+            process.kill()
         _remove(self.name)
         # Killed is not gone: until somebody waits for it, a child stays as a zombie.
         for process in self._started:

@@ -28,6 +28,15 @@ def test_removing_kills_what_runs_inside() -> None:
     assert child.returncode == -signal.SIGKILL
 
 
+@pytest.mark.netns
+def test_removing_kills_what_has_not_entered_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Namespace("early") as namespace:
+        # As `ip netns exec` on a machine with much to do.
+        monkeypatch.setattr(namespace, "command", lambda argv: ["sleep", "600"])
+        child = namespace.popen(["true"])
+    assert child.returncode == -signal.SIGKILL
+
+
 def test_without_root_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
