@@ -97,24 +97,39 @@ class RelayCheck:
         if not usable:
             self._fail_resolution(resolution, seconds)
             return self.report
+        first: TurnReport | None = None
+        found, families = "", set()
         for endpoint in usable:
             host = await source_address(endpoint.address)
-            if host is not None:
-                self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{endpoint.address}"))
-                await self._test(endpoint, host)
-                if endpoint.sinkhole and self.report.failed_stage in _NOBODY_THERE:
-                    self._stages = []
-                    self._fail_resolution(resolution, seconds)
+            if host is None or endpoint.address.family in families:
+                continue
+            families.add(endpoint.address.family)
+            self._stages, self._report = [], None
+            self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{endpoint.address}{found}"))
+            report = await self._test(endpoint, host)
+            if endpoint.sinkhole and report.failed_stage in _NOBODY_THERE:
+                self._stages = []
+                self._fail_resolution(resolution, seconds)
                 return self.report
+            silent = (report.failed_stage, report.code, report.cause) == (StageName.CHALLENGE, "TURN-NO-ANSWER", None)
+            if report.failed_stage is not StageName.CONNECT and not silent:
+                return report
+            # Calls ask both families, and a name may have an address at which nobody serves.
+            first = first or report
+            found += f"; nobody at {endpoint.address}: {report.stages[-1].detail}"
+        if first is not None:
+            self._report = first
+            return first
         self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{usable[0].address}"))
         detail = f"no route to {usable[0].address}"
         self._fail(StageName.CONNECT, "TURN-CONNECT", SocketFailure.UNREACHABLE.value, detail, 0.0)
         return self.report
 
-    async def _test(self, endpoint: ServerEndpoint, host: str) -> None:
+    async def _test(self, endpoint: ServerEndpoint, host: str) -> TurnReport:
         target = Target(str(self._uri), endpoint.address, endpoint.transport, endpoint.server_name)
         user = RelayUser(target, host, self._username, self._credential, os.urandom, unix_time=time.time())
         await drive(TurnStages(user, done=tuple(self._stages)), TurnTested, self._take, ssl_context=self._ssl_context)
+        return self.report
 
     def _take(self, event: object) -> None:
         match event:

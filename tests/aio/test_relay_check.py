@@ -17,7 +17,7 @@ from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.sim import Internet, Link
 
-SERVER, DEAD = "203.0.113.10", "203.0.113.99"
+SERVER, DEAD, DEAD6 = "203.0.113.10", "203.0.113.99", "2001:db8::99"
 AFTER_RESOLVE = ["challenge", "allocate", "relay-address", "permission", "channel", "echo", "refresh"]
 
 
@@ -38,10 +38,10 @@ class Known:
 
 
 def check(
-    known: Known, url: str = "turn:turn.example.org", *, cancel_after: float | None = None
+    known: Known, url: str = "turn:turn.example.org", *, cancel_after: float | None = None, ipv6: bool = False
 ) -> tuple[TurnReport, list[StageResult], int]:
     net = Internet(1, link=Link(delay=0.025))
-    server, client = net.host("server", addresses=[SERVER]), net.host("client")
+    server, client = net.host("server", addresses=[SERVER]), net.host("client", ipv6=ipv6)
     told: list[StageResult] = []
     left: list[int] = []
 
@@ -115,6 +115,20 @@ def test_an_address_with_a_route_is_preferred() -> None:
     report, _, _ = check(Known("2001:db8::1", SERVER))
     assert report.ok
     assert report.server_address == f"{SERVER}:3478"
+
+
+def test_where_nobody_is_at_the_address_of_one_family_that_of_the_other_is_tested() -> None:
+    # As turn:localhost is of a server on 127.0.0.1 alone, or a name with an AAAA record that nobody serves.
+    report, told, left = check(Known(DEAD6, DEAD, SERVER), ipv6=True)
+    assert (report.failed_stage, report.server_address) == ("challenge", f"[{DEAD6}]:3478")
+    assert left == 0
+    report, told, left = check(Known(DEAD6, SERVER), ipv6=True)
+    assert report.ok
+    assert report.server_address == f"{SERVER}:3478"
+    assert report.stages[0].detail == f"{SERVER}:3478; nobody at [{DEAD6}]:3478: no answer to 5 transmissions in 4.0 s"
+    assert [stage.name.value for stage in report.stages] == ["resolve", *AFTER_RESOLVE, "release"]
+    assert [stage.name.value for stage in told] == ["resolve", "challenge", "resolve", *AFTER_RESOLVE]
+    assert left == 0
 
 
 @pytest.mark.parametrize(
