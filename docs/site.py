@@ -41,3 +41,8 @@ def on_page_markdown(markdown: str, page: Page, config: Any, files: Files) -> st
         return found[1] if place is None else relpath(f"source/{place}.txt", PurePosixPath(page.file.src_uri).parent)
 
     return _LINK.sub(instead, markdown)
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Docstrings announce an example with ``::``, as reStructuredText wants it. Here that is text, and goes."""
+    return html.replace("<p>::</p>\n", "").replace("::</p>", ":</p>")

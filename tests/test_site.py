@@ -7,11 +7,12 @@ import re
 import subprocess
 import sys
 from html.parser import HTMLParser
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from tests.pages import ROOT, names_of_tests
+from tests.pages import PAGES, ROOT, blocks, names_of_tests
 from tests.requirements import require_module
 
 
@@ -48,10 +49,38 @@ def test_it_builds_without_a_warning_and_loads_nothing_from_elsewhere(tmp_path: 
     assert len(pages) > 30
     reader = Loads()
     for page in pages:
-        reader.feed(page.read_text(encoding="utf-8"))
+        text = page.read_text(encoding="utf-8")
+        assert "::</p>" not in text
+        reader.feed(text)
     assert [place for place in reader.places if "//" in place] == []
     for style in tmp_path.rglob("*.css"):
         assert re.findall(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//.*", style.read_text(encoding="utf-8")) == [], style
+
+
+# The packages that a program imports from, as the pages tell it to.
+PACKAGES = ("icekit", "icekit.aio", "icekit.call", "icekit.signaling", "icekit.sim", "icekit.lab")
+_IMPORT = re.compile(r"^ *from (icekit[\w.]*) import ([\w, ]+)", re.MULTILINE)
+
+
+def homes(module: str, name: str) -> set[str]:
+    """Where the reference may have it: in the module that is imported, in that of its definition, or alone."""
+    value = getattr(import_module(module), name)
+    defined = getattr(value, "__module__", module)
+    return {module, defined, f"{module}.{name}", f"{defined}.{name}"}
+
+
+def test_the_reference_has_what_the_pages_import_and_the_packages_export() -> None:
+    reference = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs" / "api").iterdir())
+    there = set(re.findall(r"^::: (\S+)$", reference, re.MULTILINE))
+    told = {(package, name) for package in PACKAGES for name in import_module(package).__all__}
+    for page in PAGES:
+        for block in blocks(page):
+            for module, names in _IMPORT.findall(block.text) if block.language == "python" else ():
+                told |= {(module, name.split()[0]) for name in names.split(",")}
+    # Types that are made of others, and the version.
+    told -= {("icekit.signaling", "Message"), ("icekit", "__version__")}
+    assert len(told) > 60
+    assert sorted(item for item in told if there.isdisjoint(homes(*item))) == []
 
 
 def test_a_list_in_a_list_is_one_on_the_site_too() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,13 @@ def test_inputs_by_chance(name: str) -> None:
     for seed in range(10 * SEEDS):
         dice = random.Random(f"{name}/{seed}")
         TARGETS[name](dice.randbytes(dice.randrange(300)))
+
+
+def test_the_script_runs_every_target() -> None:
+    script = (Path(__file__).parents[2] / "scripts" / "fuzz").read_text(encoding="utf-8")
+    chosen = re.search(r"^ +targets=\((.+)\)$", script, re.MULTILINE)
+    assert chosen is not None
+    assert sorted(chosen[1].split()) == sorted(TARGETS) == sorted(path.name for path in CORPUS.iterdir())
 
 
 @pytest.mark.parametrize("run", [agent, session])
