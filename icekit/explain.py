@@ -47,7 +47,7 @@ UNDERSTOOD = (
     "a webrtc-internals dump, or the result of getStats(), as JSON",
     "a packet capture (pcap or pcapng), as a file",
     "requirements or a list of installed packages with aioice or aiortc in it",
-    "a code of a report, such as ICE003, TURN-401 or UDP-BLOCKED",
+    "a code of a report, such as ICE003, TURN-401 or UDP-BLOCKED, or the number of an error, such as 437 or 701",
 )
 
 

@@ -22,6 +22,7 @@ class Program(StrEnum):
     COTURN = "coturn"
     CHROME = "Chrome"
     FIREFOX = "Firefox"
+    BROWSER = "a browser"
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,5 +310,17 @@ _FIREFOX = _rows(
     (_W, r"WebRTC: ICE disconnected", "nothing came from the peer for some seconds; it may come back", ""),
 )  # fmt: skip
 
-PATTERNS: tuple[LogPattern, ...] = (*_AIOICE, *_AIORTC, *_PION, *_COTURN, *_CHROME, *_FIREFOX)
+# What pages write of RTCPeerConnection, whoever runs them.
+_STATE = r"\b(?:iceConnectionState|connectionState|ice (?:connection )?state)(?:Change\b|Changed\b| is\b| to\b|\W)*"
+_BROWSER = _rows(
+    Program.BROWSER,
+    (_E, rf"(?i:{_STATE}failed)\b",
+     "no pair of candidates worked, or the peer fell silent for half a minute",
+     "Compare the candidates of both sides (icekit explain OFFER ANSWER) and add a TURN server."),
+    (_W, rf"(?i:{_STATE}disconnected)\b",
+     "nothing came from the peer for some seconds; it may come back",
+     "If it goes on, restart ICE: restartIce()."),
+)  # fmt: skip
+
+PATTERNS: tuple[LogPattern, ...] = (*_AIOICE, *_AIORTC, *_PION, *_COTURN, *_CHROME, *_FIREFOX, *_BROWSER)
 """In the order in which they are tried: the first that fits counts, so the special stand before the general."""

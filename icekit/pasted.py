@@ -131,6 +131,10 @@ Pasted = (
 
 _NO_PATTERN = UnknownText("No known pattern.")
 
+_LONGEST_ERROR: Final = 80
+_ERROR_WORDS = frozenset({"stun", "turn", "ice", "candidate", "icecandidateerror", "error", "errorcode", "code"})
+_NOT_REACHED: Final = "701"
+
 _is_code = re.compile(r"(ICE[0-9]+|(?:TURN|CALL)-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII).fullmatch
 _VERDICTS = frozenset(VerdictCode)
 _is_server = re.compile(r"(stun|turn)s?:[^\s]*", re.IGNORECASE | re.ASCII).fullmatch
@@ -156,6 +160,8 @@ def _of_text(text: str) -> Pasted:
         return EndText()
     if _is_code(text):
         return CodeText(text)
+    if (number := _error_number(text)) is not None:
+        return _log(f"errorCode: {number}") or _NO_PATTERN if number == _NOT_REACHED else CodeText(f"TURN-{number}")
     if text.upper() in _VERDICTS:
         return VerdictText(VerdictCode(text.upper()))
     if _is_server(text):
@@ -174,6 +180,20 @@ def _of_text(text: str) -> Pasted:
     if values and not isinstance(pasted := _of_values(values), UnknownText):
         return pasted
     return _after_ice_servers(text) or _log(text) or _NO_PATTERN
+
+
+def _error_number(text: str) -> str | None:
+    """The number in "401", "TURN error 437" or "486 Allocation Quota Reached"; 701 is the browsers' own."""
+    found = re.fullmatch(r"(\D*)([3-7][0-9]{2})(\D*)", text, re.ASCII) if len(text) <= _LONGEST_ERROR else None
+    if found is None or not _ERROR_WORDS.issuperset(re.findall(r"\w+", found[1].lower())):
+        return None
+    from icekit.catalogue import CODES
+    from icekit.stun import REASONS
+
+    number, said = found[2], " ".join(re.findall(r"\w+", found[3].lower()))
+    # As RFC 5389 called it.
+    reasons = {"", "unauthorized" if number == "401" else "", REASONS.get(int(number), "").lower()}
+    return number if said in reasons and (number == _NOT_REACHED or f"TURN-{number}" in CODES) else None
 
 
 def _log(text: str) -> LogText | None:

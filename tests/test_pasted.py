@@ -17,6 +17,7 @@ from icekit.pasted import (
     DescriptionText,
     EndText,
     GatheredText,
+    LogText,
     PinsText,
     ReportsText,
     ServerListText,
@@ -45,6 +46,10 @@ TURN_REPORT = {"schema": "icekit/turn/1", "url": "turn:turn.example.org"}
         ("a=end-of-candidates", EndText()),
         (" ice003 ", CodeText("ice003")),
         ("CALL-DTLS", CodeText("CALL-DTLS")),
+        ("401", CodeText("TURN-401")),
+        ("TURN error: 437", CodeText("TURN-437")),
+        ("401 Unauthorized", CodeText("TURN-401")),
+        ("error 486 (Allocation Quota Reached)", CodeText("TURN-486")),
         ("turns:turn.example.org:443", ServerText("turns:turn.example.org:443")),
         ('"stun:stun.example.org"', ServerText("stun:stun.example.org")),
         (HOST, CandidateText(HOST)),
@@ -194,6 +199,19 @@ pieces: Any = st.sampled_from(
         *("null", "aioice==0.1", "ICE003", "turn:a", "/*", "//", "`", "\\"),
     ]
 )
+
+
+@pytest.mark.parametrize(
+    "text", ["999", "487", "4013", "401 lines", "error 401 of 3", "port 443", "443 Forbidden", "the error 401", "٤٠١"]
+)
+def test_numbers_that_are_no_error(text: str) -> None:
+    assert isinstance(recognise(text), UnknownText)
+
+
+def test_the_number_of_the_browsers_is_explained_as_in_their_logs() -> None:
+    pasted = recognise("icecandidateerror 701")
+    assert isinstance(pasted, LogText)
+    assert [line.pattern.code for line in pasted.reading.known] == ["ICE008"]
 
 
 @settings(deadline=None)
