@@ -105,6 +105,7 @@ class PeerConnection(StockPeerConnection):
         self._restart_wanted = False
         self._trickling: dict[IceTransport, tuple[str, asyncio.Task[None]]] = {}
         self._end_told = False
+        self._ending: asyncio.Task[None] | None = None
         super().__init__(configuration)
 
     def make_connection(self, username: str | None, password: str | None) -> IceConnection:
@@ -199,13 +200,19 @@ class PeerConnection(StockPeerConnection):
         return report
 
     async def close(self) -> None:
-        """End it; closed ports and relays given back when this returns."""
-        await super().close()
-        if others := self.connecting - {asyncio.current_task()}:
-            await asyncio.wait(others)
-        await asyncio.gather(*(task for _, task in self._trickling.values()), return_exceptions=True)
+        """End it; closed ports and relays given back when this returns. Idempotent, also for who is cancelled here."""
+        if self._ending is None:
+            # In aiortc a close() that is cancelled is never done, and whoever calls it again waits for ever.
+            self._ending = asyncio.get_running_loop().create_task(self._close(), name="icekit-close")
+        await asyncio.shield(self._ending)
 
     # Inside.
+
+    async def _close(self) -> None:
+        await super().close()
+        if self.connecting:
+            await asyncio.wait(self.connecting)
+        await asyncio.gather(*(task for _, task in self._trickling.values()), return_exceptions=True)
 
     def _announced(self, description: RTCSessionDescription) -> RTCSessionDescription:
         if self.stock:
