@@ -1,9 +1,10 @@
-"""The wheel that people install: what is in it, and what is not. ``scripts/check`` installs and runs it."""
+"""The wheel and the source: what is in them, and what is not. ``scripts/check`` installs and runs the wheel."""
 
 from __future__ import annotations
 
 import subprocess
 import sys
+import tarfile
 import zipfile
 from configparser import ConfigParser
 from email.parser import Parser
@@ -27,13 +28,16 @@ def run(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build(target: str, folder: Path) -> Path:
     require_module("hatchling")
-    folder = tmp_path_factory.mktemp("dist")
-    run("hatchling", "build", "--target", "wheel", "--directory", str(folder))
+    run("hatchling", "build", "--target", target, "--directory", str(folder))
     (path,) = folder.iterdir()
     return path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build("wheel", tmp_path_factory.mktemp("dist"))
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +87,20 @@ def test_it_is_accepted(wheel: Path) -> None:
         require_module(program)
     assert "PASSED" in run("twine", "--no-color", "check", "--strict", str(wheel))
     assert run("check_wheel_contents", str(wheel)).endswith(": OK\n")
+
+
+def test_the_source_is_whole_and_accepted(tmp_path: Path) -> None:
+    require_module("twine")
+    source = build("sdist", tmp_path)
+    with tarfile.open(source) as file:
+        names = {name.partition("/")[2] for name in file.getnames()}
+    # What a packager needs: the package, and what tests it.
+    for folder in ("icekit", "tests", "docs", "examples", "benchmarks", "scripts"):
+        files = {str(path.relative_to(ROOT)) for path in (ROOT / folder).rglob("*") if path.is_file()}
+        assert {name for name in files if "__pycache__" not in name} <= names
+    assert [name for name in names if name.startswith(".") and name != ".gitignore"] == []
+    assert [name for name in names if "__pycache__" in name] == []
+    assert "PASSED" in run("twine", "--no-color", "check", "--strict", str(source))
 
 
 def test_the_changelog_has_this_version_or_will() -> None:
