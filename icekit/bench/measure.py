@@ -25,8 +25,8 @@ class Orders:
     """``take`` gets each sample, ``told`` the engines' versions, ``begins`` each condition.
 
     ``runs`` of each setting. In the laboratory conditions share the time ``until`` (of ``time.monotonic``): one that
-    has had its part gets no more than three runs, and one when all of it is over. ``own``: engines that the caller
-    brings, by name; ``refused`` is told at once, and once, why one of those does not start.
+    has had its part gets no more than three runs. ``own``: engines that the caller brings, by name; ``refused`` is told
+    at once, and once, why one of those does not start.
     """
 
     runs: int
