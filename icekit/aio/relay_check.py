@@ -6,7 +6,7 @@ import asyncio
 import os
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TypeVar
 
 from icekit.aio.dns import Resolver
@@ -51,6 +51,18 @@ async def drive(
         await driver.close()
         async for event in driver.events():
             on_event(event)
+
+
+async def places(endpoints: Iterable[ServerEndpoint]) -> list[tuple[ServerEndpoint, str]]:
+    """The first of each family to which this host has a route, with the address to send from.
+
+    Calls ask both families, and a name may have an address at which nobody serves.
+    """
+    found: dict[int, tuple[ServerEndpoint, str]] = {}
+    for endpoint in endpoints:
+        if endpoint.address.family not in found and (host := await source_address(endpoint.address)) is not None:
+            found[endpoint.address.family] = (endpoint, host)
+    return list(found.values())
 
 
 class RelayCheck:
@@ -98,12 +110,8 @@ class RelayCheck:
             self._fail_resolution(resolution, seconds)
             return self.report
         first: TurnReport | None = None
-        found, families = "", set()
-        for endpoint in usable:
-            host = await source_address(endpoint.address)
-            if host is None or endpoint.address.family in families:
-                continue
-            families.add(endpoint.address.family)
+        found = ""
+        for endpoint, host in await places(usable):
             self._stages, self._report = [], None
             self._pass(StageResult(StageName.RESOLVE, True, seconds, f"{endpoint.address}{found}"))
             report = await self._test(endpoint, host)
@@ -114,7 +122,6 @@ class RelayCheck:
             silent = (report.failed_stage, report.code, report.cause) == (StageName.CHALLENGE, "TURN-NO-ANSWER", None)
             if report.failed_stage is not StageName.CONNECT and not silent:
                 return report
-            # Calls ask both families, and a name may have an address at which nobody serves.
             first = first or report
             found += f"; nobody at {endpoint.address}: {report.stages[-1].detail}"
         if first is not None:

@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 from icekit.aio.certificate import certificate_expiry
 from icekit.aio.dns import Resolver
-from icekit.aio.interfaces import source_address
-from icekit.aio.relay_check import RelayCheck, drive
+from icekit.aio.relay_check import RelayCheck, drive, places
 from icekit.net import Transport
 from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.report import ServerReport, TurnReport
-from icekit.resolution import ServerEndpoint
 from icekit.servers import decode_username
 from icekit.watch.fleet_file import ALLOCATIONS_PER_CHECK, FleetConfig, WatchedServer
 
@@ -142,29 +140,28 @@ class Fleet:
 
     async def _ask(self, server: WatchedServer, resolver: Resolver) -> ServerReport:
         url = str(server.uri)
-        endpoint = await _endpoint(server, resolver)
-        if endpoint is None:
+        endpoints = (await resolver.resolve(server.uri)).endpoints
+        if not endpoints:
             return ServerReport(url, None, server.uri.require_transport(), False, error="nxdomain")
-        host = await source_address(endpoint.address)
-        if host is None:
-            return ServerReport(url, str(endpoint.address), endpoint.transport, False, error="unreachable")
-        target = Target(url, endpoint.address, endpoint.transport, endpoint.server_name)
         reports: list[ServerReport] = []
 
         def take(event: object) -> None:
             if isinstance(event, ServerChecked):
                 reports.append(event.report)
 
-        await drive(ServerCheck(target, host, os.urandom), ServerChecked, take, ssl_context=self._ssl_context)
-        return reports[0]
+        for endpoint, host in await places(endpoints):
+            target = Target(url, endpoint.address, endpoint.transport, endpoint.server_name)
+            await drive(ServerCheck(target, host, os.urandom), ServerChecked, take, ssl_context=self._ssl_context)
+            if reports[-1].reachable:
+                return reports[-1]
+        if reports:
+            return reports[0]
+        return ServerReport(url, str(endpoints[0].address), endpoints[0].transport, False, error="unreachable")
 
     async def _certificate(self, server: WatchedServer, resolver: Resolver) -> float | None:
         if server.uri.require_transport() is not Transport.TLS:
             return None
-        endpoint = await _endpoint(server, resolver)
-        return None if endpoint is None else await certificate_expiry(endpoint.address, endpoint.server_name)
-
-
-async def _endpoint(server: WatchedServer, resolver: Resolver) -> ServerEndpoint | None:
-    resolution = await resolver.resolve(server.uri)
-    return next(iter(resolution.endpoints), None)
+        for endpoint, _ in await places((await resolver.resolve(server.uri)).endpoints):
+            if (expires := await certificate_expiry(endpoint.address, endpoint.server_name)) is not None:
+                return expires
+        return None

@@ -10,10 +10,13 @@ from unittest import mock
 
 import pytest
 
+from icekit.aio.dns import Resolver
 from icekit.aio.relay_check import RelayCheck
 from icekit.aio.server import RunningServer, serve
 from icekit.allocation import AllocationDeleted, AllocationGranted
+from icekit.net import Address
 from icekit.report import TurnReport
+from icekit.resolution import Resolution, ServerEndpoint
 from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.watch.fleet import Fleet
@@ -126,6 +129,24 @@ async def test_each_check_asks_for_the_name_anew(scheme: str, monkeypatch: pytes
         assert not (await fleet.check(server)).ok
         del answers[0]
         assert (await fleet.check(server)).ok
+
+
+@pytest.mark.parametrize("elsewhere", ["fe80::1", "::1"], ids=["no route", "nobody there"])
+async def test_an_address_of_the_other_family_is_enough(elsewhere: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def resolve(self: Resolver, uri: ServerUri) -> Resolution:
+        hosts = (elsewhere, "127.0.0.1")
+        transport = uri.require_transport()
+        places = (ServerEndpoint(uri, transport, Address(host, uri.port or 0), uri.host, False) for host in hosts)
+        return Resolution(uri, tuple(places))
+
+    monkeypatch.setattr(Resolver, "resolve", resolve)
+    async with serve(ServerConfig(), hosts=["127.0.0.1"], ports=(0,)) as running:
+        url = f"stun:stun.example.org:{running.udp[0].port}"
+        fleet = Fleet(FleetConfig(servers=(watched(url),)))
+        (result,) = [item async for item in fleet.results(once=True)]
+    assert (result.code, result.cause) == ("OK", "")
+    assert result.stun is not None
+    assert result.stun.address == str(running.udp[0])
 
 
 async def test_for_ever_and_stopped_in_the_middle() -> None:
