@@ -76,3 +76,22 @@ def test_bash_completes(words: list[str], offered: str, tmp_path: Path) -> None:
         capture_output=True, text=True, timeout=50, check=False,
     )  # fmt: skip
     assert (offered in done.stdout.split(), done.stderr) == (True, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "more", "answer"),
+    [("zsh", {}, '"CALL-PATH"'), ("fish", {"_TYPER_COMPLETE_FISH_ACTION": "get-args"}, "CALL-PATH\n")],
+)
+def test_other_shells_get_the_words_in_their_own_form(shell: str, more: dict[str, str], answer: str) -> None:
+    def say(instruction: str, **arguments: str) -> str:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "_ICEKIT_COMPLETE": f"{instruction}_{shell}", **arguments}
+        done = subprocess.run(
+            [sys.executable, "-m", "icekit"],
+            env=environment, capture_output=True, text=True, timeout=50, check=False,
+        )  # fmt: skip
+        assert done.stderr == ""
+        return done.stdout
+
+    # What the shell is told to ask for is what is asked here.
+    assert f"_ICEKIT_COMPLETE=complete_{shell}" in say("source")
+    assert answer in say("complete", _TYPER_COMPLETE_ARGS="icekit explain CALL-PA", **more)

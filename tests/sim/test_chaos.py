@@ -302,6 +302,8 @@ class World:
             self.seen[event.__name__] += 1
             await event()
             await self.until_all_flow(calls, sides, event.__name__)
+        # An hour has room for everything, some minutes have not.
+        assert duration < 3600 or {event.__name__ for event in events} <= set(self.seen), self.seen
         await self.stop(watches)
         for call in calls:
             for side in call.sides:
