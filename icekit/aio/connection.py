@@ -6,12 +6,13 @@ import asyncio
 import logging
 import os
 import ssl
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from icekit.aio.aioice_candidates import default_candidate, to_aioice
+from icekit.aio.background import Background
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.floor import shared_floor
@@ -120,7 +121,7 @@ class IceConnection:
         self._names = RemoteNames()
         self._ssl_context = ssl_context
         self._driver: Driver[SessionEvent] | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
         self._closing: asyncio.Task[None] | None = None
         # Everything but data, which comes too often to wake whoever waits for anything else.
         self._changed = asyncio.Event()
@@ -205,7 +206,7 @@ class IceConnection:
             self._end_remote()
         elif (candidate := remote.admit(remote_candidate)) is not None:
             if candidate.address_class is AddressClass.MDNS:
-                self._spawn(self._resolve_remote(remote, candidate))
+                self._background.run(self._resolve_remote(remote, candidate))
             else:
                 self._agent.add_remote_candidate(candidate, self._now())
                 # RFC 8445 §6.1.4.2: of those that come together the best one is checked first.
@@ -405,9 +406,7 @@ class IceConnection:
             self._wake(at_once=True)
 
     async def _shut(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(self._server_names.close(), *self._tasks, return_exceptions=True)
+        await asyncio.gather(self._server_names.close(), self._background.close())
         if self._driver is not None:
             await self._driver.close()
         else:
@@ -459,11 +458,6 @@ class IceConnection:
         if self._driver is not None:
             self._session.agent_used(self._driver.now())
             (self._driver.hurry if at_once else self._driver.wake)()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     def _notify(self) -> None:
         self._changed.set()

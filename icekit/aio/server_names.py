@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from icekit.aio.background import Background
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.gatherer import resolve_server, tell_literal
@@ -20,20 +20,18 @@ class ServerNames:
         self._session = session
         self._servers = servers
         self._resolver = resolver
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asking = Background()
 
     def resolve(self, driver: Driver[Any]) -> None:
         """Find those that the session does not know. Addresses need no answer of anybody, and are known at once."""
-        self._cancel()
+        self._asking.cancel()
         session, now = self._session, driver.now()
         wanted = [(place, self._servers[place]) for place in session.unresolved]
         named = [item for item in wanted if not tell_literal(session, *item, now)]
         driver.wake()
         for place, server in named:
             work = resolve_server(driver, session, self._resolver, place, server, session.hosts)
-            task = asyncio.get_running_loop().create_task(work, name=f"icekit-resolve {server.uri}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._asking.run(work, name=f"icekit-resolve {server.uri}")
 
     def resolve_again(self, driver: Driver[Any]) -> None:
         """The same after a restart, which may be in another network, with other name servers."""
@@ -42,11 +40,4 @@ class ServerNames:
 
     async def close(self) -> None:
         """Ask nobody any more."""
-        tasks = self._cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _cancel(self) -> tuple[asyncio.Task[None], ...]:
-        tasks = tuple(self._tasks)
-        for task in tasks:
-            task.cancel()
-        return tasks
+        await self._asking.close()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Protocol
@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 from aiortc import RTCDataChannel
 from aiortc.mediastreams import MediaStreamTrack
 
+from icekit.aio.background import Background
 from icekit.call import side
 from icekit.call.attendance import Attendance, Change
 from icekit.call.config import CallConfig
@@ -84,7 +85,8 @@ class Call:
         self._exchange: Exchange | None = None
         self._sink: Sink | None = None
         self._trace: Trace | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
+        self._freeing: asyncio.Task[None] | None = None
         self._changed = asyncio.Event()
         self._meter = Meter()
         self._texts: deque[str | bytes] = deque(maxlen=_MAX_TEXTS)
@@ -127,8 +129,8 @@ class Call:
         )
         self._exchange = Exchange(self._channel.name, self.config, self._servers, self._tracks, trace, owner)
         self._exchange.start()
-        self._spawn(self._read())
-        self._spawn(self._offer_later(_ALONE, None))
+        self._background.run(self._read())
+        self._background.run(self._offer_later(_ALONE, None))
         return self
 
     async def __aexit__(
@@ -166,17 +168,19 @@ class Call:
 
     async def hang_up(self, reason: str | None = None) -> None:
         """End it: the peer is told, everything is closed when this returns. Idempotent."""
-        if not self._closed:
-            self._closed = True
-            if self._end is None and self._failure is None:
-                self._end = "hung up"
-                with contextlib.suppress(SignalingError, TimeoutError):
-                    async with asyncio.timeout(_REPORT):
-                        await self._say(Bye(reason=reason))
-        if self._exchange is not None:
-            self._ours = self._ours or self._side()
-        await self._free()
-        self._changed.set()
+        try:
+            if not self._closed:
+                self._closed = True
+                if self._end is None and self._failure is None:
+                    self._end = "hung up"
+                    with contextlib.suppress(SignalingError, TimeoutError):
+                        async with asyncio.timeout(_REPORT):
+                            await self._say(Bye(reason=reason))
+        finally:
+            if self._exchange is not None:
+                self._ours = self._ours or self._side()
+            await self._free()
+            self._changed.set()
 
     def mute(self, kind: Literal["audio", "video"], on: bool = True) -> None:
         """Send silence or black pictures instead of what the source gives, or no longer. The peer need not know."""
@@ -302,7 +306,7 @@ class Call:
                 theirs = side.SideReport.from_dict(report)
                 if theirs is not None:
                     self._theirs = theirs
-                    self._spawn(self._tell_side(self._ours or self._side()))
+                    self._background.run(self._tell_side(self._ours or self._side()))
             case _:
                 self._running.take(message)
 
@@ -313,7 +317,7 @@ class Call:
             self._running.negotiation.peer_arrived(self._now())
             self._running.pump()
             # Of two that see each other one offers; the other one does when it hears nothing.
-            self._spawn(self._offer_later(0.0 if self._attendance.offers_first else _COURTESY, self.peer))
+            self._background.run(self._offer_later(0.0 if self._attendance.offers_first else _COURTESY, self.peer))
 
     async def _offer_later(self, delay: float, peer: str | None) -> None:
         """Offer, unless that has become needless: to ``peer``, or to whoever comes where nobody says who is there."""
@@ -331,8 +335,8 @@ class Call:
             case PhaseChanged(phase=Phase.CONNECTED) if not self._was_connected:
                 self._was_connected = True
                 self.trace.mark(Mark.CONNECTED, self._now())
-                self._spawn(self._begin_media())
-                self._spawn(self._measure())
+                self._background.run(self._begin_media())
+                self._background.run(self._measure())
             case NegotiationFailed(code=code, reason=reason, phase=phase, findings=found):
                 self.findings += found
                 self._fail(code, reason, phase)
@@ -409,7 +413,7 @@ class Call:
         if not self._failing and self._end is None and not self._closed:
             self._failing = True
             self._ours = replace(self._side(), code=code, reason=reason, phase=str(phase or self.phase))
-            self._spawn(self._explain(self._ours))
+            self._background.run(self._explain(self._ours))
 
     async def _explain(self, ours: side.SideReport) -> None:
         """Tell the peer what we saw, hear what it saw, and put both together."""
@@ -456,10 +460,13 @@ class Call:
                 await self._say(Report(report=ours.to_dict()))
 
     async def _free(self) -> None:
-        """Stop and close everything."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """Stop and close everything; it is done, too, if whoever waits for it is cancelled."""
+        if self._freeing is None:
+            self._freeing = asyncio.get_running_loop().create_task(self._stop(), name="icekit-close")
+        await asyncio.shield(self._freeing)
+
+    async def _stop(self) -> None:
+        await self._background.close()
         if self._exchange is not None:
             await self._exchange.close()
         if self._sink is not None:
@@ -477,11 +484,6 @@ class Call:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _until(self, reached: Callable[[], bool]) -> None:
         while True:
