@@ -564,7 +564,7 @@ async def test_what_cannot_be_is_told_on_entering() -> None:
 
 async def test_leaving_in_the_middle_of_everything() -> None:
     for turns in range(0, 60, 6):
-        async with two_calls() as (caller, callee):
+        async with two_calls():
             for _ in range(turns):
                 await asyncio.sleep(0.002)
         assert not [task for task in asyncio.all_tasks() if "Call." in repr(task.get_coro())]
