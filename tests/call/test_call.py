@@ -79,7 +79,6 @@ async def test_who_is_cancelled_while_a_call_ends_ends_it_all_the_same() -> None
     before = asyncio.all_tasks()
     for turns in range(0, 24, 3):
         async with room("alice", "bob") as (one, other):
-
             leaving = asyncio.Event()
 
             async def caller(one: Any = one, leaving: asyncio.Event = leaving) -> None:
