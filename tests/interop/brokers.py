@@ -34,7 +34,8 @@ STARTING = 90.0
 # Runs the broker; the next line that it reads kills it, the one after that runs it again, and so on; at the end of its
 # input it kills it and ends, also when the tests are killed. The broker is not our child, so that a test may end with
 # another process than it began with. RabbitMQ's program is a shell script with the broker inside: the whole group is
-# killed, and waited for. The file "pid" is there while it runs.
+# killed, and waited for, ten seconds at most: the first process of a container may bury no orphans. The file "pid" is
+# there while it runs.
 SUPERVISOR = """
 while :; do
     setsid "$@" >>log 2>&1 </dev/null &
@@ -44,7 +45,8 @@ while :; do
     last=$?
     kill -9 -$broker $broker
     wait $broker
-    while kill -0 -$broker; do sleep 0.02; done
+    turns=0
+    while kill -0 -$broker && [ $turns -lt 500 ]; do sleep 0.02; turns=$((turns + 1)); done
     rm pid
     [ $last = 0 ] && read -r again || exit 0
 done
