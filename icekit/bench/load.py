@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import time
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 from icekit.aio.dns import Resolver
 from icekit.aio.driver import Driver
 from icekit.aio.interfaces import source_address
+from icekit.aio.relay_check import drive
 from icekit.bench.load_plan import PATIENCE, TOGETHER, LoadPlan
 from icekit.bench.load_report import (
     Limit,
@@ -31,7 +33,7 @@ from icekit.bench.load_report import (
 from icekit.bench.relay_loop import LoopEvent, LoopFailed, LoopReady, RelayLoop
 from icekit.errors import ConnectivityError
 from icekit.long_term_credential import LongTermCredential
-from icekit.reachability import Target
+from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.relay_user import RelayUser
 from icekit.report import Finding, StageName, StageResult, TurnReport
 from icekit.rules_stages import turn_findings
@@ -47,18 +49,41 @@ _SOCKETS, _OTHER_FILES = 2, 64
 
 
 async def find_server(uri: ServerUri) -> tuple[Target, str]:
-    """Where ``uri`` leads, and the local address to send from; ConnectivityError if there is no such place."""
+    """Where ``uri`` leads, and the local address to send from; ConnectivityError if there is no such place.
+
+    Of a name with addresses of both families it is the one that answers a Binding request: at the other one nobody may
+    serve, as at the ``::1`` of localhost.
+    """
     resolution = await Resolver().resolve(uri)
+    places: dict[int, tuple[Target, str]] = {}
     for endpoint in resolution.endpoints:
-        host = await source_address(endpoint.address)
-        if host is not None:
-            return Target(str(uri), endpoint.address, endpoint.transport, endpoint.server_name), host
+        family = endpoint.address.family
+        if family not in places and (host := await source_address(endpoint.address)) is not None:
+            places[family] = Target(str(uri), endpoint.address, endpoint.transport, endpoint.server_name), host
+    if len(places) > 1:
+        for target, host in places.values():
+            if await _is_served(target, host):
+                return target, host
+    for place in places.values():
+        return place
     if resolution.endpoints:
         address = resolution.endpoints[0].address
         raise ConnectivityError(f"{uri}: no route to {address}; check this host's network, and that address")
     raise ConnectivityError(
         f"{uri}: the name cannot be resolved ({resolution.failure}); check its spelling, or write the server's address"
     )
+
+
+async def _is_served(target: Target, host: str) -> bool:
+    found = False
+
+    def take(event: object) -> None:
+        nonlocal found
+        if isinstance(event, ServerChecked):
+            found = bool(event.report.reachable)
+
+    await drive(ServerCheck(target, host, os.urandom), ServerChecked, take)
+    return found
 
 
 class LoadTest:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from icekit.aio.dns import Resolver
 from icekit.aio.server import serve
 from icekit.bench.load import LoadTest, allow_files, busy_seconds, find_server
 from icekit.bench.load_plan import LoadPlan
@@ -19,6 +20,7 @@ from icekit.net import Address, Transport
 from icekit.reachability import Target
 from icekit.relay_user import RelayUser
 from icekit.report import Severity
+from icekit.resolution import Resolution, ServerEndpoint
 from icekit.server import ServerConfig, TurnServerConfig
 from icekit.servers import ServerUri
 from icekit.sim import Link
@@ -224,6 +226,23 @@ async def test_a_server_is_found() -> None:
         assert (target.address, target.transport, host) == (running.udp[0], Transport.UDP, "127.0.0.1")
     with pytest.raises(ConnectivityError, match=r"cannot be resolved .*; check its spelling"):
         await find_server(ServerUri.parse("turn:nobody.invalid"))
+
+
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_of_two_families_the_one_that_answers(transport: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = ServerConfig(turn=TurnServerConfig(users={"a": "b"}, relay_ipv4="127.0.0.1"))
+    async with serve(config, hosts=["127.0.0.1"], ports=(0,)) as running:
+        port = (running.udp if transport == "udp" else running.tcp)[0].port
+        uri = ServerUri.parse(f"turn:localhost:{port}?transport={transport}")
+        places = [Address("::1", port), Address("127.0.0.1", port)]
+        endpoints = tuple(ServerEndpoint(uri, uri.require_transport(), place, uri.host) for place in places)
+
+        async def both(_resolver: Resolver, _uri: ServerUri) -> Resolution:
+            return Resolution(uri, endpoints)
+
+        monkeypatch.setattr(Resolver, "resolve", both)
+        target, host = await find_server(uri)
+        assert (target.address, host) == (places[1], "127.0.0.1")
 
 
 async def test_without_a_route(monkeypatch: pytest.MonkeyPatch) -> None:
