@@ -39,8 +39,8 @@ class Gatherer:
 
     ``start``, then ``server_resolved`` or ``server_unresolved`` once for each place in ``servers``, as names resolve.
     ``network``: ports, announced addresses, TCP. ``pacer``: slots that others use, too. ``relay_only``: reflexive
-    candidates are of no use, so no TURN server is asked for one. Allocations live until ``close``. ConfigError for bad
-    or too many hosts, and for announced addresses that fit none.
+    candidates are of no use, so no server is asked for one. Allocations live until ``close``. ConfigError for bad or
+    too many hosts, and for announced addresses that fit none.
     """
 
     def __init__(

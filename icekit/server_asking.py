@@ -43,7 +43,7 @@ _LAST_CALL: Final = 0.5
 
 
 class ServerAsking:
-    """Asks servers for ``candidates``; ``relay_only``: for no reflexive ones beside relays."""
+    """Asks servers for ``candidates``; ``relay_only``: TURN servers alone, and for no reflexive ones."""
 
     def __init__(
         self,
@@ -83,7 +83,13 @@ class ServerAsking:
     def add(
         self, server: GatherServer, place: int, bases: Sequence[LocalSocket], endpoints: Sequence[ServerEndpoint]
     ) -> bool:
-        """Ask a server at ``endpoints``, best first, from each base of their family; False: there is none."""
+        """Ask a server at ``endpoints``, best first, from each base of their family; False: there is none.
+
+        A STUN server is not asked where relays alone are wanted.
+        """
+        if self._relay_only and not server.uri.is_turn:
+            # Nobody would use what it tells, and a request takes a slot of the pace.
+            return True
         asked = False
         for base in bases:
             family = 6 if ":" in base.host else 4

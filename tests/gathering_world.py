@@ -78,8 +78,11 @@ class World:
         taken: tuple[int, ...] = (),
         config: GatherConfig | None = None,
         network: NetworkConfig | None = None,
+        relay_only: bool = False,
     ) -> None:
-        self.core = Gatherer(hosts, servers, random.Random(1).randbytes, config=config, network=network)
+        self.core = Gatherer(
+            hosts, servers, random.Random(1).randbytes, config=config, network=network, relay_only=relay_only
+        )
         self.nat = nat
         self.broken = broken
         self.taken = taken

@@ -258,6 +258,20 @@ def test_starts_are_paced() -> None:
     assert [round(when - 100, 6) for when, _ in world.sent] == [round(0.02 * step, 6) for step in range(16)]
 
 
+def test_where_relays_alone_are_wanted_no_server_is_asked_for_anything_else() -> None:
+    world = World([HOME], [server(STUN_URL), server(TURN_URL, USER)], relay_only=True)
+    world.add(turn_server(), 0.010, STUN, TURN)
+    world.start()
+    world.resolve(0, endpoint(STUN_URL, STUN))
+    world.resolve(1, endpoint(TURN_URL, TURN))
+    world.run()
+    assert {decode(item.data).method for _, item in world.sent} == {Method.ALLOCATE}
+    assert {item.destination for _, item in world.sent} == {TURN}
+    # Its first request takes the first slot.
+    assert [(kind, milliseconds) for kind, *_, milliseconds in found(world) if kind == "relay"] == [("relay", 40)]
+    assert failures(world) == []
+
+
 def connecting() -> World:
     """Two connections that begin Ta apart and are there at nearly the same time, after 25 and 26 ms."""
     world = World([HOME], [server(STUN_URL), server(TCP_URL, USER), server(TLS_URL, USER)])
