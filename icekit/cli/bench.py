@@ -58,7 +58,7 @@ Gathered = Annotated[bool, typer.Option("--gathered", help="Both sides had gathe
 Media = Annotated[bool, typer.Option("--media", help="With sound of the offering side (whole calls, --lab).")]
 Everything = Annotated[
     bool,
-    typer.Option("--all", help="The full comparison: all engines, networks and conditions; about twelve minutes."),
+    typer.Option("--all", help="The full comparison: all engines, networks and conditions; about 14 minutes."),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, max=2**31, help="Of what chance decides (1).")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Raw samples, as JSON lines.")]

@@ -85,7 +85,8 @@ def test_the_table_counts_what_is_asked_and_explains_what_is_missed(bars: Module
             bars.Bar("codec, written", 1.8, "×"),
             bars.Bar("agents", 999, "", at_least=1000, known="One was killed."),
             bars.Bar("channel", None, "ms", at_most=370),
-        ]
+        ],
+        0.291,
     )
     assert text.splitlines() == [
         "                          measured  asked",
@@ -94,7 +95,7 @@ def test_the_table_counts_what_is_asked_and_explains_what_is_missed(bars: Module
         "agents                        999   at least 1,000  MISSED",
         "channel               not measured  at most 370     MISSED",
         "",
-        "1 of 3 bars hold.",
+        "1 of 3 bars hold; the host took 29% of the processors from this machine meanwhile.",
         "agents: One was killed.",
         "channel: not explained.",
     ]
