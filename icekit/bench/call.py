@@ -278,6 +278,7 @@ async def _settle(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side]
 
 async def _end(carrying: list[asyncio.Task[None]], sides: tuple[_Side, _Side], config: CallConfig) -> None:
     for side in sides:
+        side.ending = True
         await side.program.send(End())
     await _answered(carrying, {side.program: side.ended for side in sides}, config)
 
@@ -302,14 +303,16 @@ async def _carry(source: _Side, target: _Side, config: CallConfig) -> None:
         while True:
             due, item = await lines.get()
             await asyncio.sleep(max(0.0, due - _now()))
-            await target.program.send(item)
+            # A candidate that comes late finds no connection any more, and is no mistake of the program.
+            if not target.ending:
+                await target.program.send(item)
 
     delivering = asyncio.create_task(deliver())
     try:
         while not source.ended.done():
             event = await source.program.next_event()
             source.note(event)
-            if isinstance(event, Description | TrickledCandidate) and not target.ended.done():
+            if isinstance(event, Description | TrickledCandidate):
                 await lines.put((_now() + config.signaling_delay, _untimed(event)))
     finally:
         # If it has failed, its target does not read any more, which that one's own events show.
@@ -350,6 +353,7 @@ class _Side:
     second_echo: asyncio.Future[float] = field(default_factory=_future)
     sound: asyncio.Future[float] = field(default_factory=_future)
     pair: asyncio.Future[float] = field(default_factory=_future)
+    ending: bool = False
     ended: asyncio.Future[float] = field(default_factory=_future)
 
     def note(self, event: Event) -> None:

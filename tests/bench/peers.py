@@ -84,7 +84,10 @@ class TestPeer:
         return HOST, HOST
 
     async def close(self) -> None:
-        pass
+        if self.behaviour == "tells late":
+            self.voice.candidate(RELAYED, "0", 0)
+        if self.behaviour in ("tells late", "ends slowly"):
+            await asyncio.sleep(0.2)
 
 
 if __name__ == "__main__":

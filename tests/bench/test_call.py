@@ -61,6 +61,11 @@ async def test_sound() -> None:
     assert both.failure == "no echo after 0.2 s"
 
 
+async def test_a_candidate_that_is_told_at_the_end() -> None:
+    # Whom it is for has been told to end, too, and must not be found broken in the next call.
+    assert (await made("tells late", "ends slowly", times=2)).failure is None
+
+
 async def test_a_program_without_sound() -> None:
     with pytest.raises(ProgramError, match=r'the program b: it has no sound: its ready event does not say "media"'):
         await made("", "no sound", replace(CONFIG, media=True))
