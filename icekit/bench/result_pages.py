@@ -114,8 +114,9 @@ def _headline(found: Sequence[Block], compared: Sequence[Ratio]) -> tuple[Cell, 
     if not runs:
         return Cell("NOTHING", Tone.WARNING), "No run is in the file."
     if any(ours.values()):
-        most = max(ours, key=ours.__getitem__)
-        where = f"icekit failed in {_plural(sum(ours.values()), 'run')}, {ours[most]} of them in {most}"
+        most, failures = max(ours, key=ours.__getitem__), sum(ours.values())
+        part = "" if ours[most] == failures else f"{ours[most]} of them in "
+        where = f"icekit failed in {_plural(failures, 'run')}, {part}{most}"
         return Cell("FAILURES", Tone.BAD), f"{where}; {what}."
     if behind:
         worst = min(behind, key=lambda ratio: ratio.ratio or 0.0)

@@ -104,10 +104,16 @@ def test_engines_that_measure_no_limit_have_no_row_of_it() -> None:
             results(timed([None, 0.2])),
             "FAILURES",
             Tone.BAD,
-            "icekit failed in 1 run, 1 of them in port-restricted, RTT 50 ms, simulator;",
+            "icekit failed in 1 run, port-restricted, RTT 50 ms, simulator;",
+        ),
+        (
+            results([*timed([None, None, 0.2]), *timed([None], setting=replace(SETTING, rtt=0.3))]),
+            "FAILURES",
+            Tone.BAD,
+            "icekit failed in 3 runs, 2 of them in port-restricted, RTT 50 ms, simulator;",
         ),
     ],
-    ids=["nothing", "alone", "first", "behind", "failures"],
+    ids=["nothing", "alone", "first", "behind", "a failure", "failures"],
 )
 def test_the_sentence_at_the_top(found: Results, code: str, tone: Tone, words: str) -> None:
     page = results_page(found)
