@@ -63,13 +63,14 @@ find_python() {
     return 1
 }
 
-# choose_python: what PYTHON says, else the first suitable one.
+# choose_python: what PYTHON says, else the first suitable one, else Debian's: an empty machine has none.
 choose_python() {
     if [[ -n ${PYTHON:-} ]]; then
         interpreter "$PYTHON" || die "PYTHON=$PYTHON is not CPython 3.11 or newer: set it to one, or unset it."
     else
-        find_python || die "icekit needs Python 3.11 or newer and found none: install it (apt install python3)," \
-            "or set PYTHON to its path."
+        find_python || { is_root && command -v apt-get >/dev/null && apt_install python3 && find_python; } ||
+            die "icekit needs Python 3.11 or newer and found none: install it (apt install python3)," \
+                "or set PYTHON to its path."
     fi
 }
 

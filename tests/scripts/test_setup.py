@@ -200,6 +200,22 @@ def test_an_old_python3_is_passed_over(project: Project) -> None:
     assert project.calls() == [MAKE, INSTALL]
 
 
+@pytest.mark.parametrize("installs", [True, False])
+def test_an_empty_machine_gets_the_python_of_its_system(project: Project, installs: bool) -> None:
+    project.program("apt-get", "#!/bin/sh\nexit 1\n")
+    none_yet = (
+        "is_root() { true; }; find_python() { [[ -e $CALLS ]] && echo /found/python3; }; "
+        f'apt_install() {{ {str(installs).lower()} && echo "$@" >>"$CALLS"; }}; choose_python'
+    )
+    done = project.run(project.sourcing(none_yet), project.environment | {"PYTHON": ""})
+    if installs:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "/found/python3\n", "")
+        assert project.calls() == ["python3"]
+    else:
+        assert (done.returncode, done.stdout) == (3, "")
+        assert done.stderr.startswith("icekit needs Python 3.11 or newer and found none: install it")
+
+
 @pytest.fixture
 def newer_python(project: Project) -> str:
     """A Python 3.13, whatever this machine has."""
