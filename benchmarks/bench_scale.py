@@ -10,6 +10,10 @@ gather, exchange everything through memory and connect; its setup time ends when
 3. *steady*: nobody does anything; what is left are the consent checks (RFC 7675), each 4 to 6 s for each agent.
 4. *in company*: pairs arrive at 10 a second as in 1, and all agents of 2 must still be connected afterwards.
 
+Of 200 pairs two or three make the 99th percentile, and on a virtual machine they are those during which the host gave
+the core to somebody else. The kernel knows when it did (steal time, proc(5)): in 1 and 4 such pairs are counted and
+left out, and if they are more than half there is no percentile.
+
 RFC 8445 §14.2 lets all agents of a process together start a transaction each 5 ms. A pair of host candidates needs
 three: a check of each side, and the nomination. So n pairs at once have valid pairs after 10 ms × n at the earliest,
 and 10 pairs a second use 15 % of the slots. Consent checks are outside of it: §14 paces gathering and connectivity
@@ -30,7 +34,7 @@ import resource
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
@@ -70,14 +74,26 @@ async def connect(make: Callable[[bool], Any]) -> tuple[float, tuple[Any, Any]]:
     return perf_counter() - began, (one, other)
 
 
-async def arrive(make: Callable[[bool], Any], count: int) -> list[float]:
-    """Setup times of pairs that come one each ``INTERVAL``, whatever becomes of those before."""
+def stolen() -> int:
+    """Ticks of 10 ms that the host has kept this process's one core from us, ever since it began."""
+    (core,) = os.sched_getaffinity(0)
+    lines = Path("/proc/stat").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[8]) for line in lines if line.startswith(f"cpu{core} "))
 
-    async def one() -> float:
+
+async def arrive(make: Callable[[bool], Any], count: int) -> list[float | None]:
+    """Setup times of pairs that come one each ``INTERVAL``, whatever becomes of those before.
+
+    ``None``: the host had the core meanwhile.
+    """
+
+    async def one() -> float | None:
+        before = stolen()
         took, pair = await connect(make)
+        interrupted = stolen() != before
         for agent in pair:
             await agent.close()
-        return took
+        return None if interrupted else took
 
     loop = asyncio.get_running_loop()
     began = loop.time()
@@ -94,11 +110,15 @@ def resident() -> int:
     return int(pages) * resource.getpagesize()
 
 
-def spread(seconds: list[float]) -> dict[str, float]:
-    """Median and 99th percentile in milliseconds."""
+def spread(times: Sequence[float | None]) -> dict[str, float | None]:
+    """Median and 99th percentile in milliseconds, and how many the host had interrupted."""
+    seconds = [took for took in times if took is not None]
+    if 2 * len(seconds) < len(times):
+        return {"p50": None, "p99": None, "interrupted": len(times) - len(seconds)}
     return {
         "p50": 1e3 * statistics.median(seconds),
         "p99": 1e3 * statistics.quantiles(seconds, n=100, method="inclusive")[98],
+        "interrupted": len(times) - len(seconds),
     }
 
 
@@ -129,9 +149,11 @@ async def measure(engine: str, agents: int, arrivals: int, profile: bool) -> dic
     for _, pair in made:
         for agent in pair:
             await agent.close()
+    first, then = spread(alone), spread(company)
     return {
-        "alone": spread(alone),
-        "company": spread(company),
+        "alone": first,
+        "company": then,
+        "ratio": None if first["p99"] is None or then["p99"] is None else then["p99"] / first["p99"],
         "at_once": at_once,
         "at_once_cpu": cpu,
         "at_once_each": spread([took for took, _ in made]),
@@ -166,12 +188,13 @@ def run(engine: str, options: argparse.Namespace) -> dict[str, Any]:
 
 def show(found: dict[str, dict[str, Any]], agents: int, arrivals: int) -> int:
     """The table, and 1 if a bar is missed."""
-    rows: dict[str, Callable[[dict[str, Any]], float]] = {
+    rows: dict[str, Callable[[dict[str, Any]], float | None]] = {
         "setup alone, p50, ms": lambda item: item["alone"]["p50"],
         "setup alone, p99, ms": lambda item: item["alone"]["p99"],
         "setup in company, p50, ms": lambda item: item["company"]["p50"],
         "setup in company, p99, ms": lambda item: item["company"]["p99"],
-        "p99 in company / alone": lambda item: item["company"]["p99"] / item["alone"]["p99"],
+        "p99 in company / alone": lambda item: item["ratio"],
+        "interrupted by the host": lambda item: item["alone"]["interrupted"] + item["company"]["interrupted"],
         "all at once, s": lambda item: item["at_once"],
         "  of it CPU, s": lambda item: item["at_once_cpu"],
         "  median pair, s": lambda item: item["at_once_each"]["p50"] / 1e3,
@@ -182,13 +205,15 @@ def show(found: dict[str, dict[str, Any]], agents: int, arrivals: int) -> int:
     print(f"{agents} agents, {arrivals} pairs arriving at {1 / INTERVAL:.0f} a second, one core")
     print(f"{'':28}" + "".join(f"{name:>10}" for name in found))
     for row, pick in rows.items():
-        print(f"{row:28}" + "".join(f"{pick(figures):10.2f}" for figures in found.values()))
+        shown = ("–" if (value := pick(figures)) is None else f"{value:.2f}" for figures in found.values())
+        print(f"{row:28}" + "".join(f"{text:>10}" for text in shown))
     ours = found["icekit"]
-    ratio, floor = ours["company"]["p99"] / ours["alone"]["p99"], agents // 2 * SLOTS_UNTIL_VALID * SLOT
-    print(f"scale_setup_p99_ratio {ratio:.2f} (at most {BAR})")
+    ratio, floor = ours["ratio"], agents // 2 * SLOTS_UNTIL_VALID * SLOT
+    measured = "not measured: the host interrupted most pairs" if ratio is None else f"{ratio:.2f}"
+    print(f"scale_setup_p99_ratio {measured} (at most {BAR})")
     print(f"scale_connected {ours['kept']} (all {agents})")
     print(f"scale_at_once {ours['at_once']:.2f} s (the shared pace alone takes {floor:.2f} s)")
-    return 0 if ratio <= BAR and ours["kept"] == agents else 1
+    return 0 if ratio is not None and ratio <= BAR and ours["kept"] == agents else 1
 
 
 def main() -> int:

@@ -103,8 +103,9 @@ def test_the_table_counts_what_is_asked_and_explains_what_is_missed(bars: Module
 
 def test_the_other_sources(bars: ModuleType) -> None:
     figures = {
-        "company": {"p99": 21.0},
-        "alone": {"p99": 10.0},
+        "company": {"p99": 21.0, "interrupted": 3},
+        "alone": {"p99": 10.0, "interrupted": 0},
+        "ratio": 2.1,
         "kept": 1000,
         "at_once": 6.0,
         "memory": 3e4,
