@@ -65,7 +65,7 @@ def test_it_has_every_file_of_the_package_and_nothing_else(contents: dict[str, s
 def test_what_the_entry_points_name_is_there(contents: dict[str, str]) -> None:
     points = ConfigParser(delimiters="=")
     points.read_string(contents[f"{DIST_INFO}/entry_points.txt"])
-    assert dict(points["console_scripts"]) == {"icekit": "icekit.cli:main"}
+    assert dict(points["console_scripts"]) == {"icekit": "icekit.__main__:main"}
     assert dict(points["pytest11"]) == {"icekit": "icekit.sim.plugin"}
     for section in points.sections():
         for target in points[section].values():

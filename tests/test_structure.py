@@ -23,7 +23,6 @@ MODULES = sorted(path.relative_to(ROOT) for path in PACKAGE.rglob("*.py"))
 
 # Files without a test file of their own, each with its reason.
 WITHOUT_TEST = {
-    "icekit/__main__.py": "one call; the tests below run it",
     **{
         f"icekit/bench/programs/{name}.py": "it needs its stack; tests/interop/test_stacks.py runs it in real calls"
         for name in ("aioice", "aiortc", "chromium", "icekit", "icekit_ice", "libdatachannel", "libnice", "wrtc")
