@@ -212,12 +212,13 @@ _IPV6 = rf"(?:(?:{_GROUP}:){{7}}{_GROUP}|(?!(?:[^: ]*:){{8}})(?:{_GROUP}(?::{_GR
 _MDNS = r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\.local"
 _ADDRESS = rf"(?:{_IPV4}|{_IPV6}(?:%{_ZONE})?|{_MDNS})"
 
+# No group is possessive: Python before 3.11.5 (Debian 12 has 3.11.2) keeps a part of a round that failed.
 _WELL_FORMED = re.compile(
     rf"(?:(?:a=)?candidate:)?({_ICE_CHARS}{{1,32}}) ([0-9]{{1,3}}) ({_TOKEN}+) ([0-9]{{1,10}})"
     rf" ({_ADDRESS}) ([0-9]{{1,5}})"
     rf" typ (?:(host)|(srflx|prflx|relay) raddr ({_ADDRESS}) rport ([0-9]{{1,5}}))"
-    r"(?: tcptype (active|passive|so))?+"
-    rf"((?: (?!(?:raddr|rport|tcptype) ){_TOKEN}+ [!-~]+)*+)"
+    r"(?: tcptype (active|passive|so))?"
+    rf"((?: (?!(?:raddr|rport|tcptype) ){_TOKEN}+ [!-~]+)*)"
 ).fullmatch
 
 _is_foundation = re.compile(rf"{_ICE_CHARS}{{1,32}}").fullmatch
