@@ -50,7 +50,7 @@ class Counters:
     garbage: int = 0  # neither STUN nor ChannelData, or STUN that breaks its grammar
     unexpected: int = 0  # a well-formed message that a server never takes (a response, an unknown method)
     rate_limited: int = 0
-    too_large: int = 0  # answers not sent, because they would have amplified
+    too_large: int = 0  # answers that would have amplified, and datagrams of peers that no indication can hold
     no_allocation: int = 0  # ChannelData or a Send indication from a client without an allocation
     no_channel: int = 0
     no_permission: int = 0  # in either direction

@@ -37,6 +37,7 @@ from icekit.net import Address, Datagram, Transport
 from icekit.stun import (
     FIRST_CHANNEL,
     LAST_CHANNEL,
+    MAX_BODY,
     REASONS,
     IntegrityKey,
     Message,
@@ -51,6 +52,9 @@ logger = logging.getLogger(__name__)
 _UDP = 17
 _CHANNEL_HEADER = Struct("!HH")
 _PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")
+# What a Data indication can hold beside an IPv6 XOR-PEER-ADDRESS (24 bytes) and the head of DATA (4); over IPv6 a peer
+# may send 65,527 bytes.
+MAX_RELAYED = MAX_BODY - 28
 # How often another relay port is tried before the answer is 508.
 _PORT_ATTEMPTS = 8
 
@@ -289,6 +293,9 @@ class TurnServer:
             if allocation.streamed:
                 # RFC 8656 §12.5: over a stream ChannelData is padded to four.
                 data += _PADDING[len(data) & 3]
+        elif len(data) > MAX_RELAYED:
+            self._counters.too_large += 1
+            return
         else:
             data = indication(Method.DATA, self._token_bytes(12), XOR_PEER_ADDRESS(source), DATA(data)).encode()
         self._counters.relayed_to_client += 1

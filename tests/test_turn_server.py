@@ -19,11 +19,13 @@ from icekit.attributes import (
     XOR_MAPPED_ADDRESS,
     XOR_PEER_ADDRESS,
     XOR_RELAYED_ADDRESS,
+    Family,
     Item,
 )
 from icekit.net import Address, Datagram, Transport
 from icekit.server import AllocationDeleted, AllocationGranted, Deletion
 from icekit.stun import ChannelData, Class, Message, Method, decode, indication
+from icekit.turn_server import MAX_RELAYED
 from tests.turn_client import CLIENT, PEER, SERVER, Client, World, turn_server_config
 
 UDP = REQUESTED_TRANSPORT(17)
@@ -426,6 +428,23 @@ def test_relaying_with_indications() -> None:
     assert world.receive(b"in", Address("203.0.113.1", 1), relayed) == []
     counters = world.server.counters
     assert (counters.relayed_to_peer, counters.relayed_to_client, counters.no_permission) == (2, 2, 1)
+
+
+@pytest.mark.parametrize("family", [None, Family.IPV6])
+def test_a_peer_that_sends_more_than_an_indication_holds(family: Family | None) -> None:
+    world = World(turn_server_config(relay_ipv6="2001:db8::1"))
+    client = Client(world)
+    relayed = client.allocate(*(() if family is None else (REQUESTED_ADDRESS_FAMILY(family),)))
+    peer = PEER if family is None else Address("2001:db8:1::7", 5000)
+    assert code(permit(client, peer)) == 0
+    for size in range(MAX_RELAYED - 5, 65_528):
+        back = world.receive(bytes(size), peer, relayed)
+        assert [len(decode(item.data).get(DATA) or b"") for item in back] == [size] * (size <= MAX_RELAYED)
+    assert world.server.counters.too_large == 65_527 - MAX_RELAYED
+    # A channel holds whatever UDP can bring.
+    assert code(bind(client, 0x4000, peer)) == 0
+    (whole,) = world.receive(bytes(65_527), peer, relayed)
+    assert len(whole.data) == 65_531
 
 
 def test_relaying_with_a_channel() -> None:
