@@ -237,17 +237,20 @@ class _Service:
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """None: the request may become a WebSocket."""
         headers = request.headers
-        if "websocket" in headers.get("Upgrade", "").lower():
+        try:
+            path = urlsplit(request.path).path
+        except ValueError:
+            return text_response(400, "this address cannot be read; a room is opened at /ROOM")
+        if "websocket" in ",".join(headers.get_all("Upgrade")).lower():
             hosts, origins = headers.get_all("Host"), headers.get_all("Origin")
-            if len(hosts) > 1 or len(origins) > 1:
-                return text_response(400, "Host and Origin may be there once")
+            if max(len(hosts), len(origins), len(headers.get_all("Authorization"))) > 1:
+                return text_response(400, "Host, Origin and Authorization may be there once")
             origin = origins[0] if origins else None
             if not origin_allowed(origin, hosts[0] if hosts else None, self.config.origins):
                 return text_response(
                     403, "web pages of this origin may not connect here; icekit serve --origin allows it"
                 )
             return None
-        path = urlsplit(request.path).path
         if path == "/health":
             # Without its broker a server still serves who is here.
             status = "ok" if self._reaches_others else "broker lost"

@@ -296,6 +296,30 @@ async def test_garbage_instead_of_http(data: bytes) -> None:
             assert (await take(bob))["type"] == "bye"
 
 
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [
+        ("//[", ""),
+        ("//[x]:99999/r", ""),
+        ("http://[/r", ""),
+        ("/r", "Authorization: Bearer a\r\nAuthorization: Bearer b\r\n"),
+        ("/r", "Upgrade: websocket\r\n"),
+    ],
+)
+@pytest.mark.parametrize("upgrade", ["", "Connection: Upgrade\r\nUpgrade: websocket\r\n"], ids=["page", "room"])
+async def test_a_request_that_cannot_be_is_refused_without_a_traceback(
+    path: str, headers: str, upgrade: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    key = "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    async with serve(port=0) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{upgrade}{headers}{key}\r\n".encode())
+        async with asyncio.timeout(DEADLINE):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 4")
+        writer.close()
+    assert caplog.records == []
+
+
 async def test_over_tls() -> None:
     authority = trustme.CA()
     server_context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
