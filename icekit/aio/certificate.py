@@ -11,7 +11,7 @@ _TIMEOUT = 5.0
 
 
 async def certificate_expiry(address: Address, server_name: str | None) -> float | None:
-    """The end of its certificate as Unix time; ``None`` if no handshake took place within five seconds.
+    """The end of its certificate as Unix time; ``None`` if it cannot be read, or no handshake came about in 5 s.
 
     A connection of its own: an expired certificate ends the one that a client would use before it can be read.
     """
@@ -33,8 +33,12 @@ async def certificate_expiry(address: Address, server_name: str | None) -> float
     return None if certificate is None else _not_after(certificate)
 
 
-def _not_after(certificate: bytes) -> float:
+def _not_after(certificate: bytes) -> float | None:
     # aiortc brings it; it takes a tenth of a second to load.
-    from cryptography.x509 import load_der_x509_certificate
+    from cryptography.x509 import InvalidVersion, load_der_x509_certificate
 
-    return load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    try:
+        return load_der_x509_certificate(certificate).not_valid_after_utc.timestamp()
+    except (ValueError, InvalidVersion):
+        # OpenSSL takes more than the standard allows.
+        return None
