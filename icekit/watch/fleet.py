@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 import time
@@ -18,13 +19,16 @@ from icekit.report import ServerReport, TurnReport
 from icekit.servers import decode_username
 from icekit.watch.fleet_file import ALLOCATIONS_PER_CHECK, FleetConfig, WatchedServer
 
+_log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class ServerResult:
     """One check: ``turn`` for a relay, ``stun`` for a STUN server, neither where it was given up.
 
     ``at`` is when it ended and ``certificate_expires``, ``credentials_expire`` are Unix times (``None``: there is none,
-    or it was not seen); ``code`` is that of ``icekit probe``: ``OK``, a stage's code, or ``NO-ANSWER``, ``TIMEOUT``.
+    or it was not seen); ``code`` is that of ``icekit probe``: ``OK``, a stage's code, or ``NO-ANSWER``, ``TIMEOUT``;
+    ``UNKNOWN``: the check itself failed, and the log says why.
     """
 
     server: WatchedServer
@@ -106,6 +110,11 @@ class Fleet:
         except TimeoutError:
             seconds = asyncio.get_running_loop().time() - began
             return ServerResult(server, time.time(), seconds, "TIMEOUT", f"not done in {self._config.timeout:g} s")
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is told as the result of this check
+            # One server must not end the watch over itself, or hold up the results of the others.
+            _log.exception("the check of %s failed", server.name)
+            seconds = asyncio.get_running_loop().time() - began
+            return ServerResult(server, time.time(), seconds, "UNKNOWN", type(error).__name__)
 
     async def _check_turn(self, server: WatchedServer, resolver: Resolver) -> ServerResult:
         began = asyncio.get_running_loop().time()

@@ -111,6 +111,18 @@ async def test_a_check_that_hangs_is_given_up() -> None:
     assert (result.code, result.cause, result.turn) == ("TIMEOUT", "not done in 0.05 s", None)
 
 
+async def test_a_check_that_fails_holds_up_no_other(caplog: pytest.LogCaptureFixture) -> None:
+    async def run(self: RelayCheck) -> TurnReport:
+        raise ZeroDivisionError
+
+    with mock.patch.object(RelayCheck, "run", run):
+        fleet = Fleet(FleetConfig(servers=(watched("turn:192.0.2.1"), watched("turn:192.0.2.2")), timeout=60))
+        async with asyncio.timeout(10):
+            results = [item async for item in fleet.results(once=True)]
+    assert [(item.code, item.cause, item.ok) for item in results] == [("UNKNOWN", "ZeroDivisionError", False)] * 2
+    assert "the check of turn:192.0.2.1 failed" in caplog.text
+
+
 @pytest.mark.parametrize("scheme", ["stun", "turn"])
 async def test_each_check_asks_for_the_name_anew(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A name server that was away for one check is not the end of a server, and one that moves is followed."""
