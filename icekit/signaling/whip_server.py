@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# The library would log a traceback for every stranger that speaks no HTTP.
+_silent = logging.Logger("aiohttp", logging.CRITICAL + 1)
+
 _INBOX = 512
 _BODY = 10.0
 _METHODS = "POST, PATCH, DELETE, OPTIONS"
@@ -214,7 +217,7 @@ async def serve(
     for path in ("/{kind:whip|whep}/{room}", "/{kind:whip|whep}/{room}/{session}"):
         application.router.add_route("*", path, service.respond)
     # Who has gone waits for nothing; aiohttp would also go on to wait for the rest of its body, past our own end.
-    runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
+    runner = web.AppRunner(application, access_log=None, handler_cancellation=True, logger=_silent)
     await runner.setup()
     try:
         try:
@@ -257,6 +260,9 @@ class _Service:
             response = web.Response(status=refusal.status, text=f"{refusal}\n", headers=refusal.headers)
             if refusal.status == 403:
                 return response
+        except Exception:
+            logger.exception("a WHIP request failed")
+            response = web.Response(status=500, text="this request failed; the log of the server says why\n")
         if origin is not None:
             response.headers["Access-Control-Allow-Origin"] = origin
             response.headers["Access-Control-Expose-Headers"] = _EXPOSED
@@ -410,6 +416,8 @@ async def _body(request: web.Request, kind: str) -> str:
         raise _Refusal(408, f"the body has to arrive within {_BODY:.0f} s") from None
     except web.HTTPRequestEntityTooLarge:
         raise _Refusal(413, f"the body may have at most {MAX_SDP} bytes") from None
+    except web.RequestPayloadError:
+        raise _Refusal(400, "the body is not what its Content-Encoding or Transfer-Encoding says") from None
     except UnicodeDecodeError:
         raise _Refusal(400, "the body is no UTF-8 text") from None
 

@@ -134,6 +134,31 @@ async def test_offers_that_are_refused(body: bytes, headers: dict[str, str], sta
         assert running.sessions == {}
 
 
+OFFERING = b"POST /whip/r HTTP/1.1\r\nHost: h\r\nContent-Type: application/sdp\r\n"
+
+
+@pytest.mark.parametrize(
+    "request_of_a_stranger",
+    [
+        OFFERING + b"Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\njunk",
+        OFFERING + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+        OFFERING + b"Origin: \1\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00",
+    ],
+    ids=["no gzip", "no chunk", "control character", "TLS"],
+)
+async def test_what_is_no_http_is_refused_without_a_traceback(
+    request_of_a_stranger: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serve(Answering(), port=0) as running:
+        reader, writer = await asyncio.open_connection("127.0.0.1", running.port)
+        writer.write(request_of_a_stranger)
+        async with asyncio.timeout(20):
+            assert (await reader.readline()).split()[1:2] == [b"400"]
+        writer.close()
+    assert caplog.records == []
+
+
 async def test_tokens_are_for_a_room() -> None:
     def token(room: str, seconds: float) -> str:
         return make_token(SECRET, RoomGrant(room=room, expires_at=int(time.time() + seconds)))
