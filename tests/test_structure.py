@@ -17,7 +17,6 @@ from typer.testing import CliRunner
 
 import icekit
 from icekit.cli import COMMANDS, app
-from tests.requirements import require_program
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "icekit"
@@ -198,7 +197,7 @@ def tracked_files() -> list[Path]:
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("needs git, and a checkout of it")
     # Continuous integration may run as another user than the owner of the checkout.
-    command = [str(require_program("git")), "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z"]
+    command = ["git", "-c", f"safe.directory={ROOT}", "-C", str(ROOT), "ls-files", "-z"]
     names = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split("\0")
     return [ROOT / name for name in names if name and (ROOT / name).is_file()]
 
