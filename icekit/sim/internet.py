@@ -195,10 +195,11 @@ class Internet:
         """
         with self._world():
             loop = self._new_loop()
-            try:
-                return loop.run_until_complete(main)
-            finally:
-                loop.finish()
+            with loop.interruptible():
+                try:
+                    return loop.run_until_complete(main)
+                finally:
+                    loop.finish()
 
     def _new_loop(self) -> SimLoop:
         self._loop = SimLoop(self, start=self._now, limit=self._limit)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import heapq
+import signal
 import socket
+import threading
 from asyncio import events
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import CoroutineType
 from typing import Any, Protocol, TypeVarTuple
@@ -65,6 +68,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self._cancelled_timers = 0
         self._timers: list[tuple[float, int, events.Handle]] = []
         self._real_clock = False
+        self._interrupted = False
         # Of the superclass, which types do not know.
         self._ready: Any
         self._stopping: bool
@@ -116,7 +120,35 @@ class SimLoop(asyncio.BaseEventLoop):
         """A program depends on the real clock: the run ends with ``SimulationRealClock``."""
         self._real_clock = True
 
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """Within it, Ctrl-C ends the run between two rounds, and the second one at once.
+
+        Raised inside a program it could be taken for the program's own error, or get lost in a destructor.
+        """
+        if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or (
+            threading.current_thread() is not threading.main_thread()
+        ):
+            yield
+            return
+        signal.signal(signal.SIGINT, self._interrupt)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        self._end_if_interrupted()
+
+    def _interrupt(self, *_: object) -> None:
+        self._end_if_interrupted()
+        self._interrupted = True
+
+    def _end_if_interrupted(self) -> None:
+        if self._interrupted:
+            self._interrupted = False
+            raise KeyboardInterrupt
+
     def _run_once(self) -> None:
+        self._end_if_interrupted()
         if self._real_clock:
             self._real_clock = False
             raise SimulationRealClock(self._now, tuple(sorted(map(describe, asyncio.all_tasks(self)))))

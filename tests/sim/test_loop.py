@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import signal
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -107,3 +109,52 @@ def test_sockets_of_the_system_are_refused() -> None:
             await asyncio.get_running_loop().create_datagram_endpoint(asyncio.DatagramProtocol, sock=object())  # type: ignore[arg-type]
 
     Internet().run(main())
+
+
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupt_ends_the_run_and_no_program_sees_it() -> None:
+    seen: list[str] = []
+
+    async def program() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            seen.append("its step ended")
+            await asyncio.sleep(1)
+            seen.append("it went on")
+        except KeyboardInterrupt:
+            seen.append("it saw the interrupt")
+
+    async def main() -> None:
+        await asyncio.create_task(program())
+
+    with pytest.raises(KeyboardInterrupt):
+        Internet(seed=1).run(main())
+    assert seen == ["its step ended"]
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_a_second_interrupt_ends_a_program_that_never_waits() -> None:
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError("it went on")
+
+    with pytest.raises(KeyboardInterrupt):
+        Internet(seed=1).run(main())
+
+
+@pytest.mark.usefixtures("_interruptible")
+def test_an_interrupt_of_the_last_step_is_not_lost() -> None:
+    async def main() -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        Internet(seed=1).run(main())
