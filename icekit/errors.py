@@ -231,7 +231,7 @@ class ConfigError(IcekitError, ValueError):
     exit_code = 2
 
 
-class UnusableCredentials(ConfigError, ConnectionError):
+class UnusableCredentials(ConnectionError, ConfigError):
     """A user name fragment or password of the peer with which no check can be made (RFC 8839 §5.4).
 
     A ConnectionError, too: whoever connects expects one where there will be no connection.

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -23,9 +24,19 @@ STARTS = (["-m", "icekit", "--version"], ["-c", "import icekit.__main__ as progr
 
 @pytest.mark.parametrize("command", STARTS)
 def test_an_interrupt_before_a_command_begins_has_no_traceback(command: list[str], tmp_path: Path) -> None:
-    (tmp_path / "typer.py").write_text("raise KeyboardInterrupt\n")
+    (tmp_path / "typer.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     done = started(command, tmp_path)
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_a_command_is_interrupted_as_python_is(tmp_path: Path) -> None:
+    code = (
+        "import signal\nimport icekit.cli as cli\nimport icekit.__main__ as program\n"
+        "cli.main = lambda: print(signal.getsignal(signal.SIGINT))\n{}\nprogram.main()"
+    )
+    ignoring = "signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    assert "default_int_handler" in started(["-c", code.format("")], tmp_path).stdout
+    assert started(["-c", code.format(ignoring)], tmp_path).stdout == "1\n"
 
 
 def test_garbage_is_collected_while_a_command_runs(tmp_path: Path) -> None:

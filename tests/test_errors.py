@@ -92,6 +92,8 @@ def test_errors_survive_pickle_and_copy(error: IcekitError) -> None:
         assert type(twin) is type(error)
         assert str(twin) == str(error)
         assert vars(twin) == vars(error)
+    # As tblib does it, which dask brings along for all exceptions.
+    assert type(type(error).__new__(type(error))) is type(error)
 
 
 def test_every_error_is_in_the_tree_and_in_its_picture() -> None:
