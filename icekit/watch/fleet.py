@@ -16,6 +16,7 @@ from icekit.aio.relay_check import RelayCheck, drive, places
 from icekit.net import Transport
 from icekit.reachability import ServerCheck, ServerChecked, Target
 from icekit.report import ServerReport, TurnReport
+from icekit.resolution import QueryFailure
 from icekit.servers import decode_username
 from icekit.watch.fleet_file import ALLOCATIONS_PER_CHECK, FleetConfig, WatchedServer
 
@@ -149,9 +150,12 @@ class Fleet:
 
     async def _ask(self, server: WatchedServer, resolver: Resolver) -> ServerReport:
         url = str(server.uri)
-        endpoints = (await resolver.resolve(server.uri)).endpoints
+        resolution = await resolver.resolve(server.uri)
+        endpoints = resolution.endpoints
         if not endpoints:
-            return ServerReport(url, None, server.uri.require_transport(), False, error="nxdomain")
+            failure = resolution.failure or QueryFailure.NO_SUCH_RECORD
+            error = "nxdomain" if failure is QueryFailure.NO_SUCH_NAME else failure.value
+            return ServerReport(url, None, server.uri.require_transport(), False, error=error)
         reports: list[ServerReport] = []
 
         def take(event: object) -> None:
