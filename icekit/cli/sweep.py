@@ -59,9 +59,15 @@ def _executor(jobs: int | None, dask: str | None) -> Iterator[Executor | None]:
         from concurrent.futures import ProcessPoolExecutor
 
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_leave_interrupts_to_the_parent) as executor:
-            yield executor
+        with ProcessPoolExecutor(jobs, mp_context=context, initializer=_ignore_interrupts) as executor:
+            try:
+                yield executor
+            except KeyboardInterrupt:
+                # They end with the few runs that they are at. A second Ctrl-C before that would leave them behind, and
+                # the program would wait for them for ever.
+                _ignore_interrupts()
+                raise
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def _ignore_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -48,6 +54,31 @@ def test_jobs_write_the_same(file: Path, tmp_path: Path) -> None:
         result = runner.invoke(app, ["sim", "--sweep", str(file), "--out", str(out), "--jobs", jobs])
         assert result.exit_code == 0, result.stderr
     assert one.read_bytes() == two.read_bytes()
+
+
+def test_two_interrupts_end_it_and_leave_nobody_behind(file: Path) -> None:
+    file.write_text(SWEEP.replace("last = 9", "last = 99999"))
+    command = [sys.executable, "-m", "icekit", "sim", "--sweep", str(file), "--jobs", "2"]
+    # As a terminal does it: all of them are interrupted.
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as running:
+        try:
+            while not (out := file.with_suffix(".jsonl")).exists() or not out.read_bytes():
+                assert running.poll() is None
+                time.sleep(0.05)
+            for _ in range(2):
+                os.killpg(running.pid, signal.SIGINT)
+                time.sleep(0.05)
+            _, said = running.communicate(timeout=60)
+            # multiprocessing's resource tracker ends after all others.
+            with contextlib.suppress(ProcessLookupError):
+                for _ in range(200):
+                    os.killpg(running.pid, 0)
+                    time.sleep(0.05)
+                pytest.fail("a process is left")
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(running.pid, signal.SIGKILL)
+    assert (running.returncode, said) == (130, "")
 
 
 @pytest.mark.parametrize(
