@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Coroutine
+import signal
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from types import FrameType
 from typing import Any, TypeVar
 
 import typer
@@ -49,12 +52,34 @@ def run(main: Coroutine[Any, Any, T], on_interrupt: Callable[[], None]) -> T:
     """Run ``main`` on an event loop and give its result.
 
     Ctrl-C cancels ``main``, whose ``finally`` blocks still run (that is where allocations are released), then calls
-    ``on_interrupt``, which prints what is known, and exits with 130.
+    ``on_interrupt``, which prints what is known, and exits with 130. So do SIGTERM and SIGHUP: whoever stops a service
+    or closes the terminal wants everything given back, too.
     """
     import asyncio  # not needed for --help
 
+    with _ended_as_by_interrupts():
+        try:
+            return asyncio.run(main)
+        except KeyboardInterrupt:
+            on_interrupt()
+            raise typer.Exit(INTERRUPTED) from None
+
+
+@contextmanager
+def _ended_as_by_interrupts() -> Iterator[None]:
+    # Windows has no SIGHUP, and nohup has it ignored.
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    taken = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in taken:
+        signal.signal(number, _interrupt)
     try:
-        return asyncio.run(main)
-    except KeyboardInterrupt:
-        on_interrupt()
-        raise typer.Exit(INTERRUPTED) from None
+        yield
+    finally:
+        for number in taken:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _interrupt(_number: int, frame: FrameType | None) -> None:
+    # That of asyncio cancels the task. Where a shell script has started us with "&", SIGINT has none.
+    handler = signal.getsignal(signal.SIGINT)
+    (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -127,13 +126,6 @@ def _run(user: RelayUser, plan: LoadPlan, *, json: bool) -> bool:
             typer.echo("icekit: interrupted; this is what was known by then", err=True)
             show()
 
-        # Whoever ends it in another way, or closes the terminal, wants everything given back, too.
-        others = (signal.SIGTERM, signal.SIGHUP)
-        before = [signal.signal(number, signal.default_int_handler) for number in others]
-        try:
-            run(test.run(), interrupted)
-        finally:
-            for number, handler in zip(others, before, strict=True):
-                signal.signal(number, handler)
+        run(test.run(), interrupted)
         show()
     return test.report.ok

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from icekit.cli.command import INTERRUPTED
+from icekit.cli.command import run
 from icekit.cli.options import JsonOutput
 from icekit.errors import ConfigError
 
@@ -61,8 +61,6 @@ def watch(
 
     Exit codes of --once are those of a Nagios plugin: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
     """
-    import asyncio
-
     from icekit.watch.fleet_file import read_fleet
 
     if openmetrics and (json or not once):
@@ -75,13 +73,10 @@ def watch(
         # A monitoring system reads stdout, and takes an exit code of 2 for a server that is down.
         typer.echo(f"ICEKIT {Nagios.UNKNOWN.name} - {error}")
         raise typer.Exit(Nagios.UNKNOWN) from None
-    try:
-        if once:
-            results = asyncio.run(_check_once(fleet))
-            raise typer.Exit(_print_once(results, warn_days * _DAY, json=json, openmetrics=openmetrics))
-        asyncio.run(_serve(fleet, listen, _print_line if json else _say))
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
+    if once:
+        results = run(_check_once(fleet), lambda: None)
+        raise typer.Exit(_print_once(results, warn_days * _DAY, json=json, openmetrics=openmetrics))
+    run(_serve(fleet, listen, _print_line if json else _say), lambda: None)
 
 
 async def _check_once(config: FleetConfig) -> list[ServerResult]:

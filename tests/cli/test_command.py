@@ -192,6 +192,9 @@ import asyncio, os, signal, sys
 import typer
 from icekit.cli.command import CommandGroup, run
 
+for ignored in sys.argv[2:]:
+    signal.signal(getattr(signal, ignored), signal.SIG_IGN)
+
 app = typer.Typer(cls=CommandGroup, rich_markup_mode=None, pretty_exceptions_enable=False)
 app.callback()(lambda: None)
 known = []
@@ -199,8 +202,9 @@ known = []
 async def measure():
     known.append("first")
     try:
-        os.kill(os.getpid(), signal.SIGINT)
-        await asyncio.Event().wait()
+        os.kill(os.getpid(), getattr(signal, sys.argv[1]))
+        await asyncio.sleep(0.5)
+        known.append("all")
     finally:
         await asyncio.sleep(0)
         print("released", file=sys.stderr)
@@ -213,9 +217,23 @@ app(["probe"])
 """
 
 
-def test_ctrl_c_releases_prints_what_is_known_and_exits_130() -> None:
+def interrupted(*signals: str) -> tuple[int, str, str]:
     done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
+        [sys.executable, "-c", INTERRUPTED, *signals], capture_output=True, text=True, timeout=30, check=False, cwd=ROOT
     )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "known: ['first']\n", "released\n")
-    assert done.returncode == signal.SIGINT + 128
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_ctrl_c_releases_prints_what_is_known_and_exits_130(name: str) -> None:
+    # A service manager and a terminal that is closed end programs in other ways.
+    assert interrupted(name) == (signal.SIGINT + 128, "known: ['first']\n", "released\n")
+
+
+def test_a_terminal_that_is_closed_ends_nothing_that_nohup_began() -> None:
+    assert interrupted("SIGHUP", "SIGHUP") == (0, "", "released\n")
+
+
+def test_what_a_script_has_begun_in_the_background_can_be_ended() -> None:
+    # Shells ignore SIGINT for it.
+    assert interrupted("SIGTERM", "SIGINT") == (signal.SIGINT + 128, "known: ['first']\n", "released\n")

@@ -77,7 +77,8 @@ def test_a_mistake_in_the_file_is_no_server_that_is_down(tmp_path: Path) -> None
     assert done.stdout == f'ICEKIT UNKNOWN - {path}: server[0].url: is missing; write url = "turn:turn.example.org"\n'
 
 
-def test_for_ever_with_metrics_over_http_until_ctrl_c(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_for_ever_with_metrics_over_http_until_it_is_ended(tmp_path: Path, number: signal.Signals) -> None:
     with serving(TURN) as server:
         path = fleet(tmp_path, f"turn:{server.udp[0]}")
         command = [sys.executable, "-m", "icekit", "watch", str(path), "--listen", "127.0.0.1:0", "--json"]
@@ -92,7 +93,7 @@ def test_for_ever_with_metrics_over_http_until_ctrl_c(tmp_path: Path) -> None:
             results = [json.loads(process.stdout.readline()) for _ in range(2)]
             with urllib.request.urlopen(line.split()[-1], timeout=10) as answer:
                 families = {family.name: family for family in text_string_to_metric_families(answer.read().decode())}
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
             _, err = process.communicate(timeout=30)
     assert [result["code"] for result in results] == ["OK", "OK"]
     assert families["icekit_up"].samples[0].value == 1.0
