@@ -1,7 +1,8 @@
 """Lines that programs of the field write, what they really mean, and whether they matter: the table of ``loglines``.
 
 Every pattern is text of the program's own source or binary (aioice 0.13, aiortc 1.16, pion ice 2.3 and turn 2.1,
-coturn 4.6, Chromium 156); what stands around it (times, levels, sessions, addresses) may be anything.
+coturn 4.6, Chromium 156, libnice 0.1.21, Janus 1); what stands around it (times, levels, sessions, addresses) may be
+anything.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ class Program(StrEnum):
     COTURN = "coturn"
     CHROME = "Chrome"
     FIREFOX = "Firefox"
+    LIBNICE = "libnice"
+    JANUS = "Janus"
     BROWSER = "a browser"
 
 
@@ -313,6 +316,24 @@ _FIREFOX = _rows(
     (_W, r"WebRTC: ICE disconnected", "nothing came from the peer for some seconds; it may come back", ""),
 )  # fmt: skip
 
+_LIBNICE = _rows(
+    Program.LIBNICE,
+    (_E, r"component \d+ STATE-CHANGE \w+ -> failed\b",
+     "every pair of this component was tried and none answered, or there was none to try",
+     "Compare the candidates of both sides (icekit explain OFFER ANSWER) and add a TURN server."),
+    (_I, r"component \d+ STATE-CHANGE \w+ -> (?:gathering|connecting|connected|ready)\b",
+     "how far this component is; at ready it has its pair", ""),
+)  # fmt: skip
+
+_JANUS = _rows(
+    Program.JANUS,
+    (_E, r"ICE failed for component \d+ in stream \d+\.\.\.",
+     "no pair of candidates answered, and Janus gave the connection up",
+     "Open the UDP ports of Janus, tell it its public address (nat_1_1_mapping), and give browsers a TURN server."),
+    (_I, r"ICE failed for component \d+ in stream \d+, but (?:we're|let's|stream is)",
+     "no pair of candidates has answered yet; Janus waits some seconds for more of them", ""),
+)  # fmt: skip
+
 # What pages write of RTCPeerConnection, whoever runs them.
 _STATE = r"\b(?:iceConnectionState|connectionState|ice (?:connection )?state)(?:Change\b|Changed\b| is\b| to\b|\W)*"
 _BROWSER = _rows(
@@ -325,5 +346,6 @@ _BROWSER = _rows(
      "If it goes on, restart ICE: restartIce()."),
 )  # fmt: skip
 
-PATTERNS: tuple[LogPattern, ...] = (*_AIOICE, *_AIORTC, *_PION, *_COTURN, *_CHROME, *_FIREFOX, *_BROWSER)
+_TABLES = (_AIOICE, _AIORTC, _PION, _COTURN, _CHROME, _FIREFOX, _LIBNICE, _JANUS, _BROWSER)
+PATTERNS: tuple[LogPattern, ...] = tuple(row for table in _TABLES for row in table)
 """In the order in which they are tried: the first that fits counts, so the special stand before the general."""

@@ -138,6 +138,10 @@ _NOT_REACHED: Final = "701"
 _is_code = re.compile(r"(ICE[0-9]+|(?:TURN|CALL)-[A-Z0-9-]+)", re.IGNORECASE | re.ASCII).fullmatch
 _VERDICTS = frozenset(VerdictCode)
 _is_server = re.compile(r"(stun|turn)s?:[^\s]*", re.IGNORECASE | re.ASCII).fullmatch
+# Lines of logs begin with brackets, too: [WARN], [Tue May 21 10:00:00], [001:234].
+_begins_as_json = re.compile(
+    r"""[\[{\s]*(?:$|["'\]}]|(?:-?[0-9.]+(?:[eE][+-]?[0-9]+)?|true|false|null)\s*(?:,|\]\s*$)|(?<=\{)\s*[\w$]+\s*:)"""
+).match
 _is_candidate = re.compile(r"\s*(a=)?candidate:|[^\s]+(\s+[^\s]+){3,9}\s+typ(\s|$)", re.IGNORECASE).match
 
 
@@ -149,6 +153,8 @@ def recognise(text: str) -> Pasted:
     if text.startswith(('"', "{", "[")) or text == "null":
         values = read_values(text) or read_literals(text)
         if not values:
+            if not _begins_as_json(text):
+                return _of_text(text)
             log = _log(text)
             return UnknownText(f"It begins like JSON, but is none: {why_no_json(text)}.") if log is None else log
         return StatisticsText(text) if _is_statistics(values) else _of_values(values)

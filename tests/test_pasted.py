@@ -172,6 +172,20 @@ def test_what_is_not_known_is_not_guessed(text: str) -> None:
         assert found.why.endswith(".")
 
 
+@pytest.mark.parametrize("start", ["[WARN] ", "[Tue May 21 10:00:00] ", "[1:2:ERROR:x.cc(1)] ", "[0.123] ", "{main} "])
+def test_a_line_of_a_log_that_begins_with_a_bracket_is_no_json(start: str) -> None:
+    assert recognise(f"{start}something else") == UnknownText("No known pattern.")
+    found = recognise(f"{start}handling\n{OFFER}")
+    assert isinstance(found, DescriptionText | DescriptionsText)
+
+
+@pytest.mark.parametrize("text", ['{"a": ', "[1, 2", "{a: 1", '["stun:a"', "{", "[", '[{"urls"', "[true, "])
+def test_json_that_is_broken_is_told_to_be(text: str) -> None:
+    found = recognise(text)
+    assert isinstance(found, UnknownText)
+    assert found.why.startswith("It begins like JSON, but is none: ")
+
+
 def test_a_name_in_a_string_stays_as_it_is() -> None:
     found = recognise("""[{urls: "turn:a.example", username: 'it"s // no: comment', credential: 'x'}]""")
     assert isinstance(found, ServerListText)
