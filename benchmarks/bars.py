@@ -1,10 +1,10 @@
 """Every bar that icekit has set itself, beside what is measured now: one command, one table.
 
-    python benchmarks/bars.py --calls FILE [--quote]
+    sudo chrt -r 1 python benchmarks/bars.py [--calls FILE] [--quote]
 
-FILE is of ``icekit bench --all --out FILE`` (root, twelve minutes); the rest is measured here, on a machine that does
-nothing else: codecs beside aioice and the start of commands (a minute), the server beside coturn (40 s), 1,000 agents
-(3 min; ``chrt -r 1`` before the command keeps other work out). Calls are medians of the laboratory, whole calls.
+On a machine that does nothing else (``chrt`` keeps what is left of it out): codecs beside aioice and the start of
+commands (a minute), the server beside coturn (40 s), 1,000 agents (3 min), and calls of all engines on every network of
+the laboratory at 0 and 50 ms (8 min), or those in FILE, of ``icekit bench --out FILE``. Of calls the medians count.
 The exit code is 1 when a bar is missed; what is known of a miss stands below the table. ``--quote`` also writes what is
 asked into docs/benchmarks.md.
 """
@@ -27,6 +27,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from icekit.bench.markdown import condition
+from icekit.bench.networks import NETWORKS
+from icekit.bench.plan import default_engines
 from icekit.bench.samples import Header, Phase, Results, Sample, Setting, read_results
 from icekit.bench.summary import OURS, ratios, summarise
 
@@ -210,6 +212,26 @@ def codecs() -> dict[str, dict[str, Any]]:
         return {item["name"]: item["extra_info"] for item in json.loads(out.read_text("utf-8"))["benchmarks"]}
 
 
+def laboratory() -> Results:
+    """Calls of all engines there are, five of each on every network; with the STUN server dead, of ours alone."""
+    samples: list[Sample] = []
+    # Our ICE alone is compared with nobody.
+    engines = [name for name in default_engines("lab") if name != "icekit_ice"]
+    alive = [*_options("--engine", engines), *_options("--network", NETWORKS), *_options("--rtt", ("0ms", "50ms"))]
+    dead = ["--engine", OURS, "--network", HERE.network, "--rtt", "50ms", "--dead", "stun"]
+    for options in (alive, dead):
+        print("icekit bench …", file=sys.stderr)
+        command = [sys.executable, "-m", "icekit", "bench", "--lab", "--json", "--runs", "5", *options]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        results = read_results(done.stdout)
+        samples += results.samples
+    return Results(header=results.header, samples=tuple(samples))
+
+
+def _options(name: str, values: Iterable[str]) -> Iterator[str]:
+    return (word for value in values for word in (name, value))
+
+
 def processor() -> tuple[int, int]:
     """Ticks in which this machine had its processors, and in which its host had given them to somebody else (Linux)."""
     user, nice, system, _, _, hard, soft, stolen, *_ = map(
@@ -256,11 +278,11 @@ def quoted(bars: list[Bar], header: Header, share: float) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=Path, metavar="FILE", required=True)
+    parser.add_argument("--calls", type=Path, metavar="FILE")
     parser.add_argument("--quote", action="store_true")
     options = parser.parse_args()
     before = processor()
-    calls = read_results(options.calls.read_text(encoding="utf-8"))
+    calls = laboratory() if options.calls is None else read_results(options.calls.read_text(encoding="utf-8"))
     bars = [
         *of_codecs(codecs()),
         *of_start(measured("bench_start.py")),
